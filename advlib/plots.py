@@ -1,0 +1,237 @@
+"""Figures of the course: clean / perturbation / adversarial, accuracy curves, grids of images.
+
+Every function returns a ``matplotlib.figure.Figure`` that pyplot does not know, so that a notebook shows it
+once: where it is the last expression of a cell. One style, one colour-blind-safe palette, and no meaning
+that rests on colour alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from torch import Tensor, nn
+
+from advlib.panels import Panel, class_name, in_255ths, percent, pixels_of, triptych_panels
+
+# Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), told apart with every common colour blindness.
+# Ordered by contrast on white, because a line takes them from the front.
+PALETTE = {
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "green": "#009E73",
+    "black": "#000000",
+    "purple": "#CC79A7",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "yellow": "#F0E442",
+}
+COLOURS = list(PALETTE.values())
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+DASHES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3))]
+INK = "#222222"
+
+STYLE = {
+    "figure.dpi": 120,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",  # opaque: legible on a dark page too
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "lines.linewidth": 2,
+    "lines.markersize": 6,
+}
+
+
+class Picture(Figure):
+    """A figure that a notebook draws although pyplot was never asked."""
+
+    def _repr_png_(self) -> bytes:
+        return png_of(self)
+
+
+def png_of(figure: Figure) -> bytes:
+    """The figure as PNG bytes, cropped to what is drawn."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.08)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def style():
+    """The course's look, for figures that a chapter draws itself.
+
+    >>> with style():
+    ...     figure = Picture(figsize=(4, 3))
+    ...     axes = figure.subplots()
+    """
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+@style()
+def draw_panels(rows: Sequence[Sequence[Panel]], *, width: float = 2.2, fontsize: float = 11) -> Figure:
+    """Draw rows of panels, each ``width`` inches wide, with hard pixel edges; a heading only where it changes.
+
+    >>> figure = draw_panels([[Panel(pixels_of(torch.zeros(1, 8, 8)), "clean", "Stop")]])
+    >>> figure.axes[0].get_title()
+    'clean'
+    """
+    columns, per_line = max(len(row) for row in rows), round(120 * width / fontsize)
+    captions = [["\n".join(textwrap.fill(t, per_line) for t in p.caption.split("\n")) for p in row] for row in rows]
+    lines = 1 + max(caption.count("\n") for row in captions for caption in row)
+    headed = any(panel.heading for panel in rows[0])
+    height = width * _aspect(rows) + 1.45 * fontsize / 72 * lines
+    size = (columns * width, len(rows) * height + 1.6 * fontsize / 72 * headed)
+    figure = Picture(figsize=size, layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    above = [""] * columns
+    for row, texts, line in zip(rows, captions, axes, strict=True):
+        for i, (panel, text, ax) in enumerate(zip(row, texts, line, strict=False)):
+            # "nearest" keeps the pixels as squares: the attacker's grid is the thing to look at.
+            ax.imshow(panel.pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            if panel.heading != above[i]:
+                ax.set_title(panel.heading, fontsize=fontsize)
+            ax.text(0.5, -0.04, text, transform=ax.transAxes, ha="center", va="top", fontsize=fontsize)
+            above[i] = panel.heading
+    return figure
+
+
+def _aspect(rows: Sequence[Sequence[Panel]]) -> float:
+    tallest, widest = rows[0][0].pixels.shape[:2]
+    return tallest / widest
+
+
+def triptych(
+    x: Tensor,
+    x_adv: Tensor,
+    model: nn.Module | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    amplify: float | None = None,
+) -> Figure:
+    """Clean image, amplified perturbation, adversarial image: a row per image (see `triptych_panels`).
+
+    >>> x = torch.full((2, 3, 8, 8), 0.5)
+    >>> figure = triptych(x, x + 0.03, nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), classes="abcd")
+    >>> len(figure.axes)
+    6
+    """
+    return draw_panels(triptych_panels(x, x_adv, model, classes=classes, amplify=amplify))
+
+
+def grid(
+    images: Any, labels: Sequence[Any] | None = None, *, columns: int = 8, classes: Sequence[str] | None = None
+) -> Figure:
+    """Many small images with a label under each.
+
+    ``images`` is an `Images` value (labels and classes come with it), an (N, C, H, W) tensor or a list of images.
+    ``labels`` may be numbers, named through ``classes``, or texts.
+
+    >>> len(grid(torch.rand(3, 1, 8, 8), labels=["a", "b", "c"]).axes)
+    3
+    """
+    if hasattr(images, "classes") and hasattr(images, "y"):
+        images, labels, classes = images.x, images.y if labels is None else labels, classes or images.classes
+    captions = [""] * len(images) if labels is None else [_caption(label, classes) for label in labels]
+    if not len(images) or len(captions) != len(images):
+        raise ValueError(f"got {len(images)} images and {len(captions)} labels, expected at least one image "
+                         "and a label for each")
+    panels = [Panel(pixels_of(image), "", text) for image, text in zip(images, captions, strict=True)]
+    columns = min(columns, len(panels))
+    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    return draw_panels(rows, width=1.15, fontsize=9)
+
+
+def _caption(label: Any, classes: Sequence[str] | None) -> str:
+    return label if isinstance(label, str) else class_name(int(label), classes)
+
+
+@style()
+def curves(
+    lines: Mapping[str, Any], *, xlabel: str = "ε", ylabel: str = "accuracy", chance: float | None = None
+) -> Figure:
+    """Accuracy against ε, a line per entry, with its confidence band and its name at its end.
+
+    Each value is a `Curve` (``eps``, ``accuracy``, ``low``, ``high``) or a tuple ``(eps, accuracy[, low, high])``;
+    accuracies are in [0, 1]. ``chance`` draws the level of guessing. Lines differ in colour, marker and dashes.
+
+    >>> figure = curves({"signs-cnn": ([0, 4 / 255, 8 / 255], [0.99, 0.6, 0.3])})
+    >>> [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    ['0', '4/255', '8/255']
+    """
+    if not lines or len(lines) > len(MARKERS):
+        raise ValueError(f"got {len(lines)} lines, expected 1 to {len(MARKERS)}: split the figure in two")
+    figure = Picture(figsize=(7, 4), layout="constrained")
+    ax = figure.subplots()
+    ends, all_eps = [], set()
+    for (name, line), colour, marker, dash in zip(lines.items(), COLOURS, MARKERS, DASHES, strict=False):
+        eps, accuracy, *band = _points(name, line)
+        ax.plot(eps, accuracy, color=colour, marker=marker, linestyle=dash, label=name, clip_on=False, zorder=3)
+        if band:
+            ax.fill_between(eps, *band, color=colour, alpha=0.18, linewidth=0)
+        ends.append((accuracy[-1], eps[-1], name, colour))
+        all_eps.update(eps)
+    if chance is not None:
+        ax.axhline(chance, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        ax.annotate(f"guessing ({percent(chance)})", (0, chance), xycoords=("axes fraction", "data"), xytext=(6, 3),
+                    textcoords="offset points", fontsize=9)
+    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.0), xlim=(min(all_eps), max(all_eps)))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _fraction_ticks(ax, sorted(all_eps))
+    _name_ends(ax, ends)
+    return figure
+
+
+def _points(name: str, line: Any) -> list[list[float]]:
+    """The columns eps, accuracy and, where there are any, low and high."""
+    columns = [line.eps, line.accuracy, line.low, line.high] if hasattr(line, "accuracy") else list(line)
+    columns = [[float(v) for v in column] for column in columns if column is not None]
+    if len(columns) not in (2, 4) or len({len(column) for column in columns}) != 1 or not columns[0]:
+        raise ValueError(
+            f"line {name!r} has columns of lengths {[len(c) for c in columns]}, expected eps and accuracy, "
+            "or eps, accuracy, low and high, all of one length"
+        )
+    return columns
+
+
+def _fraction_ticks(ax: Axes, eps: list[float]) -> None:
+    """Label the axis in 255ths where every ε is a whole number of them, as many as there is room for."""
+    if any(abs(e * 255 - round(e * 255)) > 1e-3 for e in eps):
+        return
+    room, shown = 0.09 * (eps[-1] - eps[0]), [eps[0]]
+    for e in eps[1:]:
+        if e - shown[-1] >= room:
+            shown.append(e)
+    ax.set_xticks(shown, [in_255ths(e) for e in shown])
+
+
+def _name_ends(ax: Axes, ends: list[tuple[float, float, str, str]], gap: float = 0.07) -> None:
+    """Write each line's name right of its end, moved apart where ends are close, tied to it by a thin leader."""
+    heights: list[float] = []
+    for y, *_ in sorted(ends):
+        heights.append(max(y, heights[-1] + gap) if heights else y)
+    right = ax.get_xlim()[1]
+    excess = max(0.0, heights[-1] - 1.0)
+    for (y, x, name, colour), height in zip(sorted(ends), heights, strict=True):
+        ax.annotate(name, (x, y), xytext=(1.05, height - excess), textcoords=("axes fraction", "data"),
+                    va="center", annotation_clip=False,
+                    arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1, "shrinkA": 2,
+                                "shrinkB": 5 if x == right else 2})

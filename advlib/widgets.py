@@ -1,0 +1,281 @@
+"""Sliders and quizzes that work in Jupyter, in Colab and in a static page, with or without a kernel.
+
+Everything that can be shown is drawn beforehand, as HTML, and put into a `Stack`; a link that lives in the
+browser connects the slider (or the radio buttons) with it. Nothing is computed when a reader touches it.
+ipywidgets 7 has no `Stack`: there a Python callback swaps the frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+import itertools
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import ipywidgets
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor, nn
+
+from advlib.panels import Panel, percent, pixels_of, triptych_panels
+from advlib.plots import PALETTE, png_of
+
+
+class Html(str):
+    """A piece of HTML that a notebook renders."""
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+# --- frames ----------------------------------------------------------------------------------------------------
+
+
+def picture(
+    image: Any, caption: str = "", *, alt: str, heading: str = "", width: int | None = None, quality: int | None = None
+) -> Html:
+    """One image with its texts, as HTML that carries its own pixels.
+
+    ``image`` is a (C, H, W) tensor or (H, W[, C]) array in [0, 1], a PIL image, or a matplotlib figure.
+    ``caption`` and ``heading`` are real text, with `code`, **bold** and line breaks; ``alt`` says what the image
+    shows to who cannot see it. ``width`` in CSS pixels is by default the image's own, small images being enlarged
+    a whole number of times with hard pixel edges. PNG (lossless) unless a JPEG ``quality`` (1 to 95) is given.
+
+    >>> picture(np.zeros((2, 2)), "Stop, 97 %", alt="a black square")[:56]
+    '<figure style="flex: 0 1 192px; min-width: 0; margin: 0;'
+    """
+    if not alt.strip():
+        raise ValueError("got an empty alt text: say in a sentence what the picture shows")
+    if isinstance(image, Figure):
+        data, kind, own_width = png_of(image), "png", math.ceil(image.get_figwidth() * 100)
+    else:
+        image = image if isinstance(image, Image.Image) else _to_pil(image)
+        data, kind = _encode(image, quality)
+        own_width = image.width * math.ceil(192 / image.width)
+    width = width or own_width
+    rendering = "pixelated" if getattr(image, "width", width) < width else "auto"
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return Html(
+        f'<figure style="flex: 0 1 {width}px; min-width: 0; margin: 0; text-align: center; line-height: 1.35">'
+        f"{_text_line(heading)}"
+        f'<img alt="{html.escape(alt)}" src="{source}" '
+        f'style="width: 100%; max-width: {width}px; height: auto; image-rendering: {rendering}">'
+        f"{_text_line(caption, 'figcaption')}</figure>"
+    )
+
+
+def row(*pictures: str) -> Html:
+    """Pictures side by side, shrinking together on a narrow page.
+
+    >>> row("<b>left</b>", "<b>right</b>").count("<b>")
+    2
+    """
+    return Html(f'<div style="display: flex; gap: 8px; align-items: flex-start">{"".join(pictures)}</div>')
+
+
+def triptych(
+    x: Tensor,
+    x_adv: Tensor,
+    model: nn.Module | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    amplify: float | None = None,
+    width: int | None = None,
+) -> Html:
+    """Clean image, amplified perturbation and adversarial image as HTML: `plots.triptych` as a slider's frame."""
+    rows = triptych_panels(x, x_adv, model, classes=classes, amplify=amplify)
+    return Html("".join(row(*(_of_panel(panel, width) for panel in line)) for line in rows))
+
+
+def _of_panel(panel: Panel, width: int | None) -> Html:
+    return picture(panel.pixels, panel.caption, alt=panel.alt, heading=panel.heading, width=width)
+
+
+def _to_pil(image: Any) -> Image.Image:
+    pixels = np.rint(pixels_of(image) * 255).astype(np.uint8)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _encode(image: Image.Image, quality: int | None) -> tuple[bytes, str]:
+    """The smallest faithful file: a palette where 256 colours are enough (a sign gradient has 27), else full colour."""
+    buffer = io.BytesIO()
+    if quality is not None:
+        image.convert("RGB").save(buffer, "JPEG", quality=quality, optimize=True)
+        return buffer.getvalue(), "jpeg"
+    if image.mode == "RGB" and image.getcolors(256) is not None:
+        image = _with_palette(image)
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue(), "png"
+
+
+def _with_palette(image: Image.Image) -> Image.Image:
+    """The same pixels as numbers of colours. Pillow's own `quantize` may merge colours; this never does."""
+    pixels = np.asarray(image)
+    colours, index = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    paletted = Image.fromarray(index.reshape(pixels.shape[:2]).astype(np.uint8))
+    paletted.putpalette(colours.tobytes())
+    return paletted
+
+
+def _inline(text: str) -> str:
+    """Plain text as HTML, with `code`, **bold** and line breaks."""
+    text = html.escape(text)
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+    return text.replace("\n", "<br>")
+
+
+def _text_line(text: str, tag: str = "div") -> str:
+    return f"<{tag}>{_inline(text)}</{tag}>" if text else ""
+
+
+# --- the slider ------------------------------------------------------------------------------------------------
+
+
+def slider_over(
+    frames: Sequence[Any],
+    values: Sequence[Any] | None = None,
+    *,
+    label: str = "ε",
+    alt: Sequence[str] | None = None,
+    start: int = 0,
+) -> ipywidgets.Widget:
+    """A slider that shows one of several pre-drawn frames; ``values`` are its readouts ("8/255").
+
+    ``frames`` are HTML strings (`picture`, `row`, `triptych`) whose images have alt texts, or bare images and
+    figures, each with its text in ``alt``. ``label`` names the slider, for screen readers as well. ``start`` is
+    the number of the frame shown first. Works by mouse and by arrow keys.
+
+    Raises ``ValueError`` on fewer than two frames, values of another number, twice the same readout, a missing
+    alt text or a start that is not there.
+
+    >>> box = slider_over(["<p>clean</p>", "<p>attacked</p>"], values=["0", "8/255"], label="ε")
+    >>> box.children[0].options
+    ('0', '8/255')
+    """
+    frames = list(frames)
+    readouts = [str(value) for value in (range(len(frames)) if values is None else values)]
+    if len(frames) < 2 or len(readouts) != len(frames) or len(set(readouts)) != len(frames):
+        raise ValueError(
+            f"got {len(frames)} frames and the values {readouts}, expected at least two frames "
+            "and one value for each, all different"
+        )
+    if not 0 <= start < len(frames):
+        raise ValueError(f"got start={start}, expected the number of a frame, 0 to {len(frames) - 1}")
+    if not label.strip():
+        raise ValueError("got an empty label, expected the slider's name: screen readers say it aloud")
+    pages = [_frame_html(frame, i, alt) for i, frame in enumerate(frames)]
+    slider = _made(
+        ipywidgets.SelectionSlider,
+        options=readouts,
+        index=start,
+        description=label,
+        continuous_update=True,
+        layout={"width": "100%", "max_width": "36rem"},
+        style={"description_width": "initial"},
+    )
+    return _switch(slider, pages, start)
+
+
+def _frame_html(frame: Any, number: int, alt: Sequence[str] | None) -> str:
+    if isinstance(frame, str):
+        if re.search(r"<img(?![^>]*\balt=\"[^\"]+\")", frame):
+            raise ValueError(f"frame {number} has an <img> without alt text: say in alt=\"…\" what it shows")
+        return frame
+    if alt is None or number >= len(alt):
+        raise ValueError(f"frame {number} is a bare image: pass alt=[…] with a text for each frame, or use picture()")
+    return picture(frame, alt=alt[number])
+
+
+# --- the quiz --------------------------------------------------------------------------------------------------
+
+# ipywidgets cuts long answers off; here they wrap, as on paper.
+_QUIZ_STYLE = """<style>
+.advlib-quiz .widget-radio-box label {
+  height: auto; line-height: 1.4; white-space: normal; overflow: visible; margin: 4px 0;
+  display: flex; align-items: baseline; gap: .5em; width: auto; max-width: 100%;
+}
+.advlib-quiz .widget-radio-box label input { flex: none; margin: 0; height: auto; position: static; }
+</style>"""
+
+
+def quiz(question: str, answers: Mapping[str, str], *, correct: str | Collection[str]) -> ipywidgets.Widget:
+    """A question to answer before going on: every answer has its own feedback, marked ✓ or ✗ in words.
+
+    ``question`` and the feedback are plain text with `code`, **bold** and line breaks; answers are plain text.
+    ``correct`` is the right answer, or several. Nothing is shown until an answer is chosen.
+
+    Raises ``ValueError`` on fewer than two answers, an answer without feedback, or a right answer that is not there.
+
+    >>> box = quiz("Is ε in pixel units?", {"Yes": "Normalisation is inside the model.", "No": "Read on."},
+    ...            correct="Yes")
+    >>> box.children[1].options
+    ('Yes', 'No')
+    """
+    right = {correct} if isinstance(correct, str) else set(correct)
+    if len(answers) < 2 or not right or not right <= set(answers):
+        raise ValueError(
+            f"got the answers {list(answers)} and correct={sorted(right)}, expected at least two answers, "
+            "the right one among them, spelt the same"
+        )
+    silent = [answer for answer, feedback in answers.items() if not feedback.strip()]
+    if silent:
+        raise ValueError(f"no feedback for {silent}: tell who chooses it why it is right or wrong")
+    asked = _made(ipywidgets.HTML, value=f"{_QUIZ_STYLE}<p><strong>Quiz.</strong> {_inline(question)}</p>")
+    choice = _made(ipywidgets.RadioButtons, options=list(answers), index=None, layout={"width": "auto"})
+    box = _switch(choice, [_feedback(text, answer in right) for answer, text in answers.items()], None)
+    box.children = (asked, *box.children)
+    box.add_class("advlib-quiz")
+    return box
+
+
+def _feedback(text: str, right: bool) -> str:
+    verdict, colour = ("✓ Right.", PALETTE["green"]) if right else ("✗ Not quite.", PALETTE["vermillion"])
+    return (
+        f'<p role="status" style="border-left: 4px solid {colour}; padding-left: .75em; line-height: 1.5">'
+        f"<strong>{verdict}</strong> {_inline(text)}</p>"
+    )
+
+
+# --- the one mechanism -----------------------------------------------------------------------------------------
+
+_numbers = itertools.count()
+
+
+def _made(kind: type[ipywidgets.Widget], *, layout: Mapping | None = None, style: Mapping | None = None, **traits):
+    """A widget whose ids are the same on every run of a notebook, so that storing it again changes nothing.
+
+    The ids count up within a kernel: running a cell twice never gives an id a second time.
+    """
+    parts = {"layout": ipywidgets.Layout(model_id=_next_id(), **(layout or {}))}
+    if kind.class_traits().get("style"):
+        parts["style"] = kind.class_traits()["style"].klass(model_id=_next_id(), **(style or {}))
+    return kind(model_id=_next_id(), **parts, **traits)
+
+
+def _next_id() -> str:
+    return hashlib.sha256(f"advlib widget {next(_numbers)}".encode()).hexdigest()[:32]
+
+
+def _switch(selector: ipywidgets.Widget, pages: Sequence[str], start: int | None) -> ipywidgets.Widget:
+    """The selector above the page that it selects."""
+    first = _made(ipywidgets.HTML, value=pages[0])
+    shared = {"layout": first.layout, "style": first.style}  # the stored state stays small
+    frames = [first, *(ipywidgets.HTML(value=page, model_id=_next_id(), **shared) for page in pages[1:])]
+    if hasattr(ipywidgets, "Stack"):
+        stack = _made(ipywidgets.Stack, children=frames, selected_index=start)
+        box = _made(ipywidgets.VBox, children=[selector, stack])
+        # A link in the browser. `index`, for a selection's `value` is not known there.
+        box.link = ipywidgets.widgets.widget_link.Link(
+            (selector, "index"), (stack, "selected_index"), model_id=_next_id()
+        )
+        return box
+    shown = _made(ipywidgets.VBox, children=[] if start is None else [frames[start]])
+    selector.observe(lambda change: setattr(shown, "children", [frames[change["new"]]]), "index")
+    return _made(ipywidgets.VBox, children=[selector, shown])
