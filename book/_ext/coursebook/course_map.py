@@ -1,0 +1,52 @@
+"""The directive `course-map`: every chapter of the course, linked where it exists, with the time it takes."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+
+def run_seconds(notebook: dict) -> float:
+    """Seconds between the first cell's start and the last cell's end, as nbclient recorded them.
+
+    >>> cell = {"metadata": {"execution": {"iopub.execute_input": "2026-01-01T10:00:00.5Z",
+    ...                                    "shell.execute_reply": "2026-01-01T10:00:21.0Z"}}}
+    >>> run_seconds({"cells": [cell]})
+    20.5
+    """
+    times = [cell["metadata"].get("execution", {}) for cell in notebook["cells"]]
+    starts = [_moment(time["iopub.execute_input"]) for time in times if "iopub.execute_input" in time]
+    ends = [_moment(time["shell.execute_reply"]) for time in times if "shell.execute_reply" in time]
+    return (max(ends) - min(starts)).total_seconds() if starts and ends else 0.0
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 does not read the Z
+
+
+class CourseMap(SphinxDirective):
+    """Draw `course.yml`, which lies beside the page."""
+
+    def run(self) -> list[nodes.Node]:
+        page = Path(self.env.doc2path(self.env.docname))
+        source = page.parent / "course.yml"
+        self.env.note_dependency(str(source))
+        lines = []
+        for part in yaml.safe_load(source.read_text(encoding="utf-8")):
+            lines += ["", f"**{part['part']}**", "", "| | Chapter | Time |", "|--:|---|--:|"]
+            lines += [self._row(page.parents[1], **chapter) for chapter in part["chapters"]]
+        box = nodes.container(classes=["course-map"])
+        self.state.nested_parse(StringList(lines, str(source)), self.content_offset, box)
+        return [box]
+
+    def _row(self, root: Path, file: str, title: str, minutes: int, hook: str) -> str:
+        number, path = int(file[:2]), root / "chapters" / f"{file}.ipynb"
+        if f"chapters/{file}" not in self.env.found_docs:
+            return f"| {number} | {title}<br>{hook} | {minutes} min, planned |"
+        self.env.note_dependency(str(path))
+        seconds = run_seconds(json.loads(path.read_text(encoding="utf-8")))
+        return f"| {number} | [{title}](../chapters/{file}.ipynb)<br>{hook} | {minutes} min<br>runs in {seconds:.0f} s |"

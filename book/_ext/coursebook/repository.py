@@ -1,0 +1,29 @@
+"""The repository's address comes from `_config.yml`, or from the environment that publishes a fork."""
+
+import os
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ConfigError
+
+VARIABLE = "BOOK_REPOSITORY_URL"
+
+
+def use_one_address(app: Sphinx, config: Config) -> None:
+    """Let every link follow one address: the theme's buttons, Colab, and links written `repo:path`, `colab:path`."""
+    options = config.html_theme_options
+    url = os.environ.get(VARIABLE, "").strip() or options["repository_url"]
+    url = url.rstrip("/").removesuffix(".git")
+    host, _, name = url.removeprefix("https://").partition("/")
+    if not url.startswith("https://") or not host or name.count("/") != 1:
+        raise ConfigError(f"{VARIABLE} is {url!r}; expected an address such as https://github.com/owner/name")
+    branch = options["repository_branch"]
+    options["repository_url"] = url
+    config.myst_url_schemes = {
+        "http": None,
+        "https": None,
+        "mailto": None,
+        "repo": f"{url}/{{{{path}}}}",
+        "colab": f"https://colab.research.google.com/github/{name}/blob/{branch}/{{{{path}}}}",
+    }
+    config.myst_substitutions = {**config.myst_substitutions, "repository": url}
