@@ -1,0 +1,6 @@
+"""What is attacked, as pictures: generated road signs, real data sets, and a person's own photos."""
+
+from advlib.data.images import Images, load_images
+from advlib.data.photos import load_photo, save_png
+
+__all__ = ["Images", "load_images", "load_photo", "save_png"]

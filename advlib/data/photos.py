@@ -1,0 +1,229 @@
+"""A person's own photo as a tensor of pixels in [0, 1], and back to a lossless file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from advlib.norms import Ball
+
+SMALLEST_SIDE = 16
+MOST_PIXELS = 25_000_000  # a 24-megapixel photo stays as it is; its float tensor takes 300 MB
+TOO_MANY_PIXELS = 178_000_000  # where Pillow, too, takes a file for a decompression bomb
+
+WITH_ALPHA = {"RGBA", "RGBa", "LA", "La", "PA"}
+FULL_SCALE = {"I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "I": 65535}
+
+
+class PhotoError(ValueError):
+    """A photo cannot be used; the message is one line that says which and why."""
+
+
+class PhotoWarning(UserWarning):
+    """A photo was read, but not quite as it is in the file; the message says what was changed."""
+
+
+def load_photo(path: str | os.PathLike) -> Tensor:
+    """Read any photo that Pillow can read as a float32 tensor of shape (1, 3, H, W) in [0, 1].
+
+    The orientation tag is obeyed; greyscale, palette, CMYK and 16-bit pictures become RGB. What cannot be kept is
+    said in a `PhotoWarning`: transparency is laid on white, of several frames the first is used, a picture of more
+    than 25 million pixels is scaled down.
+
+    Raises `PhotoError` (a `ValueError`) with a one-line message for a file that is missing, no image, damaged,
+    smaller than 16 pixels on a side or so large that decoding it is not safe, and `TypeError` for no path at all.
+
+    >>> load_photo("holiday.jpg")
+    Traceback (most recent call last):
+    ...
+    advlib.data.photos.PhotoError: holiday.jpg: there is no such file
+    """
+    path = _existing_file(path)
+    notes: list[str] = []
+    try:
+        # Pillow's own warning about large files is replaced by the checks on the size below.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                x = _pixels(image, notes)
+    except PhotoError as error:
+        raise PhotoError(f"{path}: {error}") from None
+    except UnidentifiedImageError:
+        raise PhotoError(f"{path}: {_why_unknown(path)}") from None
+    except Image.DecompressionBombError:
+        raise PhotoError(f"{path}: {_too_large()}") from None
+    except PermissionError:
+        raise PhotoError(f"{path}: no permission to read it") from None
+    except Exception as error:  # Pillow's decoders raise anything from OSError to struct.error on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PhotoError(f"{path}: the file is damaged or cut short ({reason})") from None
+    for note in notes:
+        warnings.warn(f"{path}: {note}", PhotoWarning, stacklevel=2)
+    return x
+
+
+def fit_square(x: Tensor, size: int) -> Tensor:
+    """Cut the central square out of images (N, C, H, W) and resize it to (N, C, size, size); differentiable.
+
+    >>> fit_square(torch.rand(2, 3, 40, 64), 48).shape
+    torch.Size([2, 3, 48, 48])
+    """
+    height, width = x.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    x = x[..., top:top + side, left:left + side]
+    if side == size:
+        return x
+    return F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def to_8bit(x: Tensor) -> Tensor:
+    """Round pixels in [0, 1] to the 256 levels that a picture file can hold.
+
+    >>> to_8bit(torch.tensor([0.5])) * 255
+    tensor([128.])
+    """
+    return (x * 255).round() / 255
+
+
+def to_8bit_within(x_adv: Tensor, x: Tensor, within: Ball) -> Tensor:
+    """Round adversarial images to 256 levels without leaving the ball around `x`, itself of 256 levels.
+
+    The nearest level is taken where the image stays inside the ball, else the next one towards `x`, which never
+    makes a perturbation larger in any norm.
+
+    >>> from advlib.norms import Linf
+    >>> x, delta = torch.full((1, 1, 1, 2), 100 / 255), torch.tensor([1.6, -1.2]) / 255
+    >>> (to_8bit_within(x + delta, x, Linf(1.7 / 255)) - x).mul(255).round()
+    tensor([[[[ 1., -1.]]]])
+    """
+    levels = (x_adv - x) * 255
+    nearest = levels.round()
+    towards_x = (levels.abs() + 1e-3).floor() * levels.sign()  # 7.9999 is an 8 that float32 could not hold
+    inside = within.size(nearest / 255) <= within.eps + 1e-6
+    chosen = torch.where(inside.view(-1, 1, 1, 1), nearest, towards_x)
+    return to_8bit((x + chosen / 255).clamp(0, 1))
+
+
+def save_png(x: Tensor, path: str | os.PathLike) -> None:
+    """Write one image (1, C, H, W) or (C, H, W), pixels in [0, 1], as an 8-bit PNG; whole or not at all."""
+    if x.ndim == 4 and len(x) == 1:
+        x = x[0]
+    if x.ndim != 3 or len(x) not in (1, 3):
+        raise ValueError(f"save_png writes one image of 1 or 3 channels, but got the shape {tuple(x.shape)}")
+    levels = to_8bit(x.detach().clamp(0, 1)).mul(255).round().to("cpu", torch.uint8).permute(1, 2, 0).numpy()
+    with replacing(path) as temporary:
+        Image.fromarray(levels.squeeze(2) if len(x) == 1 else levels).save(temporary, format="PNG")
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike):
+    """Give a temporary name beside `path` to write to; move it to `path` if that went well, else remove it.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder, "note.txt")) as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     Path(folder, "note.txt").read_text()
+    'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        temporary = Path(folder, path.name)
+        yield temporary
+        os.replace(temporary, path)
+
+
+def _existing_file(path: str | os.PathLike) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"a photo is given by its path (a string), but got {type(path).__name__}")
+    path = Path(path)
+    try:
+        if path.is_file():
+            return path
+        if path.is_dir():
+            raise PhotoError(f"{path}: is a folder; give the photos in it, for example {path / '*.png'}")
+        if path.exists():
+            raise PhotoError(f"{path}: is not an ordinary file")
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise PhotoError(f"{path}: {error.strerror}") from None
+    raise PhotoError(f"{path}: there is no such file")
+
+
+def _why_unknown(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    if path.suffix.lower() in {".heic", ".heif"}:
+        return "HEIC photos are not read; export it as JPEG or PNG first"
+    return "is not an image (JPEG, PNG, GIF, TIFF, WebP and BMP are read)"
+
+
+def _too_large() -> str:
+    return f"has more than {TOO_MANY_PIXELS // 10**6} million pixels; scale it down first"
+
+
+def _pixels(image: Image.Image, notes: list[str]) -> Tensor:
+    """Decode an opened picture to (1, 3, H, W) in [0, 1]; `notes` collects what could not be kept."""
+    width, height = image.size
+    if min(width, height) < SMALLEST_SIDE:
+        raise PhotoError(f"is {width}×{height} pixels; at least {SMALLEST_SIDE}×{SMALLEST_SIDE} are needed")
+    if width * height > TOO_MANY_PIXELS:
+        raise PhotoError(_too_large())
+    # A multi-picture JPEG, as phones write it, is one photo with a preview or a depth map, not an animation.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        notes.append(f"has {image.n_frames} frames; only the first is used")
+
+    shrink = max(1.0, (width * height / MOST_PIXELS) ** 0.5)
+    smaller = (round(width / shrink), round(height / shrink))
+    if shrink > 1:
+        image.draft(None, smaller)  # lets JPEG decode at a half, a quarter, an eighth straight away
+    image.load()
+    image = _rgb_or_grey(_upright(image, notes), notes)
+    if shrink > 1:
+        image.thumbnail((max(smaller),) * 2, Image.Resampling.BILINEAR)
+        notes.append(f"has {width}×{height} pixels; scaled down to {image.width}×{image.height}")
+
+    x = torch.from_numpy(np.array(image, dtype=np.float32))
+    x = x.expand(3, -1, -1) if x.ndim == 2 else x.permute(2, 0, 1) / 255
+    return x.clamp(0, 1).unsqueeze(0).contiguous()
+
+
+def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged tag is no reason to refuse good pixels
+        notes.append("has a damaged orientation tag, which is ignored")
+        return image
+
+
+def _rgb_or_grey(image: Image.Image, notes: list[str]) -> Image.Image:
+    """An 8-bit RGB picture, or for deep greyscale a floating-point one already in [0, 1]."""
+    if image.mode in FULL_SCALE or image.mode == "F":
+        return _deep_grey(image)
+    if image.mode not in WITH_ALPHA and "transparency" not in image.info:
+        return image.convert("RGB")
+    picture = image.convert("RGBA")
+    if picture.getextrema()[3][0] < 255:
+        notes.append("has transparent parts; they are laid on white")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    values = np.array(image, dtype=np.float32)
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise PhotoError("has pixels that are negative or not a number")
+    full_scale = FULL_SCALE.get(image.mode) or next((s for s in (1, 255, 65535) if values.max() <= s), 0)
+    if not full_scale or values.max() > full_scale:
+        raise PhotoError(f"has pixels up to {values.max():g}; at most 65535 are understood")
+    return Image.fromarray(values / full_scale)

@@ -1,0 +1,227 @@
+"""Real data sets through torchvision: MNIST, CIFAR-10 and GTSRB, from a folder of yours, a cache or the network.
+
+They are looked for in the folder that the environment variable ``ADVLIB_DATA`` names, which is only ever read, then
+in a cache folder. Archives found in the first are unpacked into the second; what is in neither is downloaded there.
+torchvision compares every archive with its published hash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import datasets
+from torchvision.transforms.functional import to_tensor
+from tqdm.auto import tqdm
+
+from advlib.data import signs
+from advlib.data.photos import fit_square
+from advlib.names import unknown
+
+Loaded = tuple[Tensor, Tensor, tuple[str, ...]]  # images, labels, names of the classes
+
+SIGN_SIZE = 48  # of the generated signs, to which real ones are resized
+PATIENCE = 20.0  # seconds without an answer until a download is given up
+
+# GTSRB's classes in its own numbering; those that are also generated are named alike.
+GTSRB_CLASSES = (
+    "20 km/h", "30 km/h", "50 km/h", "60 km/h", "70 km/h", "80 km/h", "End of 80 km/h", "100 km/h", "120 km/h",
+    "No overtaking", "No overtaking by lorries", "Priority at the next crossing", "Priority road", "Yield", "Stop",
+    "No vehicles", "No lorries", "No entry", "General caution", "Bend to the left", "Bend to the right",
+    "Double bend", "Uneven road", "Slippery road", "Road narrows on the right", "Road works", "Traffic lights",
+    "Pedestrians", "Children", "Bicycles", "Snow or ice", "Wild animals", "End of all limits", "Turn right",
+    "Turn left", "Ahead only", "Ahead or right", "Ahead or left", "Keep right", "Keep left", "Roundabout",
+    "End of no overtaking", "End of no overtaking by lorries",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """How torchvision opens one set, and how it names the archives below its root."""
+
+    title: str
+    folder: str  # in the cache: torchvision's root
+    archives: tuple[str, ...]
+    open: Callable[..., datasets.VisionDataset]  # open(root, download=bool)
+
+
+def data_folder() -> Path | None:
+    """The folder that ``ADVLIB_DATA`` names, or None."""
+    named = os.environ.get("ADVLIB_DATA")
+    return Path(named).expanduser() if named else None
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: the platform's cache folder for advlib (not created here)."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "advlib"
+
+
+@contextlib.contextmanager
+def patience(seconds: float = PATIENCE):
+    """Give up on a server that does not answer; torchvision itself would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def open_source(source: Source) -> datasets.VisionDataset:
+    """The torchvision data set, unpacked or downloaded first where need be.
+
+    Raises `FileNotFoundError`, which says where it looked, why the download failed and what to do.
+    """
+    cached = cache_folder() / source.folder
+    for root in filter(None, (data_folder(), cached)):
+        with contextlib.suppress(RuntimeError, OSError):  # what torchvision says of a set that is not there
+            return source.open(root, download=False)
+    _fetch(source, cached)
+    return source.open(cached, download=False)
+
+
+def _fetch(source: Source, cached: Path) -> None:
+    """Unpack or download into a folder beside `cached`, then move it there: whole or not at all."""
+    copied: list[str] = []
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".fetching-") as folder:
+            root = Path(folder, "root")
+            root.mkdir()
+            copied += _copy_archives(source, root)
+            with patience():
+                source.open(root, download=True)
+            for archive in source.archives:
+                root.joinpath(archive).unlink(missing_ok=True)
+            shutil.rmtree(cached, ignore_errors=True)
+            os.replace(root, cached)
+    except Exception as error:  # no network, a wrong hash, a full disk, a broken archive: each its own type
+        raise FileNotFoundError(_not_found(source, cached, copied, error)) from error
+
+
+def _copy_archives(source: Source, root: Path) -> list[str]:
+    """Copy the archives that ``ADVLIB_DATA`` has to `root`, where torchvision checks their hashes and unpacks them."""
+    given = data_folder()
+    found = [archive for archive in source.archives if given and given.joinpath(archive).is_file()]
+    for archive in found:
+        root.joinpath(archive).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(given / archive, root / archive)
+    return found
+
+
+def _not_found(source: Source, cached: Path, copied: list[str], error: Exception) -> str:
+    given = data_folder()
+    looked = [f"{given} (the folder that ADVLIB_DATA names)"] if given else ["ADVLIB_DATA (not set)"]
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    damaged = f"\n  Found {', '.join(copied)}, but incomplete or not with the published hash." if copied else ""
+    return (
+        f"{source.title} is not on disk and could not be fetched ({reason}).\n"
+        f"  Looked in: {'; '.join([*looked, str(cached)])}.{damaged}\n"
+        f"  To get it: call this once with a network, and it is kept in {cached}; or download "
+        f"{', '.join(source.archives)} as torchvision does.\n"
+        f"  To point to it: set the environment variable ADVLIB_DATA to the folder with {source.archives[0]} in it."
+    )
+
+
+# -- the sets --------------------------------------------------------------------------------------------------------
+
+def _mnist(split: str, n: int | None, seed: int) -> Loaded:
+    archives = tuple(f"MNIST/raw/{archive}" for archive, _ in datasets.MNIST.resources)
+    is_train = _split("mnist", split) == "train"
+    data = open_source(Source("MNIST", "mnist", archives, lambda root, download: datasets.MNIST(
+        root, train=is_train, download=download)))
+    chosen = _first("mnist", split, n, len(data))
+    return data.data[chosen].unsqueeze(1) / 255, data.targets[chosen], tuple("0123456789")
+
+
+def _cifar10(split: str, n: int | None, seed: int) -> Loaded:
+    is_train = _split("cifar10", split) == "train"
+    data = open_source(Source("CIFAR-10", "cifar10", (datasets.CIFAR10.filename,), lambda root, download: (
+        datasets.CIFAR10(root, train=is_train, download=download))))
+    chosen = _first("cifar10", split, n, len(data))
+    x = torch.from_numpy(data.data[chosen]).permute(0, 3, 1, 2) / 255
+    return x.contiguous(), torch.tensor(data.targets[chosen]), tuple(data.classes)
+
+
+def _gtsrb(split: str, n: int | None, seed: int) -> Loaded:
+    x, y = _read_signs("gtsrb", split, _gtsrb_files("gtsrb", split), n, seed)
+    return x, y, GTSRB_CLASSES
+
+
+def _gtsrb_signs(split: str, n: int | None, seed: int) -> Loaded:
+    """The photos of generated classes, under the generated classes' labels."""
+    ours = {sign.gtsrb: label for label, sign in enumerate(signs.CLASSES)}
+    files = [(path, ours[theirs]) for path, theirs in _gtsrb_files("gtsrb-signs", split) if theirs in ours]
+    x, y = _read_signs("gtsrb-signs", split, files, n, seed)
+    return x, y, tuple(sign.label for sign in signs.CLASSES)
+
+
+LOADERS: dict[str, Callable[[str, int | None, int], Loaded]] = {
+    "mnist": _mnist, "cifar10": _cifar10, "gtsrb": _gtsrb, "gtsrb-signs": _gtsrb_signs,
+}
+
+
+def _gtsrb_files(name: str, split: str) -> list[tuple[Path, int]]:
+    """Every photo's path and its class in GTSRB's numbering."""
+    if _split(name, split, ("test", "train", "sample")) == "sample":
+        return _sample_files()
+    archives = {"train": ("GTSRB-Training_fixed.zip",),
+                "test": ("GTSRB_Final_Test_Images.zip", "GTSRB_Final_Test_GT.zip")}[split]
+    data = open_source(Source("GTSRB", f"gtsrb-{split}", tuple(f"gtsrb/{archive}" for archive in archives),
+                              lambda root, download: datasets.GTSRB(root, split=split, download=download)))
+    return [(Path(path), label) for path, label in data._samples]  # torchvision has no public way to the labels
+
+
+def _sample_files() -> list[tuple[Path, int]]:
+    given = data_folder()
+    folder = given / "gtsrb_sample" if given else None
+    if not folder or not folder.is_dir():
+        raise FileNotFoundError(
+            f"there is no sample of GTSRB photos. Looked in: {folder or 'ADVLIB_DATA (not set)'}.\n"
+            "  To get one: put some of GTSRB's photos into gtsrb_sample/CCCCC/, CCCCC being the number of the class "
+            'in five digits; or use split="test", which can be downloaded.\n'
+            "  To point to it: set the environment variable ADVLIB_DATA to the folder with gtsrb_sample in it."
+        )
+    photos = (path for path in folder.glob("[0-9]*/*") if path.suffix.lower() in {".png", ".ppm", ".jpg", ".jpeg"})
+    return sorted((path, int(path.parent.name)) for path in photos)
+
+
+def _read_signs(name: str, split: str, files: list, n: int | None, seed: int) -> tuple[Tensor, Tensor]:
+    if n is not None:
+        _first(name, split, n, len(files))
+        order = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed))
+        files = [files[i] for i in order[:n].tolist()]
+    x = torch.empty(len(files), 3, SIGN_SIZE, SIGN_SIZE)
+    slow = len(files) > 2_000
+    for i, (path, _) in enumerate(tqdm(files, desc=f"reading {name}", disable=not slow)):
+        with Image.open(path) as photo:
+            x[i] = fit_square(to_tensor(photo.convert("RGB"))[None], SIGN_SIZE)[0].clamp(0, 1)
+    return x, torch.tensor([label for _, label in files])
+
+
+def _split(name: str, split: str, known: tuple[str, ...] = ("test", "train")) -> str:
+    if split not in known:
+        raise ValueError(unknown(f"split of {name!r}", split, known))
+    return split
+
+
+def _first(name: str, split: str, n: int | None, available: int) -> slice:
+    if n is not None and n > available:
+        raise ValueError(f"n is {n}, but {name!r} has {available} images in its split {split!r}")
+    return slice(n)
