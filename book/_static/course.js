@@ -1,4 +1,4 @@
-// The book's own script: it tells the widgets where their fonts lie, and names them for screen readers.
+// The book's own script: it helps the widgets find their fonts and formulas, and names controls for screen readers.
 (() => {
   "use strict";
   const here = new URL(".", document.currentScript.src);
@@ -6,45 +6,71 @@
 
   const text = (element) => (element ? element.textContent.replace(/\s+/g, " ").trim() : "");
 
-  // ipywidgets draws a slider's label and its value beside the handle, but ties neither to it.
-  function nameSliders(root) {
-    for (const handle of root.querySelectorAll(".noUi-handle")) {
-      const widget = handle.closest(".jupyter-widgets");
-      if (!widget) continue;
-      const label = text(widget.querySelector(".widget-label")) || "value";
-      const readout = text(widget.querySelector(".widget-readout"));
-      set(handle, "aria-label", label);
-      if (readout) set(handle, "aria-valuetext", readout);
-    }
-  }
-
-  // The answers of a quiz belong together, under the question that stands above them.
-  function nameRadios(root) {
-    for (const box of root.querySelectorAll(".widget-radio-box")) {
-      const widget = box.closest(".jupyter-widgets");
-      const panel = widget.parentElement.closest(".jupyter-widgets");
-      const label = text(widget.querySelector(".widget-label"));
-      const question = panel ? text(panel.querySelector(".widget-html-content, .jupyter-widgets-html")) : "";
-      set(box, "role", "radiogroup");
-      set(box, "aria-label", label || question || "answers");
-    }
-    // What a slider or an answer brings up is read out when it changes.
-    for (const stack of root.querySelectorAll(".widget-stack, .jupyter-widgets.widget-stack")) {
-      set(stack, "aria-live", "polite");
-    }
-  }
-
   function set(element, name, value) {
     if (element.getAttribute(name) !== value) element.setAttribute(name, value);
   }
 
-  function name() {
-    nameSliders(document);
-    nameRadios(document);
+  // ipywidgets draws a slider's label and value beside its handle, and ties neither to it.
+  function nameSliders() {
+    for (const handle of document.querySelectorAll(".jupyter-widgets .noUi-handle")) {
+      const slider = handle.closest(".jupyter-widgets");
+      set(handle, "aria-label", text(slider.querySelector(".widget-label")) || "value");
+      const readout = text(slider.querySelector(".widget-readout"));
+      if (readout) set(handle, "aria-valuetext", readout);
+    }
+  }
+
+  // The answers of a quiz belong together, under the question above them.
+  function nameQuizzes() {
+    for (const answers of document.querySelectorAll(".widget-radio-box")) {
+      const quiz = answers.closest(".widget-vbox");
+      const question = quiz ? quiz.querySelector(".widget-html-content") : null;
+      set(answers, "role", "radiogroup");
+      set(answers, "aria-label", text(question) || "Answers");
+    }
+  }
+
+  // The theme names some buttons otherwise than the words and icons on them read. A name that is part of a
+  // button's content cannot differ from it.
+  function nameThemeParts() {
+    for (const button of document.querySelectorAll(".search-button-field")) {
+      button.removeAttribute("aria-label");
+      button.removeAttribute("title");
+    }
+    for (const button of document.querySelectorAll(".theme-switch-button")) {
+      const name = document.createElement("span");
+      name.className = "visually-hidden";
+      name.textContent = button.getAttribute("aria-label") || "Colour mode";
+      button.append(name);
+      button.removeAttribute("aria-label");
+      for (const icon of button.querySelectorAll("i")) {
+        icon.removeAttribute("title");
+        set(icon, "aria-hidden", "true");
+      }
+    }
+    const sidebar = document.querySelector(".bd-sidebar-primary");
+    if (sidebar) {
+      set(sidebar, "role", "complementary");
+      set(sidebar, "aria-label", "The book");
+    }
+  }
+
+  function nameWidgets() {
+    nameSliders();
+    nameQuizzes();
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    name();
-    new MutationObserver(name).observe(document.body, { childList: true, characterData: true, subtree: true });
+    nameThemeParts();
+    nameWidgets();
+    const watcher = new MutationObserver(nameWidgets);
+    watcher.observe(document.querySelector("main") || document.body, { childList: true, characterData: true, subtree: true });
+  });
+
+  // The widgets speak MathJax 2, the page loads MathJax 3: pass on what they ask for.
+  window.addEventListener("load", () => {
+    const mathjax = window.MathJax;
+    if (!mathjax || mathjax.Hub) return;
+    mathjax.Hub = { Queue: ([, , element]) => mathjax.startup.promise.then(() => mathjax.typesetPromise([element])) };
   });
 })();

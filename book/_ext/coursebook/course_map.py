@@ -37,7 +37,7 @@ class CourseMap(SphinxDirective):
         self.env.note_dependency(str(source))
         lines = []
         for part in yaml.safe_load(source.read_text(encoding="utf-8")):
-            lines += ["", f"**{part['part']}**", "", "| | Chapter | Time |", "|--:|---|--:|"]
+            lines += ["", f"**{part['part']}**", "", "| No. | Chapter | Time |", "|---|---|---|"]
             lines += [self._row(page.parents[1], **chapter) for chapter in part["chapters"]]
         box = nodes.container(classes=["course-map"])
         self.state.nested_parse(StringList(lines, str(source)), self.content_offset, box)
