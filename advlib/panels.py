@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from advlib.contract import frozen
+from advlib.contract import frozen, model_device
 
 
 def percent(probability: float) -> str:
@@ -81,9 +81,8 @@ def _batch(x: Tensor, name: str) -> Tensor:
 
 def _readings(model: nn.Module, x: Tensor, classes: Sequence[str] | None) -> list[tuple[str, float]]:
     """What the model reads in each image: (class name, probability)."""
-    with torch.no_grad(), frozen(model):
-        parameter = next(model.parameters(), x)
-        top = model(x.to(parameter.device)).softmax(1).max(1)
+    with frozen(model), torch.no_grad():
+        top = model(x.to(model_device(model))).softmax(1).max(1)
     return [(class_name(k, classes), p) for k, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
 
 
@@ -122,12 +121,11 @@ def triptych_panels(
     rows = []
     for i in range(len(x)):
         texts = [f"{name}\n{percent(p)}" if name else "" for name, p in (before[i], after[i])]
-        change = f"largest change {in_255ths(largest[i].item())}"
+        change = f"× {factor:g}\nlargest change {in_255ths(largest[i].item())}"
         rows.append(
             (
                 Panel(pixels_of(x[i]), "clean", texts[0], _alt("clean image", before[i])),
-                Panel(pixels_of(shown[i]), f"perturbation × {factor:g}", change,
-                      f"perturbation times {factor:g}, {change}"),
+                Panel(pixels_of(shown[i]), "perturbation", change, f"perturbation {change}".replace("\n", ", ")),
                 Panel(pixels_of(x_adv[i]), "adversarial", texts[1], _alt("adversarial image", after[i])),
             )
         )

@@ -47,8 +47,8 @@ def picture(
     shows to who cannot see it. ``width`` in CSS pixels is by default the image's own, small images being enlarged
     a whole number of times with hard pixel edges. PNG (lossless) unless a JPEG ``quality`` (1 to 95) is given.
 
-    >>> picture(np.zeros((2, 2)), "Stop, 97 %", alt="a black square")[:56]
-    '<figure style="flex: 0 1 192px; min-width: 0; margin: 0;'
+    >>> picture(np.zeros((2, 2)), "Stop, 97 %", alt="a black square")[:41]
+    '<div style="flex: 1 1 0; max-width: 192px'
     """
     if not alt.strip():
         raise ValueError("got an empty alt text: say in a sentence what the picture shows")
@@ -61,12 +61,13 @@ def picture(
     width = width or own_width
     rendering = "pixelated" if getattr(image, "width", width) < width else "auto"
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    # The class keeps the book's dark theme from dimming the pixels.
     return Html(
-        f'<figure style="flex: 0 1 {width}px; min-width: 0; margin: 0; text-align: center; line-height: 1.35">'
+        f'<div style="flex: 1 1 0; max-width: {width}px; min-width: 0; text-align: center; line-height: 1.35">'
         f"{_text_line(heading)}"
-        f'<img alt="{html.escape(alt)}" src="{source}" '
-        f'style="width: 100%; max-width: {width}px; height: auto; image-rendering: {rendering}">'
-        f"{_text_line(caption, 'figcaption')}</figure>"
+        f'<img class="dark-light" alt="{html.escape(alt)}" src="{source}" style="width: 100%; max-width: {width}px; '
+        f'height: auto; margin: 0; padding: 0; image-rendering: {rendering}">'
+        f"{_text_line(caption)}</div>"
     )
 
 
@@ -126,13 +127,13 @@ def _with_palette(image: Image.Image) -> Image.Image:
 def _inline(text: str) -> str:
     """Plain text as HTML, with `code`, **bold** and line breaks."""
     text = html.escape(text)
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    text = re.sub(r"`([^`]+)`", r'<code style="color: inherit; background: none; border: 0; padding: 0">\1</code>', text)
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
     return text.replace("\n", "<br>")
 
 
-def _text_line(text: str, tag: str = "div") -> str:
-    return f"<{tag}>{_inline(text)}</{tag}>" if text else ""
+def _text_line(text: str) -> str:
+    return f"<div>{_inline(text)}</div>" if text else ""
 
 
 # --- the slider ------------------------------------------------------------------------------------------------
@@ -199,9 +200,10 @@ def _frame_html(frame: Any, number: int, alt: Sequence[str] | None) -> str:
 _QUIZ_STYLE = """<style>
 .advlib-quiz .widget-radio-box label {
   height: auto; line-height: 1.4; white-space: normal; overflow: visible; margin: 4px 0;
-  display: flex; align-items: baseline; gap: .5em; width: auto; max-width: 100%;
+  display: flex; flex-direction: row-reverse; justify-content: flex-end; align-items: baseline; gap: .5em;
+  width: auto; max-width: 100%;
 }
-.advlib-quiz .widget-radio-box label input { flex: none; margin: 0; height: auto; position: static; }
+.advlib-quiz .widget-radio-box label input { flex: none; margin: 0; height: auto; position: static; color-scheme: light; }
 </style>"""
 
 
@@ -227,10 +229,11 @@ def quiz(question: str, answers: Mapping[str, str], *, correct: str | Collection
     silent = [answer for answer, feedback in answers.items() if not feedback.strip()]
     if silent:
         raise ValueError(f"no feedback for {silent}: tell who chooses it why it is right or wrong")
-    asked = _made(ipywidgets.HTML, value=f"{_QUIZ_STYLE}<p><strong>Quiz.</strong> {_inline(question)}</p>")
+    asked = _made(ipywidgets.HTML, value=f'<p style="line-height: 1.5"><strong>Quiz.</strong> {_inline(question)}</p>')
     choice = _made(ipywidgets.RadioButtons, options=list(answers), index=None, layout={"width": "auto"})
     box = _switch(choice, [_feedback(text, answer in right) for answer, text in answers.items()], None)
-    box.children = (asked, *box.children)
+    look = _made(ipywidgets.HTML, value=_QUIZ_STYLE, layout={"display": "none"})
+    box.children = (asked, *box.children, look)
     box.add_class("advlib-quiz")
     return box
 
@@ -265,7 +268,7 @@ def _next_id() -> str:
 
 def _switch(selector: ipywidgets.Widget, pages: Sequence[str], start: int | None) -> ipywidgets.Widget:
     """The selector above the page that it selects."""
-    first = _made(ipywidgets.HTML, value=pages[0])
+    first = _made(ipywidgets.HTML, value=pages[0], layout={"width": "100%"})
     shared = {"layout": first.layout, "style": first.style}  # the stored state stays small
     frames = [first, *(ipywidgets.HTML(value=page, model_id=_next_id(), **shared) for page in pages[1:])]
     if hasattr(ipywidgets, "Stack"):
