@@ -1,0 +1,100 @@
+"""The networks of the course: pixels in [0, 1] in, logits out, and small enough to attack on a laptop.
+
+Each is a function that makes a fresh, untrained network; `NETS` lists them by name.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+
+class Normalize(nn.Module):
+    """(x − mean) / std per channel, inside the model, so that ε always means pixels.
+
+    x: (N, C, H, W). Raises ValueError if `std` is not positive or the channels do not fit.
+
+    >>> Normalize([0.5], [0.25])(torch.ones(1, 1, 2, 2)).unique()
+    tensor([2.])
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        mean, std = torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(std, dtype=torch.float32)
+        if mean.ndim != 1 or mean.shape != std.shape:
+            raise ValueError(f"Normalize wants one mean and one std per channel, got shapes {tuple(mean.shape)} and "
+                             f"{tuple(std.shape)}: pass two lists of the same length, such as [0.5, 0.5, 0.5].")
+        if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
+            raise ValueError(f"Normalize wants finite means and positive stds, got mean={mean.tolist()}, "
+                             f"std={std.tolist()}.")
+        self.register_buffer("mean", mean.view(-1, 1, 1))
+        self.register_buffer("std", std.view(-1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.ndim != 4 or x.shape[1] != len(self.mean):
+            raise ValueError(f"the network got images of shape {tuple(x.shape)}, expected (N, {len(self.mean)}, H, W): "
+                             "add a batch dimension with x[None], or check the channels.")
+        return (x - self.mean) / self.std
+
+    def extra_repr(self) -> str:
+        return f"mean={self.mean.flatten().tolist()}, std={self.std.flatten().tolist()}"
+
+
+def signs_cnn(classes: int = 16) -> nn.Sequential:
+    """The course's victim: five convolutions for road signs, (N, 3, 48, 48) to (N, classes).
+
+    >>> signs_cnn()(torch.rand(2, 3, 48, 48)).shape
+    torch.Size([2, 16])
+    """
+    def block(inputs, outputs, size, stride=1):
+        return [nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+    return nn.Sequential(
+        Normalize([0.35, 0.33, 0.34], [0.27, 0.26, 0.28]),
+        *block(3, 24, 5, stride=2),                                # 24 × 24
+        *block(24, 48, 3), nn.MaxPool2d(2),                        # 12 × 12
+        *block(48, 96, 3), nn.MaxPool2d(2),                        # 6 × 6
+        *block(96, 96, 3), nn.MaxPool2d(2),                        # 3 × 3
+        nn.Flatten(), nn.Linear(96 * 9, 128), nn.ReLU(), nn.Linear(128, classes))
+
+
+def signs_linear(classes: int = 16) -> nn.Sequential:
+    """One matrix from pixels to logits, (N, 3, 48, 48) to (N, classes): the model FGSM is exact for.
+
+    >>> signs_linear()(torch.rand(2, 3, 48, 48)).shape
+    torch.Size([2, 16])
+    """
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 48 * 48, classes))
+
+
+def mnist_mlp() -> nn.Sequential:
+    """784 → 128 → 10 with a ReLU, (N, 1, 28, 28) to (N, 10): the network of many a first tutorial.
+
+    >>> mnist_mlp()(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def mnist_cnn() -> nn.Sequential:
+    """Two convolutions and two linear layers, (N, 1, 28, 28) to (N, 10), with the layout and the state_dict keys of
+    advertorch's LeNet5, so that its published weights load.
+
+    >>> mnist_cnn()(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+    return nn.Sequential(OrderedDict(
+        conv1=nn.Conv2d(1, 32, 3, padding=1), relu1=nn.ReLU(), maxpool1=nn.MaxPool2d(2),
+        conv2=nn.Conv2d(32, 64, 3, padding=1), relu2=nn.ReLU(), maxpool2=nn.MaxPool2d(2),
+        flatten=nn.Flatten(), linear1=nn.Linear(7 * 7 * 64, 200), relu3=nn.ReLU(), linear2=nn.Linear(200, 10)))
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "signs-cnn": signs_cnn,
+    "signs-linear": signs_linear,
+    "mnist-mlp": mnist_mlp,
+    "mnist-cnn": mnist_cnn,
+}
