@@ -1,0 +1,317 @@
+"""The one engine: climb a per-image loss inside a norm ball and the pixel box.
+
+FGSM is one step of it, BIM many; PGD adds a random start, momentum and restarts. ``ascend`` attacks a classifier.
+``climb`` below it knows no model, only an oracle that gives a score and a direction, so that universal
+perturbations, patches and gradients estimated from queries climb with the same loop.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from advlib import contract, losses
+from advlib.device import in_batches
+from advlib.norms import Ball
+
+__all__ = ["ascend", "climb", "Constant", "Linear", "Adaptive", "GradientMaskingWarning"]
+
+
+class GradientMaskingWarning(UserWarning):
+    """The model's gradients vanish: a low success rate would say more about them than about robustness."""
+
+
+# ------------------------------------------------------------------------------------------------ step sizes
+@dataclass(frozen=True)
+class Constant:
+    """The same step throughout: ``size`` · ε."""
+
+    size: float
+
+    def at(self, k: int, steps: int) -> float:
+        return self.size
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Large steps to explore, small ones to settle: from ``size`` · ε straight down to zero."""
+
+    size: float = 2.0
+
+    def at(self, k: int, steps: int) -> float:
+        return self.size * (1 - k / steps)
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Auto-PGD: an image's step is halved when it stops paying, and the image goes back to its best iterate.
+
+    Croce & Hein (2020), Section 3: looked at after 22 %, 41 %, 57 %, … of the steps.
+    """
+
+    size: float = 2.0
+    rho: float = 0.75     # a step size is kept while at least this share of its steps raised the loss
+
+    def at(self, k: int, steps: int) -> float:
+        return self.size
+
+    def checkpoints(self, steps: int) -> list[int]:
+        shares = [0.0, 0.22]
+        while shares[-1] < 1:
+            shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+        return [-int(-share * steps // 1) for share in shares if share < 1]
+
+
+# -------------------------------------------------------------------------------------------------- the loop
+class _Climbers(SimpleNamespace):
+    """What the loop remembers of the images still climbing: tensors whose first dimension is the image."""
+
+    def only(self, chosen: Tensor) -> _Climbers:
+        return _Climbers(**{name: value[chosen] for name, value in vars(self).items()})
+
+
+def climb(gradient: Callable, score: Callable, x: Tensor, start: Tensor, within: Ball, *, steps: int, schedule,
+          momentum: float = 0.0, inertia: float = 0.0, keep: str = "best", early_stop: bool = True,
+          tick: Callable[[], None] = lambda: None) -> tuple[Tensor, Tensor]:
+    """Climb from ``start`` inside ``within`` around ``x``. Returns the kept iterates and their scores (N,).
+
+    ``gradient(adv, rows)`` gives (loss (n,), score (n,), direction like adv) at the iterates of the images
+    ``rows``, ``score(adv, rows)`` the score alone. A score above zero means that the attack has won.
+    """
+    kept, kept_score = start.clone(), x.new_full((len(x),), -torch.inf)
+    it = _Climbers(rows=torch.arange(len(x), device=x.device), x=x, adv=start)
+    if momentum:
+        it.velocity = torch.zeros_like(x)
+    if inertia:
+        it.previous = start
+    if isinstance(schedule, Adaptive):
+        _start_adapting(it, schedule)
+
+    def remember(now: Tensor) -> None:
+        better = now > kept_score[it.rows]
+        kept[it.rows[better]] = it.adv[better]
+        kept_score[it.rows[better]] = now[better]
+
+    for k in range(steps):
+        loss, now, grad = gradient(it.adv, it.rows)
+        if keep == "best" or early_stop:
+            remember(now)
+        if early_stop and bool((now > 0).any()):
+            climbing = now <= 0
+            it, loss, grad = it.only(climbing), loss[climbing], grad[climbing]
+            if not len(it.rows):
+                return kept, kept_score
+        if isinstance(schedule, Adaptive):
+            grad, size = _adapt(it, schedule, k, steps, loss, grad)
+        else:
+            size = schedule.at(k, steps)
+        if momentum:
+            it.velocity = grad = momentum * it.velocity + _unit_l1(grad)
+        new = it.adv + within.steepest(grad, it.adv, radius=size * within.eps)
+        if inertia:
+            new = it.x + within.project(new - it.x, it.x)
+            pull = (1 - inertia) * (new - it.adv) + (inertia * (it.adv - it.previous) if k else 0)
+            it.previous, new = it.adv, it.adv + pull
+        it.adv = it.x + within.project(new - it.x, it.x)
+        tick()
+
+    if keep == "best" or early_stop:
+        remember(score(it.adv, it.rows))
+    if keep == "last":
+        kept[it.rows] = it.adv
+    return kept, kept_score
+
+
+def _start_adapting(it: _Climbers, schedule: Adaptive) -> None:
+    n = len(it.rows)
+    it.size = it.x.new_full((n,), schedule.size)
+    it.loss = it.x.new_full((n,), torch.inf)              # of the iterate before
+    it.top, it.top_grad = it.adv, torch.zeros_like(it.x)  # the iterate with the highest loss, and its gradient
+    it.top_loss = it.x.new_full((n,), -torch.inf)
+    it.rises = it.x.new_zeros(n)                          # steps since the last checkpoint that raised the loss
+    it.top_before = it.top_loss                           # the highest loss at the last checkpoint
+    it.just_halved = torch.zeros(n, dtype=torch.bool, device=it.x.device)
+
+
+def _adapt(it: _Climbers, schedule: Adaptive, k: int, steps: int, loss: Tensor, grad: Tensor):
+    """Croce & Hein (2020), Algorithm 1: the gradient to follow and each image's step size at step k."""
+    it.rises, it.loss = it.rises + (loss > it.loss), loss
+    higher = loss > it.top_loss
+    it.top, it.top_grad = _choose(higher, it.adv, it.top), _choose(higher, grad, it.top_grad)
+    it.top_loss = torch.where(higher, loss, it.top_loss)
+    checkpoints = schedule.checkpoints(steps)
+    if k in checkpoints[1:]:
+        since = k - checkpoints[checkpoints.index(k) - 1]
+        too_few_rises = it.rises < schedule.rho * since                                   # condition 1
+        stuck = ~it.just_halved & (it.top_loss <= it.top_before)                          # condition 2
+        halve = too_few_rises | stuck
+        it.size = torch.where(halve, it.size / 2, it.size)
+        it.adv, grad = _choose(halve, it.top, it.adv), _choose(halve, it.top_grad, grad)
+        it.rises, it.top_before, it.just_halved = torch.zeros_like(it.rises), it.top_loss, halve
+    return grad, it.size
+
+
+# ------------------------------------------------------------------------------------- attacking a classifier
+def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int | Tensor | None = None,
+           steps: int = 40, schedule=Linear(), loss: Callable = losses.cross_entropy, momentum: float = 0.0,
+           inertia: float = 0.0, random_start: bool = False, restarts: int = 1, keep: str = "best",
+           early_stop: bool = True, seed: int = 0, batch_size: int | None = None) -> Tensor:
+    """Maximise ``loss`` of ``model`` at ``x + δ`` over δ in ``within``, by projected steepest ascent.
+
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); the result is like x, detached, inside the ball and the box.
+
+    target      makes it a targeted attack: a class index, or one per image (N,).
+    schedule    step sizes: ``Constant(0.1)`` is a tenth of ε at each step.
+    loss        one of ``advlib.losses``. Where its gradient is exactly zero, the margin takes its place.
+    momentum    μ of MI-FGSM: the steps follow a decaying sum of normalised gradients.
+    inertia     share of the last move that is made again (1 − α of Auto-PGD's heavy ball).
+    keep        "best" iterate by margin, or the "last" one.
+    early_stop  leave an image at its first success. Cheaper; switch it off for adversarial training.
+    batch_size  images at once; None chooses, and halves when memory runs out. It never changes the result
+                beyond rounding.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract, and a model that returns probabilities,
+        NaN or infinities (with the step at which it did).
+    """
+    contract.check_model(model)
+    contract.check_images(x)
+    contract.check_labels(y, len(x))
+    contract.check_ball(within)
+    contract.check_count(steps, "steps")
+    contract.check_count(restarts, "restarts")
+    if keep not in ("best", "last"):
+        raise ValueError(f'keep is {keep!r}; expected "best" or "last".')
+
+    labels = y.to(contract.model_device(model)).long()
+    target = contract.check_target(target, labels)
+    with contract.frozen(model), tqdm(total=restarts * steps * len(x), unit="pass", delay=2, leave=False) as bar:
+        clean = x.detach().to(labels.device)
+        clean = clean.clone() if x.dtype == torch.float64 else clean.float().clone()
+        victim = _Classifier(model, labels, target, loss, x.dtype)
+        adv, won = clean.clone(), clean.new_full((len(x),), -torch.inf)
+        generator = torch.Generator().manual_seed(seed)
+
+        def attack(rows: Tensor) -> None:
+            result, score = climb(
+                victim.gradient_on(rows), victim.score_on(rows), clean[rows], start[rows], within, steps=steps,
+                schedule=schedule, momentum=momentum, inertia=inertia, keep=keep, early_stop=early_stop,
+                tick=lambda: bar.update(len(rows)))
+            better = (score > won[rows]) | (restart == 0)
+            adv[rows[better]], won[rows[better]] = result[better], score[better]
+
+        for restart in range(restarts):
+            # Drawn for all images at once, so that batches and early stops do not change the draw.
+            start = clean + within.sample(clean, generator) if random_start else clean
+            todo = torch.arange(len(x), device=labels.device)
+            in_batches(attack, todo[won <= 0] if early_stop else todo, clean[0].numel(), batch_size)
+        victim.warn()
+        return _towards(clean, adv, x.dtype).to(x.device)
+
+
+class _Classifier:
+    """The oracle that ``climb`` asks about a classifier: its loss, margin and input gradient."""
+
+    def __init__(self, model: nn.Module, y: Tensor, target: Tensor | None, loss: Callable, dtype: torch.dtype):
+        self.model, self.y, self.target, self.loss, self.dtype = model, y, target, loss, dtype
+        self.flat = torch.zeros_like(y, dtype=torch.bool)     # images on which the loss had no gradient
+        self.dead = torch.zeros_like(self.flat)               # images on which the margin had none either
+        self.classes = None                                   # known after the first forward pass
+
+    def gradient_on(self, batch: Tensor) -> Callable:
+        """The ``gradient`` of ``climb`` for the images ``batch``."""
+        step = 0
+
+        def gradient(adv: Tensor, rows: Tensor):
+            nonlocal step
+            step += 1
+            where, images = f" at step {step}", batch[rows]
+            loss, score, grad, silent = self._pass(adv, images, where)
+            if self.loss is not losses.margin and bool((silent & ~self.flat[images]).any()):
+                self.flat[images] |= silent
+                loss[silent], _, grad[silent], silent[silent.clone()] = self._pass(adv[silent], images[silent], where)
+            self.dead[images] = silent
+            return loss, score, grad
+
+        return gradient
+
+    def score_on(self, batch: Tensor) -> Callable:
+        """The ``score`` of ``climb`` for the images ``batch``."""
+        def score(adv: Tensor, rows: Tensor) -> Tensor:
+            with torch.no_grad():
+                images = batch[rows]
+                return losses.margin(self._logits(adv, " after the last step"), *self._goal(images))
+
+        return score
+
+    def _pass(self, adv: Tensor, images: Tensor, where: str):
+        """One forward and one backward pass, to the input alone: no weight gradient is computed.
+
+        Gives loss, margin, gradient, and which images got no gradient though they are not won yet.
+        """
+        adv = adv.detach().requires_grad_()
+        logits, goal, flat = self._logits(adv, where), self._goal(images), self.flat[images]
+        score = losses.margin(logits, *goal)
+        loss = self.loss(logits, *goal)
+        if bool(flat.any()):
+            loss = torch.where(flat, score, loss)
+        if not loss.requires_grad:
+            raise ValueError("the model's logits do not depend differentiably on its input (a detach, .numpy(), "
+                             "torch.no_grad or argmax inside?); a gradient attack has nothing to follow. Remove it, "
+                             "or use advlib.attacks.square, which needs no gradient.")
+        (grad,) = torch.autograd.grad(loss.sum(), adv)
+        largest = grad.abs().amax(dim=(1, 2, 3))
+        contract.check_finite(largest, "input gradients", where)
+        return loss.detach(), score.detach(), grad, (largest == 0) & (score.detach() <= 0)
+
+    def _logits(self, adv: Tensor, where: str) -> Tensor:
+        logits = self.model(adv.to(self.dtype))
+        contract.check_logits(logits, len(adv), where)
+        if self.classes is None:
+            self.classes = logits.shape[1]
+            contract.check_probabilities(logits)
+            contract.check_labels(self.y, len(self.y), self.classes)
+            contract.check_target(self.target, self.y, self.classes)
+        return logits
+
+    def _goal(self, images: Tensor):
+        return self.y[images], None if self.target is None else self.target[images]
+
+    def warn(self) -> None:
+        n, flat, dead = len(self.y), int(self.flat.sum()), int(self.dead.sum())
+        if dead:
+            warnings.warn(
+                f"the input gradient is exactly zero on {dead} of {n} images, whichever the loss: the model masks its "
+                "gradient, and this attack says nothing about its robustness. Use advlib.attacks.square, which "
+                "needs no gradient.", GradientMaskingWarning, stacklevel=4)
+        elif flat:
+            warnings.warn(
+                f"the gradient of {getattr(self.loss, '__name__', 'the loss')} is exactly zero on {flat} of {n} images "
+                "(a saturated softmax); the margin loss was climbed there instead.", GradientMaskingWarning, stacklevel=4)
+
+
+def _unit_l1(grad: Tensor) -> Tensor:
+    """g / ‖g‖₁ per image, as MI-FGSM adds gradients up (Dong et al. 2018, Eq. 6); a zero gradient stays zero."""
+    norm = grad.abs().sum(dim=(1, 2, 3), keepdim=True)
+    return grad / norm.clamp_min(torch.finfo(grad.dtype).tiny)
+
+
+def _choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    return torch.where(mask[:, None, None, None], yes, no)
+
+
+def _towards(clean: Tensor, adv: Tensor, dtype: torch.dtype) -> Tensor:
+    """``adv`` in ``dtype``, rounded towards the clean image, so that rounding never leaves the ball."""
+    rounded = adv.to(dtype)
+    if dtype in (torch.float16, torch.bfloat16):
+        past = (rounded.to(adv.dtype) - clean).abs() > (adv - clean).abs()
+        down = (rounded.to(adv.dtype) > clean).to(torch.int16)
+        # Among floats ≥ 0 the next smaller one has the bit pattern minus one.
+        rounded = torch.where(past, (rounded.view(torch.int16) - (2 * down - 1)).view(dtype), rounded)
+    return rounded

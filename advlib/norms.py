@@ -1,0 +1,296 @@
+"""Norm balls as values: ``Linf(8/255)``, ``L2(0.5)``, ``L1(12)``, ``L0(20)``.
+
+A ball is the perturbation set Δ = {δ : ‖δ‖ ≤ ε} of the formulas. It knows how to measure a perturbation
+(``size``), put it back inside (``project``), choose the best one for a linear loss (``steepest``) and draw a
+random one (``sample``). An attack that asks these four things of its ball serves every norm.
+
+All methods take batches of shape (N, C, H, W) and treat every image on its own. Pixels are in [0, 1] and so
+is ε. Where an image ``x`` is given, the pixel box is part of the problem: ``x + δ`` stays in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+__all__ = ["Ball", "Linf", "L2", "L1", "L0"]
+
+ROUNDS = 20        # of finding the pixels at the box; a handful is the rule, and the loop ends by itself
+BISECTIONS = 40    # of the L1 threshold: past float32's 24 bits of precision
+
+
+@dataclass(frozen=True)
+class Ball:
+    """The perturbations δ with ‖δ‖ ≤ ε. Use a norm: ``Linf``, ``L2``, ``L1`` or ``L0``.
+
+    Raises
+        TypeError: ε is no number. ValueError: ε is negative, infinite or NaN.
+    """
+
+    eps: float
+    symbol = "‖δ‖"
+
+    def __post_init__(self):
+        name = type(self).__name__
+        if isinstance(self.eps, bool) or not isinstance(self.eps, numbers.Real):
+            raise TypeError(f"{name}(ε) got ε = {self.eps!r} of type {type(self.eps).__name__}; "
+                            f"expected a number in pixel units, such as {name}({self._example}).")
+        if not math.isfinite(self.eps) or self.eps < 0:
+            raise ValueError(f"{name}(ε) got ε = {self.eps}; expected a finite number ≥ 0. "
+                             "ε is a size: turn a negative one round, and look for a 0/0 behind a NaN.")
+
+    def __str__(self) -> str:
+        return f"{self.symbol} ≤ {_readable(self.eps)}"
+
+    def scaled(self, factor: float) -> Ball:
+        """The same norm with ε multiplied by ``factor``: ``Linf(0.1).scaled(2) == Linf(0.2)``."""
+        return type(self)(self.eps * factor)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """The norm of each perturbation: (N, C, H, W) → (N,)."""
+        raise NotImplementedError
+
+    def project(self, delta: Tensor, x: Tensor | None = None) -> Tensor:
+        """The nearest perturbation (in Euclidean distance) inside the ball, and with ``x`` inside the box too."""
+        raise NotImplementedError
+
+    def steepest(self, grad: Tensor, x: Tensor | None = None, radius: float | Tensor | None = None) -> Tensor:
+        """The δ of the ball that maximises ⟨grad, δ⟩: the exact attack on a linear loss.
+
+        With ``x``, the best δ among those that keep ``x + δ`` in [0, 1]. Where the gradient is zero, so is δ.
+        ``radius`` takes the place of ε: a step, for all images or (N,) for each.
+        """
+        raise NotImplementedError
+
+    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """A random δ for each image of ``x``, uniform in the ball, then cut to the box.
+
+        ``generator`` lives on the CPU, so that a seed means the same start on every device.
+        """
+        raise NotImplementedError
+
+    def _radius(self, radius: float | Tensor | None, like: Tensor) -> Tensor:
+        """ε or the radius in its place, as a tensor that multiplies images."""
+        return _wide(torch.as_tensor(self.eps if radius is None else radius).to(like).expand(len(like)))
+
+
+@dataclass(frozen=True)
+class Linf(Ball):
+    """max |δᵢ| ≤ ε: every pixel may change, none by more than ε.
+
+    >>> Linf(8/255).size(torch.full((1, 3, 4, 4), -0.02))
+    tensor([0.0200])
+    """
+
+    symbol = "L∞"
+    _example = "8/255"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.eps > 1:
+            raise ValueError(f"Linf(ε) got ε = {self.eps:g}, but pixels run from 0 to 1. "
+                             f"Did you mean Linf({self.eps:g}/255)?")
+
+    def scaled(self, factor):
+        return Linf(min(1.0, self.eps * factor))     # beyond 1 the box decides anyway
+
+    def size(self, delta):
+        return delta.abs().amax(dim=(1, 2, 3))
+
+    def project(self, delta, x=None):
+        return _boxed(delta.clamp(-self.eps, self.eps), x)
+
+    def steepest(self, grad, x=None, radius=None):
+        # Each pixel contributes gᵢδᵢ on its own, so each goes all the way: δᵢ = ε · sign(gᵢ).
+        return _boxed(self._radius(radius, grad) * grad.sign(), x)
+
+    def sample(self, x, generator):
+        return _boxed(self.eps * (2 * _rand(x, generator) - 1), x)
+
+
+@dataclass(frozen=True)
+class L2(Ball):
+    """√(Σ δᵢ²) ≤ ε: the Euclidean length of the change.
+
+    >>> L2(0.5).size(torch.full((1, 1, 2, 2), 0.25))
+    tensor([0.5000])
+    """
+
+    symbol = "L2"
+    _example = "0.5"
+
+    def size(self, delta):
+        return delta.flatten(1).norm(dim=1)
+
+    def project(self, delta, x=None):
+        if x is None:
+            return delta * _wide(self.eps / self.size(delta).clamp_min(_tiny(delta))).clamp_max(1.0)
+        return _stretch(delta, x, self.eps, most=1.0)
+
+    def steepest(self, grad, x=None, radius=None):
+        # Cauchy–Schwarz: ⟨g, δ⟩ is largest along g itself.
+        # The largest entry is divided out first: squares of tiny gradients would underflow.
+        direction = grad / grad.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(_tiny(grad))
+        direction = direction / _wide(self.size(direction).clamp_min(_tiny(grad)))
+        radius = self._radius(radius, grad)
+        return radius * direction if x is None else _stretch(direction, x, radius)
+
+    def sample(self, x, generator):
+        direction = L2(1).steepest(torch.randn(x.shape, generator=generator).to(x))
+        return _boxed(self.eps * _uniform_radius(x, generator) * direction, x)
+
+
+@dataclass(frozen=True)
+class L1(Ball):
+    """Σ |δᵢ| ≤ ε: the sum of all changes; few pixels may change a lot.
+
+    >>> L1(12).size(torch.full((1, 1, 2, 2), -0.25))
+    tensor([1.])
+    """
+
+    symbol = "L1"
+    _example = "12"
+
+    def size(self, delta):
+        return delta.abs().sum(dim=(1, 2, 3))
+
+    def project(self, delta, x=None):
+        # Every change shrinks by the same λ and stops at zero (Duchi et al. 2008); the box may cut more. The size
+        # falls as λ grows: bisect for the smallest λ that is inside the ball.
+        shrunk = lambda by: _boxed(delta.sign() * (delta.abs() - by).clamp_min(0), x)
+        low = torch.zeros_like(delta[:, :1, :1, :1])
+        high = delta.abs().amax(dim=(1, 2, 3), keepdim=True)
+        high = torch.where(_wide(self.size(shrunk(low)) <= self.eps), low, high)
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            inside = _wide(self.size(shrunk(middle)) <= self.eps)
+            low, high = torch.where(inside, low, middle), torch.where(inside, middle, high)
+        return shrunk(high)
+
+    def steepest(self, grad, x=None, radius=None):
+        # One unit of change earns |gᵢ| in pixel i: spend all on the best pixel, then (it is full) on the next.
+        if x is None:
+            room = torch.full_like(grad, torch.inf)
+        else:
+            room = torch.where(grad > 0, 1 - x, x)
+        room = torch.where(grad == 0, 0, room).flatten(1)
+        order = grad.abs().flatten(1).argsort(dim=1, descending=True, stable=True)
+        radius = self._radius(radius, grad)[:, :, 0, 0]
+        room = torch.minimum(room.gather(1, order), radius)
+        spent_before = room.cumsum(1) - room
+        spend = torch.minimum(room, (radius - spent_before).clamp_min(0))
+        return torch.zeros_like(room).scatter(1, order, spend).view_as(grad) * grad.sign()
+
+    def sample(self, x, generator):
+        # |δᵢ| ~ exponential gives a uniform direction on the simplex; the signs are coin flips.
+        weight = -_rand(x, generator).clamp_min(1e-12).log()
+        sign = torch.randint(0, 2, x.shape, generator=generator).to(x) * 2 - 1
+        direction = sign * weight / weight.sum(dim=(1, 2, 3), keepdim=True)
+        return _boxed(self.eps * _uniform_radius(x, generator) * direction, x)
+
+
+@dataclass(frozen=True)
+class L0(Ball):
+    """At most ε pixels change, each as much as the box allows. A pixel is a position: its channels count once.
+
+    >>> L0(20).size(torch.zeros(1, 3, 8, 8))
+    tensor([0.])
+
+    Raises
+        ValueError: ε is not a whole number of pixels.
+    """
+
+    symbol = "L0"
+    _example = "20"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.eps != int(self.eps):
+            raise ValueError(f"L0(k) got k = {self.eps}; expected a whole number: L0 counts changed pixels.")
+
+    def scaled(self, factor):
+        return L0(math.ceil(self.eps * factor))
+
+    def size(self, delta):
+        return (delta != 0).any(dim=1).sum(dim=(1, 2)).to(delta.dtype)
+
+    def project(self, delta, x=None):
+        kept = _boxed(delta, x)
+        # Keeping a pixel saves δ² of squared distance, less what the box cuts off it anyway.
+        return kept * self._best_pixels((2 * delta * kept - kept.square()).sum(1), self.eps)
+
+    def steepest(self, grad, x=None, radius=None):
+        # A chosen pixel goes to the end of its range: ±1 where no image says how much room there is.
+        full = torch.sign(grad) if x is None else torch.where(grad > 0, 1 - x, torch.where(grad < 0, -x, 0))
+        count = torch.as_tensor(self.eps if radius is None else radius).ceil().clamp_max(self.eps)
+        return full * self._best_pixels((grad * full).sum(1), count)
+
+    def sample(self, x, generator):
+        chosen = self._best_pixels(torch.rand(x[:, 0].shape, generator=generator).to(x), self.eps)
+        return (_rand(x, generator) - x) * chosen
+
+    def _best_pixels(self, score: Tensor, count) -> Tensor:
+        """A mask (N, 1, H, W) of the ``count`` (one, or (N,)) positions with the highest score (N, H, W)."""
+        flat = score.flatten(1)
+        rank = flat.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        count = torch.as_tensor(count, device=flat.device).expand(len(flat))[:, None]
+        return (rank < count).to(flat).view_as(score)[:, None]
+
+
+def _boxed(delta: Tensor, x: Tensor | None) -> Tensor:
+    """δ cut so that x + δ stays in [0, 1]. Cutting moves δ towards 0, so it never leaves a ball."""
+    return delta if x is None else (x + delta).clamp_(0, 1).sub_(x)
+
+
+def _stretch(direction: Tensor, x: Tensor, radius: float | Tensor, most: float = 1e12) -> Tensor:
+    """clip(u · direction) to the box, with the largest u ≤ ``most`` (per image) whose L2 norm is within ``radius``.
+
+    By Lagrange this is the solution both of projecting onto ball ∩ box (direction = δ, u ≤ 1) and of the steepest
+    step (direction = gradient). Pixels at the box stay put and the others share what is left of the radius:
+    u² = (radius² − Σ_boxed δ²) / Σ_free direction². Each round finds more pixels at the box, so u grows from below
+    and the result is inside the ball after every round.
+    """
+    low, high, squared = -x, 1 - x, direction.square()
+    free = torch.ones_like(x)
+    u = used = x.new_zeros(len(x), 1, 1, 1)
+    for _ in range(ROUNDS):
+        share = (squared * free).sum(dim=(1, 2, 3), keepdim=True).clamp_min(_tiny(x))
+        u = torch.maximum(u, ((radius**2 - used).clamp_min(0) / share).sqrt().clamp_max(most))
+        wanted = u * direction
+        delta = torch.minimum(torch.maximum(wanted, low), high)
+        still_free = (delta == wanted).to(x)
+        if torch.equal(still_free, free):
+            break
+        free, used = still_free, (delta.square() * (1 - still_free)).sum(dim=(1, 2, 3), keepdim=True)
+    return delta
+
+
+def _wide(per_image: Tensor) -> Tensor:
+    """(N,) → (N, 1, 1, 1), to stand beside images."""
+    return per_image[:, None, None, None]
+
+
+def _rand(x: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(x.shape, generator=generator).to(x)
+
+
+def _uniform_radius(x: Tensor, generator: torch.Generator) -> Tensor:
+    """A radius in [0, 1] for each image such that its point is uniform in a ball of x's dimension: U^(1/n)."""
+    return (torch.rand(len(x), 1, 1, 1, generator=generator) ** (1 / x[0].numel())).to(x)
+
+
+def _tiny(grad: Tensor) -> float:
+    return torch.finfo(grad.dtype).tiny
+
+
+def _readable(eps: float) -> str:
+    """8/255 stays 8/255: the way people write a budget of 8-bit pixels."""
+    levels = Fraction(eps * 255).limit_denominator(4)
+    if 0 < eps < 1 and abs(levels / 255 - eps) < 1e-9 and levels.denominator == 1:
+        return f"{levels}/255"
+    return f"{eps:g}"
