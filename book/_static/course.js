@@ -4,7 +4,7 @@
   const here = new URL(".", document.currentScript.src);
   window.__jupyter_widgets_assets_path__ = new URL("vendor/widgets/", here).href;
 
-  const text = (element) => (element ? element.textContent.replace(/\s+/g, " ").trim() : "");
+  const text = (element) => (element ? element.innerText.replace(/\s+/g, " ").trim() : "");
 
   function set(element, name, value) {
     if (element.getAttribute(name) !== value) element.setAttribute(name, value);
@@ -12,8 +12,8 @@
 
   // ipywidgets draws a slider's label and value beside its handle, and ties neither to it.
   function nameSliders() {
-    for (const handle of document.querySelectorAll(".jupyter-widgets .noUi-handle")) {
-      const slider = handle.closest(".jupyter-widgets");
+    for (const handle of document.querySelectorAll(".widget-slider .noUi-handle")) {
+      const slider = handle.closest(".widget-slider");
       set(handle, "aria-label", text(slider.querySelector(".widget-label")) || "value");
       const readout = text(slider.querySelector(".widget-readout"));
       if (readout) set(handle, "aria-valuetext", readout);

@@ -1,0 +1,43 @@
+"""axe-core finds nothing critical or serious on any page, light or dark, wide or narrow."""
+
+import pytest
+
+from tests.book.pages import PAGES, ROOT, Book
+
+AXE = ROOT / "book" / "_ext" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def findings(page) -> list[str]:
+    """axe's critical and serious findings, one line each."""
+    page.add_script_tag(path=AXE)
+    violations = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    return [
+        f"{found['impact']} {found['id']}: {node['html'][:160]} ({node['failureSummary']})"
+        for found in violations
+        if found["impact"] in ("critical", "serious")
+        for node in found["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_accessible(book: Book, page: str, theme: str) -> None:
+    visit = book.open(page, theme=theme)
+    assert visit.page.evaluate("document.documentElement.dataset.theme") == theme
+    # Feedback and hints are part of the page: choose an answer, open every fold.
+    for quiz in visit.page.locator(".widget-radio-box").all():
+        quiz.locator("input").first.check()
+    visit.page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+    assert findings(visit.page) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_accessible_on_a_phone(book: Book, page: str) -> None:
+    assert findings(book.open(page, width=375).page) == []
+
+
+def test_axe_sees_a_nameless_slider(book: Book) -> None:
+    visit = book.open(PAGES[0])
+    visit.page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend',"
+                        " '<div role=slider tabindex=0 aria-valuenow=1 style=\"width:9px;height:9px\"></div>')")
+    assert any("aria-input-field-name" in finding for finding in findings(visit.page))

@@ -1,0 +1,55 @@
+"""Every page of the built book, in a real browser without a network."""
+
+import pytest
+
+from tests.book.pages import PAGES, Book, widget_cells
+
+FORMULAS = """() => [...document.querySelectorAll('.math')].map(math => ({
+    text: math.textContent.slice(0, 80),
+    drawn: !!math.querySelector('mjx-container svg'),
+    wrong: !!math.querySelector('[data-mjx-error], mjx-merror, [data-mml-node="merror"]'),
+}))"""
+PICTURES = """() => [...document.images].map(img => ({
+    source: img.src.slice(0, 80), drawn: img.complete && img.naturalWidth > 0, alt: img.getAttribute('alt'),
+}))"""
+
+
+@pytest.mark.parametrize("over", ["http", "file"])
+@pytest.mark.parametrize("page", PAGES)
+def test_page_needs_nothing_but_itself(book: Book, page: str, over: str) -> None:
+    visit = book.open(page, over=over)
+    assert visit.page.locator(".widget-subarea").count() == widget_cells(page)
+    for formula in visit.page.evaluate(FORMULAS):
+        assert formula["drawn"] and not formula["wrong"], formula
+    for picture in visit.page.evaluate(PICTURES):
+        assert picture["drawn"] and picture["alt"] is not None, picture
+    assert visit.complaints == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_phone_scrolls_down_and_never_sideways(book: Book, page: str) -> None:
+    visit = book.open(page, width=375)
+    wide = visit.page.evaluate("document.scrollingElement.scrollWidth")
+    assert wide <= 375, f"the page is {wide} px wide"
+
+
+def test_first_address_leads_to_landing_page(book: Book) -> None:
+    visit = book.open("index")
+    visit.page.wait_for_url(f"**/{PAGES[0]}.html")
+    assert "Adversarial Machine Learning by Example" in visit.page.title()
+
+
+def test_search_works_without_a_server(book: Book) -> None:
+    visit = book.open("search", over="file")
+    visit.page.goto(f"{visit.base}/search.html?q=perturbation")
+    visit.page.locator("#search-results li").first.wait_for(timeout=10_000)
+
+
+def test_formulas_are_tested_at_all(book: Book) -> None:
+    assert book.open("book/notation").page.evaluate(FORMULAS)
+
+
+def test_nothing_but_the_book_is_built(book: Book) -> None:
+    extra = {"index", "search", "genindex"}
+    built = {path.relative_to(book.folder).with_suffix("").as_posix() for path in book.folder.rglob("*.html")}
+    assert {page for page in built - extra if not page.startswith("_static/")} == set(PAGES)
