@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+from advlib.files import replacing
 
 if TYPE_CHECKING:
     from advlib.norms import Ball
@@ -125,24 +125,6 @@ def save_png(x: Tensor, path: str | os.PathLike) -> None:
     levels = to_8bit(x.detach().clamp(0, 1)).mul(255).round().to("cpu", torch.uint8).permute(1, 2, 0).numpy()
     with replacing(path) as temporary:
         Image.fromarray(levels.squeeze(2) if len(x) == 1 else levels).save(temporary, format="PNG")
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike):
-    """Give a temporary name beside `path` to write to; move it to `path` if that went well, else remove it.
-
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with replacing(Path(folder, "note.txt")) as temporary:
-    ...         _ = temporary.write_text("whole")
-    ...     Path(folder, "note.txt").read_text()
-    'whole'
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        temporary = Path(folder, path.name)
-        yield temporary
-        os.replace(temporary, path)
 
 
 def _existing_file(path: str | os.PathLike) -> Path:

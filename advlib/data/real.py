@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -83,6 +84,15 @@ def patience(seconds: float = PATIENCE):
         socket.setdefaulttimeout(before)
 
 
+def find_source(source: Source) -> Path | None:
+    """The folder on disk that has a set, unpacked or as archives; None where there is none."""
+    given, cached = data_folder(), cache_folder() / source.folder
+    for root in filter(None, (given, cached)):
+        if _opened(source, root) or all(root.joinpath(archive).is_file() for archive in source.archives):
+            return root
+    return None
+
+
 def open_source(source: Source) -> datasets.VisionDataset:
     """The torchvision data set, unpacked or downloaded first where need be.
 
@@ -90,10 +100,16 @@ def open_source(source: Source) -> datasets.VisionDataset:
     """
     cached = cache_folder() / source.folder
     for root in filter(None, (data_folder(), cached)):
-        with contextlib.suppress(RuntimeError, OSError):  # what torchvision says of a set that is not there
-            return source.open(root, download=False)
+        if data := _opened(source, root):
+            return data
     _fetch(source, cached)
     return source.open(cached, download=False)
+
+
+def _opened(source: Source, root: Path) -> datasets.VisionDataset | None:
+    with contextlib.suppress(RuntimeError, OSError):  # what torchvision says of a set that is not there
+        return source.open(root, download=False)
+    return None
 
 
 def _fetch(source: Source, cached: Path) -> None:
@@ -112,7 +128,7 @@ def _fetch(source: Source, cached: Path) -> None:
             shutil.rmtree(cached, ignore_errors=True)
             os.replace(root, cached)
     except Exception as error:  # no network, a wrong hash, a full disk, a broken archive: each its own type
-        raise FileNotFoundError(_not_found(source, cached, copied, error)) from error
+        raise FileNotFoundError(_not_found(source, cached, copied, error)) from None
 
 
 def _copy_archives(source: Source, root: Path) -> list[str]:
@@ -139,21 +155,29 @@ def _not_found(source: Source, cached: Path, copied: list[str], error: Exception
     )
 
 
+def source(name: str, split: str) -> Source:
+    """How torchvision opens "mnist", "cifar10" or "gtsrb", in its "train" or "test" split."""
+    is_train = split == "train"
+    if name == "mnist":
+        archives = tuple(f"MNIST/raw/{archive}" for archive, _ in datasets.MNIST.resources)
+        return Source("MNIST", "mnist", archives, partial(datasets.MNIST, train=is_train))
+    if name == "cifar10":
+        return Source("CIFAR-10", "cifar10", (datasets.CIFAR10.filename,), partial(datasets.CIFAR10, train=is_train))
+    archives = ["GTSRB-Training_fixed"] if is_train else ["GTSRB_Final_Test_Images", "GTSRB_Final_Test_GT"]
+    return Source("GTSRB", f"gtsrb-{split}", tuple(f"gtsrb/{archive}.zip" for archive in archives),
+                  partial(datasets.GTSRB, split=split))
+
+
 # -- the sets --------------------------------------------------------------------------------------------------------
 
 def _mnist(split: str, n: int | None, seed: int) -> Loaded:
-    archives = tuple(f"MNIST/raw/{archive}" for archive, _ in datasets.MNIST.resources)
-    is_train = _split("mnist", split) == "train"
-    data = open_source(Source("MNIST", "mnist", archives, lambda root, download: datasets.MNIST(
-        root, train=is_train, download=download)))
+    data = open_source(source("mnist", _split("mnist", split)))
     chosen = _first("mnist", split, n, len(data))
     return data.data[chosen].unsqueeze(1) / 255, data.targets[chosen], tuple("0123456789")
 
 
 def _cifar10(split: str, n: int | None, seed: int) -> Loaded:
-    is_train = _split("cifar10", split) == "train"
-    data = open_source(Source("CIFAR-10", "cifar10", (datasets.CIFAR10.filename,), lambda root, download: (
-        datasets.CIFAR10(root, train=is_train, download=download))))
+    data = open_source(source("cifar10", _split("cifar10", split)))
     chosen = _first("cifar10", split, n, len(data))
     x = torch.from_numpy(data.data[chosen]).permute(0, 3, 1, 2) / 255
     return x.contiguous(), torch.tensor(data.targets[chosen]), tuple(data.classes)
@@ -181,10 +205,7 @@ def _gtsrb_files(name: str, split: str) -> list[tuple[Path, int]]:
     """Every photo's path and its class in GTSRB's numbering."""
     if _split(name, split, ("test", "train", "sample")) == "sample":
         return _sample_files()
-    archives = {"train": ("GTSRB-Training_fixed.zip",),
-                "test": ("GTSRB_Final_Test_Images.zip", "GTSRB_Final_Test_GT.zip")}[split]
-    data = open_source(Source("GTSRB", f"gtsrb-{split}", tuple(f"gtsrb/{archive}" for archive in archives),
-                              lambda root, download: datasets.GTSRB(root, split=split, download=download)))
+    data = open_source(source("gtsrb", split))
     return [(Path(path), label) for path, label in data._samples]  # torchvision has no public way to the labels
 
 

@@ -1,0 +1,7 @@
+"""``python -m advlib`` is the command ``advlib``, where that is not on the path."""
+
+import sys
+
+from advlib.cli import main
+
+sys.exit(main())
