@@ -149,8 +149,7 @@ def two_steps(model, x, y, eps):
     return with_autograd(model, with_autograd(model, x, y, eps), y, eps)
 
 
-def g(model, x, y):
-    return gradient(model, x, y)
+g = gradient  # the table below reads better with the formula's letter
 
 
 FGSM_WRONG = {
@@ -192,9 +191,11 @@ FGSM_WRONG = {
     "a tuple": (keeps_the_tuple, "take its first entry, [0]"),
     "returns two": (returns_two, "got a tuple of 2"),
     "no return": (forgets_return, "the last line does not return the result"),
-    "fixed shape": (one_shape_only, "the result has shape"),
+    "fixed shape": (one_shape_only, "a shape is written into your code"),
     "flattens": (flattens, "expected that of x, (5, 3, 48, 48)"),
-    "random sign": (random_sign, "does not follow the gradient"),
+    "random sign": (random_sign, "50% of the pixels differ from the formula"),
+    "soft sign, downhill": (
+        lambda m, x, y, e: (x - e * (1e4 * g(m, x, y)).clamp(-1, 1)).clamp(0, 1), "does not follow the gradient"),
     "first image only": (first_image_only, "of the pixels differ from the formula"),
     "loss per image": (per_image_loss, "sum it before differentiating"),
     "returns numpy": (lambda m, x, y, e: with_autograd(m, x, y, e).numpy(), "got ndarray, expected a tensor"),
