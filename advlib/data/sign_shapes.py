@@ -31,13 +31,15 @@ class Style:
     breadth: float = 1.0        # of digits, letters and arrows, relative to the standard
     bold: bool = False          # arrows with solid, heavy heads, as on older signs
     rim: float = 0.035          # the white edge around a coloured disc
+    turn: float = 0.0           # of the roundabout's arrows, in degrees: not all are mounted upright
 
 
 def styles(count: int) -> list[Style]:
     """`count` styles, the standard one first. The list is the same on every machine."""
     draw = random.Random(1451)
     return [Style()] + [Style(ring=draw.uniform(0.19, 0.27), height=draw.uniform(0.72, 0.90), weight=draw.uniform(0.11, 0.19),
-                              breadth=draw.uniform(0.88, 1.12), bold=k % 2 == 0, rim=draw.uniform(0.0, 0.07))
+                              breadth=draw.uniform(0.88, 1.12), bold=k % 2 == 0, rim=draw.uniform(0.0, 0.07),
+                              turn=draw.uniform(-60, 60))
                         for k in range(count - 1)]
 
 
@@ -208,9 +210,10 @@ def ahead(points, style: Style, _):
 def roundabout(points, style: Style, _):
     """Three arrows that chase each other anticlockwise."""
     arrows = []
-    for turn_by in (0, 120, 240):
-        path = arc(0, 0, 0.58, 0.58, turn_by + 55, turn_by - 35)
-        arrows.append(arrow(points * 1.25, style, [(1.25 * x, 1.25 * y) for x, y in path]) / 1.25)
+    for angle in (style.turn, style.turn + 120, style.turn + 240):
+        tip = math.radians(angle - 76)
+        path = arc(0, 0, 0.70, 0.70, angle + 25, angle - 48) + [(0.62 * math.cos(tip), 0.62 * math.sin(tip))]
+        arrows.append(arrow(points * 1.2, style, path) / 1.2)
     return blue(points, style, torch.stack(arrows).amin(0))
 
 

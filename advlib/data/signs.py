@@ -18,6 +18,7 @@ from functools import lru_cache
 import torch
 from torch.nn import functional as F
 
+from advlib.contract import check_count
 from advlib.data import sign_shapes as shapes
 
 
@@ -51,7 +52,8 @@ CHUNK = 128                 # images rendered at once: small enough for a laptop
 
 def draw(label: int, size: int = 256) -> torch.Tensor:
     """The sign itself, from the front, on white: (3, size, size), for figures."""
-    kind = CLASSES[label]
+    kind = CLASSES[_checked([label])[0]]
+    check_count(size, "size", least=8)
     ink = shapes.picture(kind.shape, kind.argument, size)
     return ink[:3] + 1 - ink[3:]
 
@@ -61,10 +63,28 @@ def render(labels: Sequence[int] | torch.Tensor, seed: int = 0, size: int = 48, 
 
     Image i is decided by (seed, i, labels[i], size) alone: not by the device, the machine (to 1e-5) or the rest of the batch.
     """
-    labels = torch.as_tensor(labels, dtype=torch.int64).cpu()
+    labels = _checked(labels)
+    check_count(seed, "seed", least=0)
+    check_count(size, "size", least=8)
     out = [_scene(labels[i:i + CHUNK], *_draws(seed, i, len(labels[i:i + CHUNK]), size), size, device)
            for i in range(0, len(labels), CHUNK)]
-    return torch.cat(out)
+    return torch.cat(out) if out else torch.zeros(0, 3, size, size, device=device)
+
+
+def _checked(labels) -> torch.Tensor:
+    """The labels as a tensor (N,) on the CPU, where chance is made."""
+    try:
+        labels = torch.as_tensor(labels).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"labels is {labels!r}; expected whole numbers, such as [0, 7].") from None
+    if labels.numel() and (labels.is_floating_point() or labels.dtype == torch.bool):
+        raise TypeError(f"labels has dtype {labels.dtype}; expected whole numbers: labels.long().")
+    if labels.ndim != 1:
+        raise ValueError(f"labels has shape {tuple(labels.shape)}; expected (N,): one label per image.")
+    wrong = [k for k in labels.tolist() if not 0 <= k < len(CLASSES)]
+    if wrong:
+        raise ValueError(f"labels contains {wrong[0]}; expected 0 … {len(CLASSES) - 1}, places in signs.CLASSES.")
+    return labels.long()
 
 
 # -- chance ----------------------------------------------------------------------------------------------------------
