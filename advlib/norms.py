@@ -55,8 +55,11 @@ class Ball:
         """The norm of each perturbation: (N, C, H, W) → (N,)."""
         raise NotImplementedError
 
-    def project(self, delta: Tensor, x: Tensor | None = None) -> Tensor:
-        """The nearest perturbation (in Euclidean distance) inside the ball, and with ``x`` inside the box too."""
+    def project(self, delta: Tensor, x: Tensor | None = None, radius: float | Tensor | None = None) -> Tensor:
+        """The nearest perturbation (in Euclidean distance) inside the ball, and with ``x`` inside the box too.
+
+        ``radius`` takes the place of ε: one for all images or (N,) for each.
+        """
         raise NotImplementedError
 
     def steepest(self, grad: Tensor, x: Tensor | None = None, radius: float | Tensor | None = None) -> Tensor:
@@ -102,8 +105,9 @@ class Linf(Ball):
     def size(self, delta):
         return delta.abs().amax(dim=(1, 2, 3))
 
-    def project(self, delta, x=None):
-        return _boxed(delta.clamp(-self.eps, self.eps), x)
+    def project(self, delta, x=None, radius=None):
+        radius = self._radius(radius, delta)
+        return _boxed(delta.clamp(-radius, radius), x)
 
     def steepest(self, grad, x=None, radius=None):
         # Each pixel contributes gᵢδᵢ on its own, so each goes all the way: δᵢ = ε · sign(gᵢ).
@@ -127,10 +131,11 @@ class L2(Ball):
     def size(self, delta):
         return delta.flatten(1).norm(dim=1)
 
-    def project(self, delta, x=None):
+    def project(self, delta, x=None, radius=None):
+        radius = self._radius(radius, delta)
         if x is None:
-            return delta * _wide(self.eps / self.size(delta).clamp_min(_tiny(delta))).clamp_max(1.0)
-        return _stretch(delta, x, self.eps, most=1.0)
+            return delta * (radius / _wide(self.size(delta).clamp_min(_tiny(delta)))).clamp_max(1.0)
+        return _stretch(delta, x, radius, most=1.0)
 
     def steepest(self, grad, x=None, radius=None):
         # Cauchy–Schwarz: ⟨g, δ⟩ is largest along g itself.
@@ -159,16 +164,18 @@ class L1(Ball):
     def size(self, delta):
         return delta.abs().sum(dim=(1, 2, 3))
 
-    def project(self, delta, x=None):
+    def project(self, delta, x=None, radius=None):
         # Every change shrinks by the same λ and stops at zero (Duchi et al. 2008); the box may cut more. The size
         # falls as λ grows: bisect for the smallest λ that is inside the ball.
         shrunk = lambda by: _boxed(delta.sign() * (delta.abs() - by).clamp_min(0), x)
+        fits = lambda by: _wide(self.size(shrunk(by))) <= radius
+        radius = self._radius(radius, delta)
         low = torch.zeros_like(delta[:, :1, :1, :1])
         high = delta.abs().amax(dim=(1, 2, 3), keepdim=True)
-        high = torch.where(_wide(self.size(shrunk(low)) <= self.eps), low, high)
+        high = torch.where(fits(low), low, high)
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            inside = _wide(self.size(shrunk(middle)) <= self.eps)
+            inside = fits(middle)
             low, high = torch.where(inside, low, middle), torch.where(inside, middle, high)
         return shrunk(high)
 
@@ -219,10 +226,11 @@ class L0(Ball):
     def size(self, delta):
         return (delta != 0).any(dim=1).sum(dim=(1, 2)).to(delta.dtype)
 
-    def project(self, delta, x=None):
+    def project(self, delta, x=None, radius=None):
         kept = _boxed(delta, x)
         # Keeping a pixel saves δ² of squared distance, less what the box cuts off it anyway.
-        return kept * self._best_pixels((2 * delta * kept - kept.square()).sum(1), self.eps)
+        count = self.eps if radius is None else radius
+        return kept * self._best_pixels((2 * delta * kept - kept.square()).sum(1), count)
 
     def steepest(self, grad, x=None, radius=None):
         # A chosen pixel goes to the end of its range: ±1 where no image says how much room there is.
