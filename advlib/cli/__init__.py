@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
@@ -18,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit status: 0 all well, 1 some of it failed, 2 it could not start."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a Windows console may have no ✓, ε or ∞
+    if not sys.stderr.isatty() and "tqdm" not in sys.modules:
+        os.environ["TQDM_DISABLE"] = "1"  # no progress bars in log files; tqdm looks once, when it is imported
     args = _parser().parse_args(argv)
     try:
         return importlib.import_module(f"advlib.cli.{args.command}").run(args)

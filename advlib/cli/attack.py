@@ -25,10 +25,9 @@ from advlib.files import replacing
 from advlib.models.zoo import load_model
 from advlib.names import unknown
 from advlib.norms import L0, L1, L2, Ball, Linf
-from advlib.panels import percent
+from advlib.panels import in_255ths, percent
 
 EXAMPLE_EPS = {"l2": "0.5", "l1": "12", "l0": "20"}
-HEADINGS = ("photo", "clean", "", "adversarial", "", "fooled", "‖δ‖")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,8 @@ def run(args: Namespace) -> int:
         except (ValueError, RuntimeError, MemoryError) as error:  # a bad photo, or one too large for this machine
             failed += 1
             tqdm.write(f"advlib attack: {' '.join(str(error).split()) or 'out of memory'}", file=sys.stderr)
-    print_table(rows)
+    if rows:
+        print_table(rows, within.symbol)
     goal = f"read as {classes[target]}" if target is not None else "fooled"
     print(f"{args.attack}, {within}: {sum(row.fooled == 'yes' for row in rows)} of {len(rows)} {goal}"
           + (f"; {failed} of {len(photos)} photos could not be attacked" if failed else ""))
@@ -74,11 +74,11 @@ def attack_photo(
     photo: str, stem: Path, model: nn.Module, attack: Callable, within: Ball, label: int | None, target: int | None
 ) -> Row:
     """Attack one photo, write ``stem-adversarial.png`` and ``stem-figure.png``, and judge the file that was written."""
-    x = read(photo)
+    x, classifier = read(photo), model
     if hasattr(model, "on_photos"):
         classifier = model.on_photos()  # the photo keeps its size: the attack goes through the resizing
     else:
-        classifier, x = model, model.preprocess(x)
+        x = model.preprocess(x)
     x = to_8bit(x)
     seen, seen_probability = reading(classifier, x)
     y = seen if label is None else label
@@ -86,6 +86,8 @@ def attack_photo(
         raise ValueError(f"{photo}: is read as {model.classes[target]!r} already; choose another --target")
 
     x_adv = attack(classifier, x, torch.tensor([y]), within, target=target)
+    if classifier is not model:
+        x_adv = torch.where(in_view(model, x), x_adv, x)  # a random start leaves noise where no gradient reaches
     before_rounding, _ = reading(classifier, x_adv)
     x_adv = to_8bit_within(x_adv, x, within)
     file = stem.with_name(f"{stem.name}-adversarial.png")
@@ -99,11 +101,17 @@ def attack_photo(
     if fooled == "no" and succeeds(before_rounding, y, target):
         fooled = "no (lost in rounding to 8 bits)"
     return Row(photo, model.classes[seen], percent(seen_probability), model.classes[found],
-               percent(found_probability), fooled, str(type(within)(within.size(x_adv - x).item())).replace("≤", "="))
+               percent(found_probability), fooled, size(x_adv - x, within))
 
 
 def succeeds(found: int, y: int, target: int | None) -> bool:
     return found != y if target is None else found == target
+
+
+def in_view(model: nn.Module, x: Tensor) -> Tensor:
+    """Which pixels of a photo the model's resizing and cropping looks at."""
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(model.preprocess(x).sum(), x)[0] != 0
 
 
 def reading(model: nn.Module, x: Tensor) -> tuple[int, float]:
@@ -202,9 +210,19 @@ def stems(photos: Sequence[str]) -> Iterable[str]:
         yield stem
 
 
-def print_table(rows: Sequence[Row]) -> None:
+def size(delta: Tensor, within: Ball) -> str:
+    """How large one perturbation is, in the norm of the ball.
+
+    >>> size(torch.full((1, 3, 4, 4), -8 / 255), Linf(0.1))
+    '8/255'
+    """
+    value = within.size(delta).item()
+    return in_255ths(value) if isinstance(within, Linf) else f"{value:.3g}"
+
+
+def print_table(rows: Sequence[Row], norm: str) -> None:
     """Columns as wide as their longest entry."""
-    lines = [HEADINGS, *(astuple(row) for row in rows)] if rows else []
-    widths = [max(len(line[k]) for line in lines) for k in range(len(HEADINGS))] if lines else []
+    lines = [("photo", "clean", "", "adversarial", "", "fooled", f"{norm} size"), *(astuple(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())

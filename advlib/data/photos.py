@@ -85,7 +85,20 @@ def fit_square(x: Tensor, size: int) -> Tensor:
     x = x[..., top:top + side, left:left + side]
     if side == size:
         return x
-    return F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return into_box(F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False))
+
+
+def into_box(x: Tensor) -> Tensor:
+    """Clamp resized images to [0, 1], but let gradients pass.
+
+    Resizing white by rounding gives 1.0000001; a plain clamp would take the gradient from all white parts.
+
+    >>> x = torch.tensor([1.0000001, 0.5], requires_grad=True)
+    >>> y = into_box(x)
+    >>> y.max() <= 1, torch.autograd.grad(y.sum(), x)[0]
+    (tensor(True), tensor([1., 1.]))
+    """
+    return x + (x.clamp(0, 1) - x).detach()
 
 
 def to_8bit(x: Tensor) -> Tensor:

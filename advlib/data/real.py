@@ -232,7 +232,7 @@ def _read_signs(name: str, split: str, files: list, n: int | None, seed: int) ->
     slow = len(files) > 2_000
     for i, (path, _) in enumerate(tqdm(files, desc=f"reading {name}", disable=not slow)):
         with Image.open(path) as photo:
-            x[i] = fit_square(to_tensor(photo.convert("RGB"))[None], SIGN_SIZE)[0].clamp(0, 1)
+            x[i] = fit_square(to_tensor(photo.convert("RGB"))[None], SIGN_SIZE)[0]
     return x, torch.tensor([label for _, label in files])
 
 

@@ -8,6 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from advlib.data.photos import into_box
 from advlib.data.real import patience
 from advlib.models.nets import Normalize
 from advlib.names import unknown
@@ -29,7 +30,7 @@ class Preprocess(nn.Module):
         )
 
     def forward(self, photos: Tensor) -> Tensor:
-        return self.transforms(photos).clamp(0, 1)  # bicubic resizing overshoots
+        return into_box(self.transforms(photos))
 
 
 class ImageNetClassifier(nn.Module):

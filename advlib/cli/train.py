@@ -1,0 +1,101 @@
+"""``advlib train``: run a recipe, measure what came out, and write weights and model card."""
+
+from __future__ import annotations
+
+import platform
+from argparse import Namespace
+from dataclasses import asdict
+from functools import partial
+
+import torch
+import torchvision
+from torch import nn
+
+from advlib import __version__
+from advlib.attacks import ascend, fgsm
+from advlib.data import Images, load_images
+from advlib.defenses.training import fit
+from advlib.device import device
+from advlib.evaluate import accuracy
+from advlib.models.nets import NETS
+from advlib.models.recipes import RECIPES, Recipe
+from advlib.models.zoo import save_model
+from advlib.names import unknown
+from advlib.norms import Linf
+
+TEST_IMAGES = 4_096
+ATTACKED_IMAGES = 1_024
+ATTACKS = {
+    "FGSM, L∞ ≤ 2/255": partial(fgsm, within=Linf(2 / 255)),
+    "FGSM, L∞ ≤ 8/255": partial(fgsm, within=Linf(8 / 255)),
+    "40 steps of ascent, L∞ ≤ 2/255": partial(ascend, within=Linf(2 / 255), steps=40),
+    "40 steps of ascent, L∞ ≤ 8/255": partial(ascend, within=Linf(8 / 255), steps=40),
+}
+
+
+def run(args: Namespace) -> int:
+    if args.name not in RECIPES:
+        raise ValueError(unknown("recipe", args.name, RECIPES))
+    recipe = RECIPES[args.name]
+    model = train(recipe, args.device or device())
+    test = load_images(recipe.data, "test", TEST_IMAGES, recipe.seed)
+    card = {
+        "name": args.name,
+        "net": recipe.net,
+        "input": list(test.x.shape[1:]),
+        "classes": list(test.classes),
+        "data": f"{recipe.data}: {recipe.epochs} epochs of {recipe.train_images:,} images",
+        "command": f"advlib train {args.name}",
+        "seed": recipe.seed,
+        "recipe": asdict(recipe),
+        "made_with": made_with(model),
+        "measured": measure(model, recipe.data, test),
+    }
+    path = save_model(model, card, args.out)
+    print_measured(card["measured"])
+    print(f"written: {path} and {path.with_suffix('.json').name}")
+    return 0
+
+
+def train(recipe: Recipe, where: str | torch.device) -> nn.Module:
+    """The network of a recipe, trained: the same weights for the same seed on one machine."""
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        model = NETS[recipe.net]().to(where)
+    fit(model, lambda epoch: load_images(recipe.data, "train", recipe.train_images, recipe.seed + epoch),
+        epochs=recipe.epochs, lr=recipe.lr, batch_size=recipe.batch_size, weight_decay=recipe.weight_decay,
+        seed=recipe.seed)
+    return model
+
+
+def measure(model: nn.Module, data: str, test: Images) -> list[dict]:
+    """What a model card reports: accuracy on fresh images, under attack, and for signs on real photos."""
+    figures = [figure(model, f"{data}, test split", test)]
+    attacked = test[:ATTACKED_IMAGES]
+    for name, attack in ATTACKS.items():
+        x_adv = attack(model, attacked.x, attacked.y)
+        figures.append(figure(model, f"{data}, test split", Images(x_adv, attacked.y, test.classes), attack=name))
+    if data == "signs":
+        for split in ("test", "sample"):
+            try:
+                figures.append(figure(model, f"real photos: gtsrb-signs, {split} split", load_images("gtsrb-signs", split)))
+            except FileNotFoundError as error:
+                print(f"not measured on real photos, {split} split: {error}")
+    return figures
+
+
+def figure(model: nn.Module, name: str, images: Images, attack: str | None = None) -> dict:
+    return {"on": name, "images": len(images), "attack": attack,
+            "accuracy": round(accuracy(model, images.x, images.y), 4)}
+
+
+def made_with(model: nn.Module) -> dict:
+    where = next(model.parameters()).device.type
+    return {"advlib": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__,
+            "python": platform.python_version(), "device": where}
+
+
+def print_measured(figures: list[dict]) -> None:
+    for one in figures:
+        print(f"  {one['accuracy']:6.1%}  {one['on']}, {one['images']:,} images"
+              + (f", under {one['attack']}" if one["attack"] else ""))
