@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from advlib.norms import Ball
 
 __all__ = ["check_images", "check_labels", "check_target", "check_ball", "check_model", "check_logits",
-           "check_count", "frozen", "model_device"]
+           "check_probabilities", "check_finite", "check_count", "check_step", "frozen", "model_device"]
 
 
 def check_images(x, name: str = "x") -> None:
@@ -139,6 +139,14 @@ def check_count(value, name: str, least: int = 1) -> None:
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a whole number.")
     if value < least:
         raise ValueError(f"{name} is {value}; expected a whole number ≥ {least}.")
+
+
+def check_step(step) -> None:
+    """``step`` is a finite number > 0; else TypeError or ValueError."""
+    if isinstance(step, bool) or not isinstance(step, (int, float)):
+        raise TypeError(f"step is {step!r} of type {type(step).__name__}; expected a number in the units of ε.")
+    if not 0 < step < float("inf"):
+        raise ValueError(f"step is {step}; expected a finite number > 0. For the other direction use target.")
 
 
 @contextmanager

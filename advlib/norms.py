@@ -18,7 +18,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-__all__ = ["Ball", "Linf", "L2", "L1", "L0"]
+__all__ = ["Ball", "Linf", "L2", "L1", "L0", "readable"]
 
 ROUNDS = 20        # of finding the pixels at the box; a handful is the rule, and the loop ends by itself
 BISECTIONS = 40    # of the L1 threshold: past float32's 24 bits of precision
@@ -45,7 +45,7 @@ class Ball:
                              "ε is a size: turn a negative one round, and look for a 0/0 behind a NaN.")
 
     def __str__(self) -> str:
-        return f"{self.symbol} ≤ {_readable(self.eps)}"
+        return f"{self.symbol} ≤ {readable(self.eps)}"
 
     def scaled(self, factor: float) -> Ball:
         """The same norm with ε multiplied by ``factor``: ``Linf(0.1).scaled(2) == Linf(0.2)``."""
@@ -296,7 +296,7 @@ def _tiny(grad: Tensor) -> float:
     return torch.finfo(grad.dtype).tiny
 
 
-def _readable(eps: float) -> str:
+def readable(eps: float) -> str:
     """8/255 stays 8/255: the way people write a budget of 8-bit pixels."""
     levels = Fraction(eps * 255).limit_denominator(4)
     if 0 < eps < 1 and abs(levels / 255 - eps) < 1e-9 and levels.denominator == 1:

@@ -7,6 +7,7 @@ perturbations, patches and gradients estimated from queries climb with the same 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Adaptive:
         shares = [0.0, 0.22]
         while shares[-1] < 1:
             shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-        return [-int(-share * steps // 1) for share in shares if share < 1]
+        return [math.ceil(round(share * steps, 6)) for share in shares if share < 1]
 
 
 # -------------------------------------------------------------------------------------------------- the loop
@@ -179,6 +180,12 @@ def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract, and a model that returns probabilities,
         NaN or infinities (with the step at which it did).
+
+    >>> from advlib.norms import L2
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> x, y = torch.rand(5, 1, 2, 2), torch.zeros(5, dtype=torch.long)
+    >>> ascend(model, x, y, L2(0.3), steps=5, loss=losses.margin).shape
+    torch.Size([5, 1, 2, 2])
     """
     contract.check_model(model)
     contract.check_images(x)
@@ -235,7 +242,8 @@ class _Classifier:
             loss, score, grad, silent = self._pass(adv, images, where)
             if self.loss is not losses.margin and bool((silent & ~self.flat[images]).any()):
                 self.flat[images] |= silent
-                loss[silent], _, grad[silent], silent[silent.clone()] = self._pass(adv[silent], images[silent], where)
+                again, loss, grad = silent.clone(), loss.clone(), grad.clone()
+                loss[again], _, grad[again], silent[again] = self._pass(adv[again], images[again], where)
             self.dead[images] = silent
             return loss, score, grad
 
@@ -289,11 +297,11 @@ class _Classifier:
             warnings.warn(
                 f"the input gradient is exactly zero on {dead} of {n} images, whichever the loss: the model masks its "
                 "gradient, and this attack says nothing about its robustness. Use advlib.attacks.square, which "
-                "needs no gradient.", GradientMaskingWarning, stacklevel=4)
+                "needs no gradient.", GradientMaskingWarning, stacklevel=3)
         elif flat:
             warnings.warn(
                 f"the gradient of {getattr(self.loss, '__name__', 'the loss')} is exactly zero on {flat} of {n} images "
-                "(a saturated softmax); the margin loss was climbed there instead.", GradientMaskingWarning, stacklevel=4)
+                "(a saturated softmax); the margin loss was climbed there instead.", GradientMaskingWarning, stacklevel=3)
 
 
 def _unit_l1(grad: Tensor) -> Tensor:

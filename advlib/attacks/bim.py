@@ -1,0 +1,129 @@
+"""Many small steps instead of one: BIM, PGD, MI-FGSM and Auto-PGD, all the same ascent with other settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from advlib import losses
+from advlib.attacks.ascent import Adaptive, Constant, Linear, ascend
+from advlib.contract import check_ball, check_count, check_step
+from advlib.norms import Ball
+
+__all__ = ["bim", "pgd", "mifgsm", "apgd"]
+
+
+def bim(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 10, step: float | None = None,
+        target: int | Tensor | None = None, keep: str = "best", early_stop: bool = True,
+        batch_size: int | None = None) -> Tensor:
+    """Basic iterative method: FGSM repeated with a small step, clipped back into the ball each time.
+
+    Kurakin, Goodfellow & Bengio (2017), "Adversarial examples in the physical world", Section 2.2:
+    x₀ = x, xₖ₊₁ = clip(xₖ + α · sign(∇ₓ loss(xₖ, y))) for L∞; other balls take their own steepest step.
+
+    step        α, in the units of the ball's ε; None for 2.5 · ε / steps, which reaches the ball's surface and
+                leaves some steps to move along it (Madry et al. 2018, Appendix A).
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; a step that is not positive.
+
+    >>> import torch
+    >>> from advlib.norms import Linf
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> x, y = torch.rand(5, 1, 2, 2), torch.zeros(5, dtype=torch.long)
+    >>> bool(((bim(model, x, y, Linf(0.1), steps=3) - x).abs() < 0.1 + 1e-6).all())
+    True
+    """
+    return ascend(model, x, y, within, target=target, steps=steps, schedule=_constant(within, step, 2.5, steps),
+                  keep=keep, early_stop=early_stop, batch_size=batch_size)
+
+
+def pgd(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 40, step: float | None = None,
+        restarts: int = 1, random_start: bool = True, momentum: float = 0.5, target: int | Tensor | None = None,
+        loss: Callable = losses.cross_entropy, keep: str = "best", early_stop: bool = True, seed: int = 0,
+        batch_size: int | None = None) -> Tensor:
+    """Projected gradient descent (ascent, here) from a random start: the standard attack inside a ball.
+
+    Madry et al. (2018), Section 2.1. By default the step shrinks in a straight line from 2ε to 0 and the gradient
+    carries momentum 0.5: with 40 steps that finds more than constant steps of any size. For the textbook form use
+    ``step=0.01, momentum=0``.
+
+    step        a constant α in the units of the ball's ε; None for the shrinking one.
+    restarts    runs from other random starts on the images that still stand; the best outcome is kept.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; a step that is not positive.
+
+    >>> import torch
+    >>> from advlib.norms import L2
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> x, y = torch.rand(5, 1, 2, 2), torch.zeros(5, dtype=torch.long)
+    >>> bool((L2(0.5).size(pgd(model, x, y, L2(0.5), steps=5, restarts=2) - x) < 0.5 + 1e-6).all())
+    True
+    """
+    schedule = Linear(2.0) if step is None else _constant(within, step)
+    return ascend(model, x, y, within, target=target, steps=steps, schedule=schedule, loss=loss, momentum=momentum,
+                  random_start=random_start, restarts=restarts, keep=keep, early_stop=early_stop, seed=seed,
+                  batch_size=batch_size)
+
+
+def mifgsm(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 10, step: float | None = None,
+           momentum: float = 1.0, target: int | Tensor | None = None, keep: str = "best", early_stop: bool = True,
+           batch_size: int | None = None) -> Tensor:
+    """Momentum iterative FGSM: steps follow gₖ₊₁ = μ·gₖ + ∇/‖∇‖₁, a memory that transfers better to other models.
+
+    Dong et al. (2018), "Boosting adversarial attacks with momentum", Eq. 6 and 7.
+
+    step        α, in the units of the ball's ε; None for ε / steps, as in the paper.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; a step that is not positive.
+
+    >>> import torch
+    >>> from advlib.norms import Linf
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> x, y = torch.rand(5, 1, 2, 2), torch.zeros(5, dtype=torch.long)
+    >>> bool(((mifgsm(model, x, y, Linf(0.1)) - x).abs() < 0.1 + 1e-6).all())
+    True
+    """
+    return ascend(model, x, y, within, target=target, steps=steps, schedule=_constant(within, step, 1.0, steps),
+                  momentum=momentum, keep=keep, early_stop=early_stop, batch_size=batch_size)
+
+
+def apgd(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 100, restarts: int = 1,
+         target: int | Tensor | None = None, loss: Callable = losses.cross_entropy, random_start: bool = True,
+         early_stop: bool = True, seed: int = 0, batch_size: int | None = None) -> Tensor:
+    """Auto-PGD: no step size to choose; it is halved image by image as the loss stops rising.
+
+    Croce & Hein (2020), Algorithm 1, with α = 0.75. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
+    targeted DLR attack.
+
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract.
+
+    >>> import torch
+    >>> from advlib.norms import Linf
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> x, y = torch.rand(5, 1, 2, 2), torch.zeros(5, dtype=torch.long)
+    >>> bool(((apgd(model, x, y, Linf(0.1), steps=10) - x).abs() < 0.1 + 1e-6).all())
+    True
+    """
+    return ascend(model, x, y, within, target=target, steps=steps, schedule=Adaptive(2.0), loss=loss, inertia=0.25,
+                  random_start=random_start, restarts=restarts, early_stop=early_stop, seed=seed,
+                  batch_size=batch_size)
+
+
+def _constant(within: Ball, step: float | None, reach: float = 1.0, steps: int = 1) -> Constant:
+    """The step α as a multiple of ε; where it is None, ``steps`` of them go ``reach`` · ε far."""
+    check_ball(within)
+    check_count(steps, "steps")
+    if step is None:
+        return Constant(reach / steps)
+    check_step(step)
+    return Constant(step / within.eps if within.eps else 0.0)

@@ -1,0 +1,173 @@
+"""One table of attacks inside a ball, and all that each must keep whatever it does."""
+
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from advlib import attacks
+from advlib.norms import L0, L1, L2, Linf
+
+BALLS = [Linf(0.1), L2(0.8), L1(3.0), L0(3)]
+ATTACKS = {
+    "fgsm": lambda *a, **k: attacks.fgsm(*a, **k),
+    "bim": lambda *a, **k: attacks.bim(*a, steps=4, **k),
+    "pgd": lambda *a, **k: attacks.pgd(*a, steps=4, restarts=2, **k),
+    "mifgsm": lambda *a, **k: attacks.mifgsm(*a, steps=4, **k),
+    "apgd": lambda *a, **k: attacks.apgd(*a, steps=12, **k),
+}
+each_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+each_ball = pytest.mark.parametrize("ball", BALLS, ids=str)
+DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+
+
+def network(channels=3, size=6, classes=5, seed=0) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(),
+                             nn.Dropout(0.5), nn.Linear(8 * size * size, classes))
+
+
+def batch(n=6, channels=3, size=6, classes=5):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(n, channels, size, size, generator=generator)
+    x[0, 0] = 0
+    x[-1, -1] = 1
+    return x, torch.randint(0, classes, (n,), generator=generator)
+
+
+def within(ball, x, x_adv, slack=1e-6):
+    wide = torch.float64
+    return bool((ball.size(x_adv.to(wide) - x.to(wide)) <= ball.eps + slack).all()
+                and (x_adv >= 0).all() and (x_adv <= 1).all())
+
+
+@each_attack
+@each_ball
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
+def test_result_is_like_x_inside_the_ball_and_the_box(attack, ball, targeted):
+    model, (x, y) = network(), batch()
+    x_adv = attack(model, x, y, ball, target=(y + 1) % 5 if targeted else None)
+    assert x_adv.shape == x.shape and x_adv.dtype == x.dtype and x_adv.device == x.device
+    assert not x_adv.requires_grad and x_adv.data_ptr() != x.data_ptr()
+    assert within(ball, x, x_adv) and not torch.equal(x_adv, x)
+
+
+@each_attack
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_every_dtype_and_device(attack, device, dtype):
+    model, (x, y) = network().to(device, dtype), batch()
+    x = x.to(device, dtype)
+    for ball in BALLS:
+        x_adv = attack(model, x, y.to(device), ball)
+        assert x_adv.dtype == dtype and x_adv.device == x.device and within(ball, x, x_adv)
+
+
+@each_attack
+def test_model_inputs_and_random_state_are_left_as_they_were(attack):
+    model, (x, y) = network(), batch()
+    model.train()
+    model[4].eval()
+    model[0].weight.requires_grad_(False)
+    model[5].weight.grad = torch.ones_like(model[5].weight)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    kept_x, kept_y = x.clone(), y.clone()
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+
+    attack(model, x, y, Linf(0.1))
+
+    assert model.training and model[1].training and not model[4].training
+    assert not model[0].weight.requires_grad and model[5].weight.requires_grad
+    assert torch.equal(model[5].weight.grad, torch.ones_like(model[5].weight)) and model[0].bias.grad is None
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert torch.equal(x, kept_x) and torch.equal(y, kept_y) and x.grad is None
+    after = torch.get_rng_state(), np.random.get_state()[1], random.getstate()
+    assert torch.equal(before[0], after[0]) and (before[1] == after[1]).all() and before[2] == after[2]
+
+
+@each_attack
+def test_the_model_is_as_it_was_after_an_error_too(attack):
+    class Breaks(nn.Sequential):
+        def forward(self, x):
+            raise RuntimeError("inside the model")
+
+    model, (x, y) = Breaks(network()).train(), batch()
+    with pytest.raises(RuntimeError, match="inside the model"):
+        attack(model, x, y, Linf(0.1))
+    assert model.training and model[0][1].training and all(p.requires_grad for p in model.parameters())
+
+
+@each_attack
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode], ids=["no_grad", "inference_mode"])
+def test_works_where_gradients_are_switched_off(attack, context):
+    model, (x, y) = network(), batch()
+    expected = attack(model, x, y, Linf(0.1))
+    with context():
+        assert torch.equal(attack(model, x.clone(), y, Linf(0.1)), expected)
+
+
+@each_attack
+@each_ball
+def test_the_same_call_gives_the_same_answer(attack, ball):
+    model, (x, y) = network(), batch()
+    assert torch.equal(attack(model, x, y, ball), attack(model, x, y, ball))
+
+
+@each_attack
+@each_ball
+def test_batches_do_not_change_the_answer(attack, ball):
+    model, (x, y) = network().double(), batch(n=11)
+    whole = attack(model, x.double(), y, ball)
+    for size in (1, 4):
+        assert torch.allclose(attack(model, x.double(), y, ball, batch_size=size), whole, atol=1e-9)
+
+
+@pytest.mark.parametrize("attack", [ATTACKS["fgsm"], ATTACKS["bim"], ATTACKS["mifgsm"]], ids=["fgsm", "bim", "mifgsm"])
+@each_ball
+def test_an_image_does_not_depend_on_its_neighbours(attack, ball):
+    """No mean over the batch in the loss, no norm over the batch in the step."""
+    model, (x, y) = network().double(), batch(n=5)
+    whole = attack(model, x.double(), y, ball)
+    alone = torch.cat([attack(model, x[i:i + 1].double(), y[i:i + 1], ball) for i in range(5)])
+    assert torch.allclose(whole, alone, atol=1e-9)
+
+
+@each_attack
+@each_ball
+def test_a_budget_of_zero_leaves_the_image(attack, ball):
+    model, (x, y) = network(), batch()
+    assert torch.equal(attack(model, x, y, type(ball)(0)), x)
+
+
+@each_attack
+@each_ball
+def test_no_gradient_gives_no_nan_and_says_so(attack, ball):
+    class Constant(nn.Module):
+        def forward(self, x):
+            return torch.tensor([[2.0, 1.0, 0.0, 0.0, 0.0]]) + 0 * x.sum((1, 2, 3))[:, None]
+
+    x, _ = batch()
+    with pytest.warns(attacks.GradientMaskingWarning, match="exactly zero on 6 of 6 images"):
+        x_adv = attack(Constant(), x, torch.zeros(6, dtype=torch.long), ball)
+    assert within(ball, x, x_adv)
+
+
+@settings(max_examples=25, deadline=None)
+@given(name=st.sampled_from(sorted(ATTACKS)), ball=st.sampled_from(BALLS), n=st.integers(1, 4),
+       channels=st.integers(1, 4), height=st.integers(1, 7), width=st.integers(1, 7), classes=st.integers(2, 6),
+       scale=st.sampled_from([1e-30, 1.0, 1e10]), dtype=st.sampled_from([torch.float32, torch.float64]))
+def test_any_shape_any_scale(name, ball, n, channels, height, width, classes, scale, dtype):
+    generator = torch.Generator().manual_seed(n)
+    x = torch.rand(n, channels, height, width, generator=generator, dtype=dtype)
+    linear = nn.Linear(channels * height * width, classes, dtype=dtype)
+    linear.weight.data.mul_(scale)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", attacks.GradientMaskingWarning)
+        x_adv = ATTACKS[name](nn.Sequential(nn.Flatten(), linear), x, torch.zeros(n, dtype=torch.long), ball)
+    assert within(ball, x, x_adv)

@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from advlib.device import device, in_batches
+
+
+def test_device_is_one_that_is_here():
+    assert torch.zeros(1, device=device()).item() == 0
+
+
+def test_parts_cover_everything_once_in_order():
+    seen = []
+    in_batches(lambda rows: seen.append(rows.tolist()), torch.arange(10), values=1, batch_size=4)
+    assert seen == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_a_size_is_chosen_from_the_size_of_an_image():
+    sizes = []
+    in_batches(lambda rows: sizes.append(len(rows)), torch.arange(100), values=2**20)
+    assert max(sizes) == 4 and sum(sizes) == 100
+
+
+def test_out_of_memory_halves_and_goes_on():
+    seen = []
+
+    def run(rows):
+        if len(rows) > 3:
+            raise torch.OutOfMemoryError("too much")
+        seen.extend(rows.tolist())
+
+    in_batches(run, torch.arange(20), values=1, batch_size=16)
+    assert seen == list(range(20))
+
+
+def test_one_image_that_does_not_fit_is_an_error():
+    def run(rows):
+        raise torch.OutOfMemoryError("too much")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        in_batches(run, torch.arange(3), values=1)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, "8", True])
+def test_a_wrong_batch_size_is_named(wrong):
+    with pytest.raises(ValueError, match="batch_size"):
+        in_batches(lambda rows: None, torch.arange(3), values=1, batch_size=wrong)
