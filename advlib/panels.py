@@ -1,10 +1,11 @@
-"""What a figure shows, before it is drawn: images with a heading, a caption and words for who cannot see them.
+"""What a figure shows, before it is drawn: images with a heading, a caption and an alt text.
 
 `plots` draws panels with matplotlib, `widgets` as HTML.
 """
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from advlib.contract import frozen, model_device
+from advlib.evaluate import predict
 
 
 def percent(probability: float) -> str:
@@ -43,7 +45,8 @@ def in_255ths(eps: float) -> str:
 
 @dataclass(frozen=True)
 class Panel:
-    """One image of a figure: pixels (H, W, C) in [0, 1], a heading, a line below, and words for who cannot see it."""
+    """One image of a figure: pixels (H, W, C) in [0, 1], a heading, a caption, and words for who cannot see
+    it."""
 
     pixels: np.ndarray
     heading: str = ""
@@ -52,38 +55,64 @@ class Panel:
 
 
 def pixels_of(image: Any) -> np.ndarray:
-    """A (C, H, W) tensor, an (H, W[, C]) array or a PIL image as an (H, W, C) float array in [0, 1], C = 1 or 3.
+    """One image as an (H, W, C) float array in [0, 1], C = 1 or 3.
 
-    Bytes are divided by 255. Raises ``ValueError`` on anything that is not one image.
+    ``image`` is a (C, H, W) tensor, an (H, W[, C]) array or a PIL image; bytes are divided by 255.
+    Raises ``ValueError`` on another shape, on numbers outside [0, 1] and on NaN.
+
+    >>> pixels_of(torch.ones(3, 4, 5)).shape
+    (4, 5, 3)
     """
     if isinstance(image, Tensor):
-        pixels = image.detach().float().cpu().numpy()
+        image = image.detach().cpu()
+        pixels = (image if image.dtype == torch.uint8 else image.float()).numpy()
         pixels = pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
     else:
+        # A PIL image may hold numbers of colours, or transparency.
+        image = image.convert("RGB") if getattr(image, "mode", "L") not in ("L", "RGB") else image
         pixels = np.asarray(image)
-    if pixels.dtype == np.uint8:
-        pixels = pixels / 255
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise ValueError(
-            f"got an image of shape {tuple(np.shape(image))}, expected one (C, H, W) tensor or (H, W, C) array "
-            "with 1 or 3 channels: take one image of a batch with x[0]"
+            f"got an image of shape {tuple(np.shape(image))}; expected one (C, H, W) tensor or (H, W, C) "
+            "array with 1 or 3 channels: take one image of a batch with x[0]."
+        )
+    pixels = pixels / 255 if pixels.dtype == np.uint8 else pixels
+    low, high = pixels.min(), pixels.max()
+    if not (low >= -1e-3 and high <= 1 + 1e-3):
+        raise ValueError(
+            f"got pixels from {low:.3g} to {high:.3g}; expected [0, 1]: divide by 255, "
+            "or show a perturbation as 0.5 + it."
         )
     return pixels.clip(0, 1)
 
 
-def _batch(x: Tensor, name: str) -> Tensor:
-    if not isinstance(x, Tensor) or x.ndim not in (3, 4):
-        got = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__
-        raise ValueError(f"{name} has {got}, expected a tensor (N, C, H, W) or one image (C, H, W)")
-    return x.detach() if x.ndim == 4 else x.detach()[None]
+def encode(image: Any, quality: int | None = None) -> tuple[bytes, str, int]:
+    """An image as a small file: its bytes, its kind ("png", "jpeg") and its width in pixels.
+
+    ``image`` is what `pixels_of` takes. Lossless, unless a JPEG ``quality`` (1 to 95) is given.
+
+    >>> encode(torch.zeros(1, 4, 5))[1:]
+    ('png', 5)
+    """
+    pixels = np.rint(pixels_of(image) * 255).astype(np.uint8)
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    buffer, kind = io.BytesIO(), "png" if quality is None else "jpeg"
+    if quality is not None:
+        picture.save(buffer, "JPEG", quality=quality, optimize=True)
+    else:
+        if picture.mode == "RGB" and picture.getcolors(256) is not None:
+            picture = _with_palette(pixels)  # a sign of a gradient has 27 colours: a third of the bytes
+        picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue(), kind, picture.width
 
 
-def _readings(model: nn.Module, x: Tensor, classes: Sequence[str] | None) -> list[tuple[str, float]]:
-    """What the model reads in each image: (class name, probability)."""
-    with frozen(model), torch.no_grad():
-        top = model(x.to(model_device(model))).softmax(1).max(1)
-    return [(class_name(k, classes), p) for k, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
+def _with_palette(pixels: np.ndarray) -> Image.Image:
+    """The same pixels as numbers of colours. Pillow's own `quantize` may merge colours; this never does."""
+    colours, index = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    picture = Image.fromarray(index.reshape(pixels.shape[:2]).astype(np.uint8))
+    picture.putpalette(colours.tobytes())
+    return picture
 
 
 def class_name(label: int, classes: Sequence[str] | None) -> str:
@@ -100,47 +129,72 @@ def triptych_panels(
 ) -> list[tuple[Panel, Panel, Panel]]:
     """Clean image, amplified perturbation and adversarial image, a row per image: what a triptych shows.
 
-    ``x`` and ``x_adv`` are (N, C, H, W) or (C, H, W), pixels in [0, 1]. With a ``model`` each image carries the
-    model's reading and its probability. The perturbation is drawn on grey (grey = no change) times ``amplify``:
-    by default the largest whole factor at which no pixel saturates, the same for all rows.
+    ``x`` and ``x_adv`` are (N, C, H, W) or (C, H, W), pixels in [0, 1]. With a ``model`` each image carries
+    the model's reading and its probability. The perturbation is drawn on grey (grey = no change) times
+    ``amplify``: by default the largest whole factor at which no pixel saturates, the same for all rows.
 
-    Raises ``ValueError`` if the two shapes differ.
+    The class names are ``classes``, or the model's own. Raises ``ValueError`` if the two shapes differ.
+
+    >>> rows = triptych_panels(torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 8 / 255))
+    >>> rows[0][1].alt
+    'perturbation × 15, largest change 8/255'
     """
-    x, x_adv = _batch(x, "x").cpu(), _batch(x_adv, "x_adv").cpu()
+    x, x_adv = (_batch(images) for images in (x, x_adv))
     if x.shape != x_adv.shape:
         raise ValueError(
-            f"x has shape {tuple(x.shape)} and x_adv {tuple(x_adv.shape)}, expected the same: "
-            "give the clean images and what an attack made of them"
+            f"x has shape {tuple(x.shape)} and x_adv {tuple(x_adv.shape)}; expected the same: "
+            "give the clean images and what an attack made of them."
         )
     delta = x_adv - x
-    largest = delta.abs().flatten(1).max(1).values
-    factor = amplify or max(1, math.floor(0.5 / max(largest.max().item(), 1e-9) + 1e-3)) if largest.max() else 1
-    shown = (0.5 + factor * delta).clamp(0, 1)
-    blank = [("", 0.0)] * len(x)
-    before, after = (_readings(model, z, classes) if model else blank for z in (x, x_adv))
+    sizes = delta.abs().flatten(1).max(1).values.tolist()
+    # As many times as fit between grey and white; the small number forgives rounding.
+    amplify = amplify or max(1, math.floor(0.5 / max(max(sizes), 1e-3) + 1e-3))
+    shown = (0.5 + amplify * delta).clamp(0, 1)
+    read_before, read_after = (_readings(model, images, classes) for images in (x, x_adv))
     rows = []
-    for i in range(len(x)):
-        texts = [f"{name}\n{percent(p)}" if name else "" for name, p in (before[i], after[i])]
-        change = f"× {factor:g}\nlargest change {in_255ths(largest[i].item())}"
+    for i, size in enumerate(sizes):
+        change = f"× {amplify:g}\nlargest change {in_255ths(size)}"
         rows.append(
             (
-                Panel(pixels_of(x[i]), "clean", texts[0], _alt("clean image", before[i])),
-                Panel(pixels_of(shown[i]), "perturbation", change, f"perturbation {change}".replace("\n", ", ")),
-                Panel(pixels_of(x_adv[i]), "adversarial", texts[1], _alt("adversarial image", after[i])),
+                _read_panel(x[i], "clean", read_before[i]),
+                Panel(
+                    pixels_of(shown[i]), "perturbation", change, f"perturbation {change}".replace("\n", ", ")
+                ),
+                _read_panel(x_adv[i], "adversarial", read_after[i]),
             )
         )
     return rows
 
 
-def _alt(what: str, reading: tuple[str, float]) -> str:
-    name, probability = reading
-    return f"{what}, read as {name} ({percent(probability)})" if name else what
+def _batch(images: Tensor) -> Tensor:
+    return (images if images.ndim == 4 else images[None]).detach().cpu()
+
+
+def _readings(
+    model: nn.Module | None, x: Tensor, classes: Sequence[str] | None
+) -> Sequence[tuple[str, float] | None]:
+    """What the model reads in each image: a class name and its probability."""
+    if model is None:
+        return [None] * len(x)
+    classes = classes or getattr(model, "classes", None)
+    labels, probabilities = predict(model, x)
+    return [(class_name(k, classes), p) for k, p in zip(labels.tolist(), probabilities.tolist(), strict=True)]
+
+
+def _read_panel(image: Tensor, kind: str, reading: tuple[str, float] | None) -> Panel:
+    if reading is None:
+        return Panel(pixels_of(image), kind, alt=f"{kind} image")
+    name, probability = reading[0], percent(reading[1])
+    return Panel(
+        pixels_of(image), kind, f"{name}\n{probability}", f"{kind} image, read as {name} ({probability})"
+    )
 
 
 def describe(rows: Sequence[Sequence[Panel]]) -> str:
     """Alt text for a figure made of panels, for ``mystnb.image.alt`` or a slider's frame.
 
-    >>> describe([(Panel(np.zeros((2, 2, 1)), alt="clean image, read as stop (97 %)"),)])
-    'Clean image, read as stop (97 %).'
+    >>> describe(triptych_panels(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)))
+    'Clean image; perturbation × 500, largest change 0; adversarial image.'
     """
-    return " ".join(f"{'; '.join(p.alt for p in row if p.alt)}.".capitalize() for row in rows)
+    sentences = ["; ".join(panel.alt for panel in row if panel.alt) for row in rows]
+    return " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)

@@ -86,14 +86,16 @@ def style():
 
 @style()
 def draw_panels(rows: Sequence[Sequence[Panel]], *, width: float = 2.2, fontsize: float = 11) -> Figure:
-    """Draw rows of panels, each ``width`` inches wide, with hard pixel edges; a heading only where it changes.
+    """Draw rows of panels, each ``width`` inches wide, with hard pixel edges; a heading only where it
+    changes.
 
+    >>> import torch
     >>> figure = draw_panels([[Panel(pixels_of(torch.zeros(1, 8, 8)), "clean", "Stop")]])
     >>> figure.axes[0].get_title()
     'clean'
     """
     columns, per_line = max(len(row) for row in rows), round(120 * width / fontsize)
-    captions = [["\n".join(textwrap.fill(t, per_line) for t in p.caption.split("\n")) for p in row] for row in rows]
+    captions = [[_wrapped(panel.caption, per_line) for panel in row] for row in rows]
     lines = 1 + max(caption.count("\n") for row in captions for caption in row)
     headed = any(panel.heading for panel in rows[0])
     height = width * _aspect(rows) + 1.45 * fontsize / 72 * lines
@@ -114,6 +116,10 @@ def draw_panels(rows: Sequence[Sequence[Panel]], *, width: float = 2.2, fontsize
     return figure
 
 
+def _wrapped(text: str, width: int) -> str:
+    return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
+
+
 def _aspect(rows: Sequence[Sequence[Panel]]) -> float:
     tallest, widest = rows[0][0].pixels.shape[:2]
     return tallest / widest
@@ -129,6 +135,7 @@ def triptych(
 ) -> Figure:
     """Clean image, amplified perturbation, adversarial image: a row per image (see `triptych_panels`).
 
+    >>> import torch
     >>> x = torch.full((2, 3, 8, 8), 0.5)
     >>> figure = triptych(x, x + 0.03, nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), classes="abcd")
     >>> len(figure.axes)
@@ -138,13 +145,18 @@ def triptych(
 
 
 def grid(
-    images: Any, labels: Sequence[Any] | None = None, *, columns: int = 8, classes: Sequence[str] | None = None
+    images: Any,
+    labels: Sequence[Any] | None = None,
+    *,
+    columns: int = 8,
+    classes: Sequence[str] | None = None,
 ) -> Figure:
     """Many small images with a label under each.
 
-    ``images`` is an `Images` value (labels and classes come with it), an (N, C, H, W) tensor or a list of images.
-    ``labels`` may be numbers, named through ``classes``, or texts.
+    ``images`` is an `Images` value (labels and classes come with it), an (N, C, H, W) tensor or a list of
+    images. ``labels`` may be numbers, named through ``classes``, or texts.
 
+    >>> import torch
     >>> len(grid(torch.rand(3, 1, 8, 8), labels=["a", "b", "c"]).axes)
     3
     """
@@ -152,8 +164,10 @@ def grid(
         images, labels, classes = images.x, images.y if labels is None else labels, classes or images.classes
     captions = [""] * len(images) if labels is None else [_caption(label, classes) for label in labels]
     if not len(images) or len(captions) != len(images):
-        raise ValueError(f"got {len(images)} images and {len(captions)} labels, expected at least one image "
-                         "and a label for each")
+        raise ValueError(
+            f"got {len(images)} images and {len(captions)} labels, expected at least one image "
+            "and a label for each"
+        )
     panels = [Panel(pixels_of(image), "", text) for image, text in zip(images, captions, strict=True)]
     columns = min(columns, len(panels))
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
@@ -170,8 +184,9 @@ def curves(
 ) -> Figure:
     """Accuracy against ε, a line per entry, with its confidence band and its name at its end.
 
-    Each value is a `Curve` (``eps``, ``accuracy``, ``low``, ``high``) or a tuple ``(eps, accuracy[, low, high])``;
-    accuracies are in [0, 1]. ``chance`` draws the level of guessing. Lines differ in colour, marker and dashes.
+    Each value is a `Curve` (``eps``, ``accuracy``, ``low``, ``high``) or a tuple ``(eps, accuracy[, low,
+    high])``; accuracies are in [0, 1]. ``chance`` draws the level of guessing. Lines differ in colour,
+    marker and dashes.
 
     >>> figure = curves({"signs-cnn": ([0, 4 / 255, 8 / 255], [0.99, 0.6, 0.3])})
     >>> [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
@@ -184,15 +199,23 @@ def curves(
     ends, all_eps = [], set()
     for (name, line), colour, marker, dash in zip(lines.items(), COLOURS, MARKERS, DASHES, strict=False):
         eps, accuracy, *band = _points(name, line)
-        ax.plot(eps, accuracy, color=colour, marker=marker, linestyle=dash, label=name, clip_on=False, zorder=3)
+        ax.plot(
+            eps, accuracy, color=colour, marker=marker, linestyle=dash, label=name, clip_on=False, zorder=3
+        )
         if band:
             ax.fill_between(eps, *band, color=colour, alpha=0.18, linewidth=0)
         ends.append((accuracy[-1], eps[-1], name, colour))
         all_eps.update(eps)
     if chance is not None:
         ax.axhline(chance, color=INK, linewidth=1, linestyle=(0, (2, 2)))
-        ax.annotate(f"guessing ({percent(chance)})", (0, chance), xycoords=("axes fraction", "data"), xytext=(6, 3),
-                    textcoords="offset points", fontsize=9)
+        ax.annotate(
+            f"guessing ({percent(chance)})",
+            (0, chance),
+            xycoords=("axes fraction", "data"),
+            xytext=(6, 3),
+            textcoords="offset points",
+            fontsize=9,
+        )
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.0), xlim=(min(all_eps), max(all_eps)))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     _fraction_ticks(ax, sorted(all_eps))
@@ -224,14 +247,26 @@ def _fraction_ticks(ax: Axes, eps: list[float]) -> None:
 
 
 def _name_ends(ax: Axes, ends: list[tuple[float, float, str, str]], gap: float = 0.07) -> None:
-    """Write each line's name right of its end, moved apart where ends are close, tied to it by a thin leader."""
+    """Write each line's name right of its end, moved apart where ends are close, tied to it by a thin
+    leader."""
     heights: list[float] = []
     for y, *_ in sorted(ends):
         heights.append(max(y, heights[-1] + gap) if heights else y)
     right = ax.get_xlim()[1]
     excess = max(0.0, heights[-1] - 1.0)
     for (y, x, name, colour), height in zip(sorted(ends), heights, strict=True):
-        ax.annotate(name, (x, y), xytext=(1.05, height - excess), textcoords=("axes fraction", "data"),
-                    va="center", annotation_clip=False,
-                    arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1, "shrinkA": 2,
-                                "shrinkB": 5 if x == right else 2})
+        ax.annotate(
+            name,
+            (x, y),
+            xytext=(1.05, height - excess),
+            textcoords=("axes fraction", "data"),
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 1,
+                "shrinkA": 2,
+                "shrinkB": 5 if x == right else 2,
+            },
+        )

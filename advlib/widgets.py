@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import io
 import itertools
 import math
 import re
@@ -18,12 +17,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import ipywidgets
-import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor, nn
 
-from advlib.panels import Panel, percent, pixels_of, triptych_panels
+from advlib.panels import Panel, encode, triptych_panels
 from advlib.plots import PALETTE, png_of
 
 
@@ -34,41 +31,46 @@ class Html(str):
         return str(self)
 
 
-# --- frames ----------------------------------------------------------------------------------------------------
+# --- frames -----------------------------------------------------------------------------------------------
 
 
 def picture(
-    image: Any, caption: str = "", *, alt: str, heading: str = "", width: int | None = None, quality: int | None = None
+    image: Any,
+    caption: str = "",
+    *,
+    alt: str,
+    heading: str = "",
+    width: int | None = None,
+    quality: int | None = None,
 ) -> Html:
     """One image with its texts, as HTML that carries its own pixels.
 
     ``image`` is a (C, H, W) tensor or (H, W[, C]) array in [0, 1], a PIL image, or a matplotlib figure.
-    ``caption`` and ``heading`` are real text, with `code`, **bold** and line breaks; ``alt`` says what the image
-    shows to who cannot see it. ``width`` in CSS pixels is by default the image's own, small images being enlarged
-    a whole number of times with hard pixel edges. PNG (lossless) unless a JPEG ``quality`` (1 to 95) is given.
+    ``caption`` and ``heading`` are real text, with `code`, **bold** and line breaks; ``alt`` says what the
+    image shows to who cannot see it. ``width`` in CSS pixels is by default the image's own, small images
+    being enlarged a whole number of times with hard pixel edges. PNG (lossless) unless a JPEG ``quality``
+    (1 to 95) is given.
 
-    >>> picture(np.zeros((2, 2)), "Stop, 97 %", alt="a black square")[:41]
+    >>> picture([[0.0, 1.0]], "Stop, 97 %", alt="a step")[:41]
     '<div style="flex: 1 1 0; max-width: 192px'
     """
     if not alt.strip():
         raise ValueError("got an empty alt text: say in a sentence what the picture shows")
     if isinstance(image, Figure):
-        data, kind, own_width = png_of(image), "png", math.ceil(image.get_figwidth() * 100)
+        data, kind, own_width, pixels = png_of(image), "png", math.ceil(image.get_figwidth() * 100), math.inf
     else:
-        image = image if isinstance(image, Image.Image) else _to_pil(image)
-        data, kind = _encode(image, quality)
-        own_width = image.width * math.ceil(192 / image.width)
+        data, kind, pixels = encode(image, quality)
+        own_width = pixels * math.ceil(192 / pixels)
     width = width or own_width
-    rendering = "pixelated" if getattr(image, "width", width) < width else "auto"
+    rendering = "pixelated" if pixels < width else "auto"
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     # The class keeps the book's dark theme from dimming the pixels.
-    return Html(
-        f'<div style="flex: 1 1 0; max-width: {width}px; min-width: 0; text-align: center; line-height: 1.35">'
-        f"{_text_line(heading)}"
-        f'<img class="dark-light" alt="{html.escape(alt)}" src="{source}" style="width: 100%; max-width: {width}px; '
-        f'height: auto; margin: 0; padding: 0; image-rendering: {rendering}">'
-        f"{_text_line(caption)}</div>"
+    drawn = (
+        f'<img class="dark-light" alt="{html.escape(alt)}" src="{source}" '
+        f'style="width: 100%; height: auto; margin: 0; padding: 0; image-rendering: {rendering}">'
     )
+    box = f"flex: 1 1 0; max-width: {width}px; min-width: 0; text-align: center; line-height: 1.35"
+    return Html(f'<div style="{box}">{_text_line(heading)}{drawn}{_text_line(caption)}</div>')
 
 
 def row(*pictures: str) -> Html:
@@ -89,7 +91,12 @@ def triptych(
     amplify: float | None = None,
     width: int | None = None,
 ) -> Html:
-    """Clean image, amplified perturbation and adversarial image as HTML: `plots.triptych` as a slider's frame."""
+    """Clean image, amplified perturbation, adversarial image as HTML: `plots.triptych` as a slider's frame.
+
+    >>> import torch
+    >>> triptych(torch.zeros(1, 4, 4), torch.ones(1, 4, 4) / 255).count("<img")
+    3
+    """
     rows = triptych_panels(x, x_adv, model, classes=classes, amplify=amplify)
     return Html("".join(row(*(_of_panel(panel, width) for panel in line)) for line in rows))
 
@@ -98,36 +105,11 @@ def _of_panel(panel: Panel, width: int | None) -> Html:
     return picture(panel.pixels, panel.caption, alt=panel.alt, heading=panel.heading, width=width)
 
 
-def _to_pil(image: Any) -> Image.Image:
-    pixels = np.rint(pixels_of(image) * 255).astype(np.uint8)
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-
-
-def _encode(image: Image.Image, quality: int | None) -> tuple[bytes, str]:
-    """The smallest faithful file: a palette where 256 colours are enough (a sign gradient has 27), else full colour."""
-    buffer = io.BytesIO()
-    if quality is not None:
-        image.convert("RGB").save(buffer, "JPEG", quality=quality, optimize=True)
-        return buffer.getvalue(), "jpeg"
-    if image.mode == "RGB" and image.getcolors(256) is not None:
-        image = _with_palette(image)
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue(), "png"
-
-
-def _with_palette(image: Image.Image) -> Image.Image:
-    """The same pixels as numbers of colours. Pillow's own `quantize` may merge colours; this never does."""
-    pixels = np.asarray(image)
-    colours, index = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
-    paletted = Image.fromarray(index.reshape(pixels.shape[:2]).astype(np.uint8))
-    paletted.putpalette(colours.tobytes())
-    return paletted
-
-
 def _inline(text: str) -> str:
     """Plain text as HTML, with `code`, **bold** and line breaks."""
     text = html.escape(text)
-    text = re.sub(r"`([^`]+)`", r'<code style="color: inherit; background: none; border: 0; padding: 0">\1</code>', text)
+    plain = "color: inherit; background: none; border: 0; padding: 0"
+    text = re.sub(r"`([^`]+)`", rf'<code style="{plain}">\1</code>', text)
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
     return text.replace("\n", "<br>")
 
@@ -136,7 +118,7 @@ def _text_line(text: str) -> str:
     return f"<div>{_inline(text)}</div>" if text else ""
 
 
-# --- the slider ------------------------------------------------------------------------------------------------
+# --- the slider -------------------------------------------------------------------------------------------
 
 
 def slider_over(
@@ -149,12 +131,12 @@ def slider_over(
 ) -> ipywidgets.Widget:
     """A slider that shows one of several pre-drawn frames; ``values`` are its readouts ("8/255").
 
-    ``frames`` are HTML strings (`picture`, `row`, `triptych`) whose images have alt texts, or bare images and
-    figures, each with its text in ``alt``. ``label`` names the slider, for screen readers as well. ``start`` is
-    the number of the frame shown first. Works by mouse and by arrow keys.
+    ``frames`` are HTML strings (`picture`, `row`, `triptych`) whose images have alt texts, or bare images
+    and figures, each with its text in ``alt``. ``label`` names the slider, for screen readers as well.
+    ``start`` is the number of the frame shown first. Works by mouse and by arrow keys.
 
-    Raises ``ValueError`` on fewer than two frames, values of another number, twice the same readout, a missing
-    alt text or a start that is not there.
+    Raises ``ValueError`` on fewer than two frames, values of another number, twice the same readout, a
+    missing alt text or a start that is not there.
 
     >>> box = slider_over(["<p>clean</p>", "<p>attacked</p>"], values=["0", "8/255"], label="ε")
     >>> box.children[0].options
@@ -187,14 +169,16 @@ def slider_over(
 def _frame_html(frame: Any, number: int, alt: Sequence[str] | None) -> str:
     if isinstance(frame, str):
         if re.search(r"<img(?![^>]*\balt=\"[^\"]+\")", frame):
-            raise ValueError(f"frame {number} has an <img> without alt text: say in alt=\"…\" what it shows")
+            raise ValueError(f'frame {number} has an <img> without alt text: say in alt="…" what it shows')
         return frame
     if alt is None or number >= len(alt):
-        raise ValueError(f"frame {number} is a bare image: pass alt=[…] with a text for each frame, or use picture()")
+        raise ValueError(
+            f"frame {number} is a bare image: pass alt=[…], a text for each frame, or use picture()"
+        )
     return picture(frame, alt=alt[number])
 
 
-# --- the quiz --------------------------------------------------------------------------------------------------
+# --- the quiz ---------------------------------------------------------------------------------------------
 
 # ipywidgets cuts long answers off; here they wrap, as on paper.
 _QUIZ_STYLE = """<style>
@@ -203,17 +187,20 @@ _QUIZ_STYLE = """<style>
   display: flex; flex-direction: row-reverse; justify-content: flex-end; align-items: baseline; gap: .5em;
   width: auto; max-width: 100%;
 }
-.advlib-quiz .widget-radio-box label input { flex: none; margin: 0; height: auto; position: static; color-scheme: light; }
+.advlib-quiz .widget-radio-box label input {
+  flex: none; margin: 0; height: auto; position: static; color-scheme: light;
+}
 </style>"""
 
 
 def quiz(question: str, answers: Mapping[str, str], *, correct: str | Collection[str]) -> ipywidgets.Widget:
     """A question to answer before going on: every answer has its own feedback, marked ✓ or ✗ in words.
 
-    ``question`` and the feedback are plain text with `code`, **bold** and line breaks; answers are plain text.
-    ``correct`` is the right answer, or several. Nothing is shown until an answer is chosen.
+    ``question`` and the feedback are plain text with `code`, **bold** and line breaks; answers are plain
+    text. ``correct`` is the right answer, or several. Nothing is shown until an answer is chosen.
 
-    Raises ``ValueError`` on fewer than two answers, an answer without feedback, or a right answer that is not there.
+    Raises ``ValueError`` on fewer than two answers, an answer without feedback, or a right answer that is
+    not there.
 
     >>> box = quiz("Is ε in pixel units?", {"Yes": "Normalisation is inside the model.", "No": "Read on."},
     ...            correct="Yes")
@@ -229,7 +216,8 @@ def quiz(question: str, answers: Mapping[str, str], *, correct: str | Collection
     silent = [answer for answer, feedback in answers.items() if not feedback.strip()]
     if silent:
         raise ValueError(f"no feedback for {silent}: tell who chooses it why it is right or wrong")
-    asked = _made(ipywidgets.HTML, value=f'<p style="line-height: 1.5"><strong>Quiz.</strong> {_inline(question)}</p>')
+    text = f'<p style="line-height: 1.5"><strong>Quiz.</strong> {_inline(question)}</p>'
+    asked = _made(ipywidgets.HTML, value=text)
     choice = _made(ipywidgets.RadioButtons, options=list(answers), index=None, layout={"width": "auto"})
     box = _switch(choice, [_feedback(text, answer in right) for answer, text in answers.items()], None)
     look = _made(ipywidgets.HTML, value=_QUIZ_STYLE, layout={"display": "none"})
@@ -246,12 +234,18 @@ def _feedback(text: str, right: bool) -> str:
     )
 
 
-# --- the one mechanism -----------------------------------------------------------------------------------------
+# --- the one mechanism ------------------------------------------------------------------------------------
 
 _numbers = itertools.count()
 
 
-def _made(kind: type[ipywidgets.Widget], *, layout: Mapping | None = None, style: Mapping | None = None, **traits):
+def _made(
+    kind: type[ipywidgets.Widget],
+    *,
+    layout: Mapping[str, str] | None = None,
+    style: Mapping[str, str] | None = None,
+    **traits: Any,
+) -> ipywidgets.Widget:
     """A widget whose ids are the same on every run of a notebook, so that storing it again changes nothing.
 
     The ids count up within a kernel: running a cell twice never gives an id a second time.
@@ -280,5 +274,9 @@ def _switch(selector: ipywidgets.Widget, pages: Sequence[str], start: int | None
         )
         return box
     shown = _made(ipywidgets.VBox, children=[] if start is None else [frames[start]])
-    selector.observe(lambda change: setattr(shown, "children", [frames[change["new"]]]), "index")
+
+    def swap(change: dict[str, Any]) -> None:
+        shown.children = [] if change["new"] is None else [frames[change["new"]]]
+
+    selector.observe(swap, "index")
     return _made(ipywidgets.VBox, children=[selector, shown])

@@ -1,4 +1,5 @@
-"""What any attack's answer must be, worded for who wrote it: each function raises `Mistake` or returns nothing."""
+"""What any attack's answer must be, worded for who wrote it: each function raises `Mistake` or returns
+nothing."""
 
 from __future__ import annotations
 
@@ -16,31 +17,51 @@ CLIPPED_LAST = "end with .clamp(0, 1), after the step"
 def image_batch(result: object, x: Tensor) -> None:
     """A tensor like ``x``: same shape, dtype and device, all numbers."""
     if isinstance(result, tuple | list):
-        raise Mistake(f"got a {type(result).__name__} of {len(result)}, expected one tensor of images",
-                      "torch.autograd.grad returns a tuple, or several values are returned",
-                      "take the entry you want with [0]; return x_adv alone")
+        raise Mistake(
+            f"got a {type(result).__name__} of {len(result)}, expected one tensor of images",
+            "torch.autograd.grad returns a tuple, or several values are returned",
+            "take the entry you want with [0]; return x_adv alone",
+        )
     if not isinstance(result, Tensor):
-        raise Mistake(f"got {type(result).__name__}, expected a tensor", mend="return x_adv as a torch tensor")
+        raise Mistake(
+            f"got {type(result).__name__}, expected a tensor", mend="return x_adv as a torch tensor"
+        )
     if result.shape != x.shape:
-        cause = "the loss is returned instead of the images" if result.ndim == 0 else "a reshape, or a lost axis"
-        raise Mistake(f"the result has shape {tuple(result.shape)}, expected that of x, {tuple(x.shape)}", cause,
-                      "return one image per image: same shape as x")
+        cause = (
+            "the loss is returned instead of the images" if result.ndim == 0 else "a reshape, or a lost axis"
+        )
+        raise Mistake(
+            f"the result has shape {tuple(result.shape)}, expected that of x, {tuple(x.shape)}",
+            cause,
+            "return one image per image: same shape as x",
+        )
     if (result.dtype, result.device) != (x.dtype, x.device):
-        raise Mistake(f"the result is {result.dtype} on {result.device}, but x is {x.dtype} on {x.device}",
-                      "a conversion on the way", "compute in the type and on the device of x")
+        raise Mistake(
+            f"the result is {result.dtype} on {result.device}, but x is {x.dtype} on {x.device}",
+            "a conversion on the way",
+            "compute in the type and on the device of x",
+        )
     bad = (~result.isfinite()).flatten(1).any(1).sum().item()
     if bad:
-        raise Mistake(f"{bad} of {len(x)} images contain NaN or infinity", "a division by zero: an image's gradient "
-                      "can be exactly zero", "add a tiny number, such as 1e-12, to what you divide by")
+        raise Mistake(
+            f"{bad} of {len(x)} images contain NaN or infinity",
+            "a division by zero: an image's gradient can be exactly zero",
+            "add a tiny number, such as 1e-12, to what you divide by",
+        )
 
 
 def untouched(x: Tensor, before: Tensor, attempt) -> None:
     """The caller's ``x`` as it was."""
     if not torch.equal(x.detach(), before):
-        raise Mistake("the caller's x was changed", "an operation in place: +=, clamp_, add_, x.data …",
-                      "work on a copy: x_adv = x.clone().detach()")
+        raise Mistake(
+            "the caller's x was changed",
+            "an operation in place: +=, clamp_, add_, x.data …",
+            "work on a copy: x_adv = x.clone().detach()",
+        )
     if x.requires_grad or x.grad is not None:
-        attempt.note("the caller's x now records gradients; x = x.clone().detach() before requires_grad_() avoids it")
+        attempt.note(
+            "the caller's x now records gradients; x = x.clone().detach() before requires_grad_() avoids it"
+        )
         x.requires_grad_(False)
         x.grad = None
 
@@ -48,10 +69,14 @@ def untouched(x: Tensor, before: Tensor, attempt) -> None:
 def tidy(result: Tensor, model: nn.Module, attempt) -> None:
     """Loose ends that do not make an answer wrong."""
     if result.requires_grad:
-        attempt.note("the result still records gradients and so keeps the whole graph in memory; .detach() it")
+        attempt.note(
+            "the result still records gradients and so keeps the whole graph in memory; .detach() it"
+        )
     if any(parameter.grad is not None for parameter in model.parameters()):
-        attempt.note("loss.backward() also filled the .grad of every parameter, which a later optimiser step would "
-                     "use; torch.autograd.grad(loss, x)[0] computes the gradient of x alone")
+        attempt.note(
+            "loss.backward() also filled the .grad of every parameter, which a later optimiser step would "
+            "use; torch.autograd.grad(loss, x)[0] computes the gradient of x alone"
+        )
     if any(module.training for module in model.modules()):
         attempt.note("the model was left in training mode; an attack leaves it as it was")
 
@@ -67,25 +92,32 @@ def inside_box(result: Tensor) -> None:
     """Pixels in [0, 1]."""
     low, high = result.min().item(), result.max().item()
     if low < -1e-6 or high > 1 + 1e-6:
-        raise Mistake(f"pixels reach from {low:.3f} to {high:.3f}, but an image lies in [0, 1]",
-                      "the result is not clipped", CLIPPED_LAST)
+        raise Mistake(
+            f"pixels reach from {low:.3f} to {high:.3f}, but an image lies in [0, 1]",
+            "the result is not clipped",
+            CLIPPED_LAST,
+        )
 
 
 def inside_ball(size: Tensor, eps: float, norm: str) -> None:
     """Perturbations of at most ε, given their sizes (N,)."""
     largest = size.max().item()
     if largest > eps * (1 + 1e-4) + 1e-6:
-        raise Mistake(f"the {norm} size of a perturbation is {largest:.4f}, but ε is {eps:.4f}",
-                      "the step is not ε long, or ε is not the one that was passed",
-                      "use the argument eps as it comes, and project or scale the step to it")
+        raise Mistake(
+            f"the {norm} size of a perturbation is {largest:.4f}, but ε is {eps:.4f}",
+            "the step is not ε long, or ε is not the one that was passed",
+            "use the argument eps as it comes, and project or scale the step to it",
+        )
 
 
 def whole_budget(size: Tensor, possible: Tensor, eps: float, norm: str) -> None:
     """Perturbations as large as the formula makes them, given both sizes (N,)."""
     if size.max() < 0.99 * possible.max():
-        raise Mistake(f"the largest {norm} size of a perturbation is {size.max().item():.4f}, but ε is {eps:.4f}",
-                      "a number is written into the code instead of eps, or the step is scaled once more",
-                      "use the argument eps, and all of it")
+        raise Mistake(
+            f"the largest {norm} size of a perturbation is {size.max().item():.4f}, but ε is {eps:.4f}",
+            "a number is written into the code instead of eps, or the step is scaled once more",
+            "use the argument eps, and all of it",
+        )
 
 
 def climbs(model: nn.Module, x: Tensor, y: Tensor, result: Tensor) -> None:
@@ -93,9 +125,11 @@ def climbs(model: nn.Module, x: Tensor, y: Tensor, result: Tensor) -> None:
     with torch.no_grad():
         before, after = (F.cross_entropy(model(z), y).item() for z in (x, result))
     if after <= before:
-        raise Mistake(f"the loss went from {before:.3f} to {after:.3f}; an attack makes it rise",
-                      "the step does not follow the gradient of the loss at x",
-                      "add the step: x + …, with the gradient of the cross-entropy of (model(x), y)")
+        raise Mistake(
+            f"the loss went from {before:.3f} to {after:.3f}; an attack makes it rise",
+            "the step does not follow the gradient of the loss at x",
+            "add the step: x + …, with the gradient of the cross-entropy of (model(x), y)",
+        )
 
 
 def same(a: Tensor, b: Tensor, share: float = 0.999) -> bool:

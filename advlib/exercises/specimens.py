@@ -48,7 +48,10 @@ def conv(channels: int, classes: int, seed: int) -> nn.Module:
     return _seeded(
         seed,
         lambda: nn.Sequential(
-            nn.Conv2d(channels, 8, 3, padding=1), nn.Softplus(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+            nn.Conv2d(channels, 8, 3, padding=1),
+            nn.Softplus(),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
             nn.Linear(128, classes),
         ),
     )

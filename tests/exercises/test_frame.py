@@ -78,7 +78,9 @@ def test_value_checks(capsys):
     positive(-1)
     positive(...)
     assert capsys.readouterr().out.splitlines() == [
-        "✓ positive: above zero", "✗ positive: -1 is not above zero", "○ positive: not written yet"
+        "✓ positive: above zero",
+        "✗ positive: -1 is not above zero",
+        "○ positive: not written yet",
     ]
 
 
@@ -107,7 +109,10 @@ def deep(x):
     ("answer", "messages"),
     [
         (no_return, ["returns None", "add a `return`"]),
-        (no_such_name, ["line 3 of no_such_name, `return factor * y # noqa: F821`", "NameError", "run the cell"]),
+        (
+            no_such_name,
+            ["line 3 of no_such_name, `return factor * y # noqa: F821`", "NameError", "run the cell"],
+        ),
         (deep, ["line 3 of no_such_name"]),
         (torch_lacks_it, ["line 2 of torch_lacks_it", "NotImplementedError"]),
         (silent_error, ["ValueError: (no message)", "called with a tensor (4,)"]),
