@@ -18,9 +18,9 @@ bench: $(STAMP)
 	$(BIN)/pip install --quiet --no-deps --requirement tests/benchmarks/requirements.txt
 	$(BIN)/python -m tests.benchmarks
 
-# Run every notebook and store its outputs, its widgets and its times in it.
+# Run every notebook and store its outputs, its widgets and its times in it (a progress bar would differ every time).
 notebooks: $(STAMP)
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace book/*.ipynb chapters/*.ipynb
+	TQDM_DISABLE=1 $(BIN)/jupyter execute --inplace $(sort $(wildcard book/*.ipynb chapters/*.ipynb))
 
 clean:
 	rm -rf _build .venv .pytest_cache .hypothesis book/_ext/node_modules *.egg-info

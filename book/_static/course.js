@@ -33,9 +33,9 @@
   // The theme names some buttons otherwise than the words and icons on them read. A name that is part of a
   // button's content cannot differ from it.
   function nameThemeParts() {
-    for (const button of document.querySelectorAll(".search-button-field")) {
-      button.removeAttribute("aria-label");
-      button.removeAttribute("title");
+    for (const control of document.querySelectorAll(".search-button-field, summary[aria-label]")) {
+      control.removeAttribute("aria-label");
+      control.removeAttribute("title");
     }
     for (const button of document.querySelectorAll(".theme-switch-button")) {
       const name = document.createElement("span");

@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.notebooks.guard import faults, setup_source
+from tests.notebooks.guard import faults, setup_source, untrue
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "chapters" / "06_fgsm.ipynb"
@@ -21,3 +21,8 @@ def test_chapter_keeps_to_the_rules(path: Path) -> None:
 
 def test_golden_chapter_is_there() -> None:
     assert GOLDEN in CHAPTERS
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_page_of_the_book_stores_a_whole_run(path: Path) -> None:
+    assert untrue(nbformat.read(path, as_version=4)) == []

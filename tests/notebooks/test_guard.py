@@ -70,6 +70,10 @@ def break_html_alt(nb):
     nb.cells[CODE].outputs = [new_output("display_data", {"text/html": '<img src="data:,">'})]
 
 
+def break_bar(nb):
+    nb.cells[CODE].outputs = [new_output("display_data", {"text/plain": "100%|####| 512/512 [00:06<00:00, 79.28pass/s]"})]
+
+
 @pytest.mark.parametrize(
     "broken, message",
     [
@@ -78,6 +82,7 @@ def break_html_alt(nb):
         (break_empty, "cell 2: an empty code cell"),
         (break_error, "cell 2: it ended in an error: ValueError"),
         (break_stderr, "cell 2: it wrote to stderr"),
+        (break_bar, "cell 2: a progress bar is stored"),
         (break_alt, "cell 3: a figure without alt text"),
         (break_short_alt, "cell 3: a figure without alt text"),
         (break_html_alt, "cell 2: an <img> without alt text"),
