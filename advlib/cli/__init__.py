@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import sys
 from collections.abc import Sequence
-from fractions import Fraction
 
 from advlib import __version__
 
@@ -18,7 +18,8 @@ from advlib import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit status: 0 all well, 1 some of it failed, 2 it could not start."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a Windows console may have no ✓, ε or ∞
+        if hasattr(stream, "reconfigure"):  # a notebook's has not
+            stream.reconfigure(errors="replace")  # a Windows console may have no ✓, ε or ∞
     if not sys.stderr.isatty() and "tqdm" not in sys.modules:
         os.environ["TQDM_DISABLE"] = "1"  # no progress bars in log files; tqdm looks once, when it is imported
     args = _parser().parse_args(argv)
@@ -35,16 +36,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 def size(text: str) -> float:
     """ε as people write it.
 
-    >>> size("8/255") == 8 / 255, size("0.03")
-    (True, 0.03)
+    >>> size("8/255") == 8 / 255, size("0.03"), size("0.5/255") == 0.5 / 255
+    (True, 0.03, True)
     """
+    above, _, below = text.partition("/")
     try:
-        value = float(Fraction(text.replace(" ", "")))
+        value = float(above) / float(below or 1)
     except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number; write 8/255 or 0.03") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; write 8/255 or 0.03")
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative; ε is a size")
     return value
+
+
+def usable_device(name: str | None):
+    """The torch device of ``--device``; the best one there is where none was named."""
+    import torch
+
+    from advlib.device import device
+
+    try:
+        return torch.zeros(1, device=name or device()).device
+    except (RuntimeError, AssertionError) as error:  # torch's words for no such device, or none on this machine
+        raise ValueError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from None
 
 
 def _parser() -> argparse.ArgumentParser:

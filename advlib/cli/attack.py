@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from advlib import attacks, plots
+from advlib.cli import usable_device
+from advlib.contract import check_count
 from advlib.data.photos import load_photo, save_png, to_8bit, to_8bit_within
 from advlib.data.signs import CLASSES
-from advlib.device import device
 from advlib.evaluate import predict
 from advlib.files import replacing
 from advlib.models.zoo import load_model
@@ -46,7 +47,7 @@ class Row:
 def run(args: Namespace) -> int:
     within = ball(args.norm, args.eps)
     attack = chosen_attack(args.attack, args.steps)
-    model = load_model(args.model, args.device or device())
+    model = load_model(args.model, usable_device(args.device))
     classes = model.classes
     label, target = (class_index(name, classes) if name else None for name in (args.label, args.target))
     if label is not None and label == target:
@@ -162,7 +163,10 @@ def chosen_attack(name: str, steps: int | None) -> Callable:
         raise ValueError(unknown("attack", name, known))
     if steps is not None and "steps" not in known[name]:
         raise ValueError(f"{name} takes no --steps; iterated attacks do, such as pgd")
-    options = {} if steps is None else {"steps": steps}
+    options = {}
+    if steps is not None:
+        check_count(steps, "--steps")
+        options["steps"] = steps
     if "early_stop" in known[name]:
         options["early_stop"] = False  # go beyond the first success, so that rounding to 8 bits does not undo it
     return partial(getattr(attacks, name), **options)

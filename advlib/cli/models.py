@@ -12,6 +12,6 @@ def run(args: Namespace) -> int:
     for name in model_names():
         card = read_card(name)
         print(f"{name}: {len(card['classes'])} classes, {card['parameters']:,} parameters, made by '{card['command']}'")
-        print_measured(card["measured"])
+        print_measured(card.get("measured", []))
     print("imagenet:NAME: any ImageNet classifier of torchvision, such as imagenet:squeezenet1_1")
     return 0

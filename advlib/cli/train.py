@@ -12,10 +12,10 @@ import torchvision
 from torch import nn
 
 from advlib import __version__
-from advlib.attacks import ascend, fgsm
+from advlib.attacks import fgsm, pgd
+from advlib.cli import usable_device
 from advlib.data import Images, load_images
 from advlib.defenses.training import fit
-from advlib.device import device
 from advlib.evaluate import accuracy
 from advlib.models.nets import NETS
 from advlib.models.recipes import RECIPES, Recipe
@@ -28,8 +28,8 @@ ATTACKED_IMAGES = 1_024
 ATTACKS = {
     "FGSM, L∞ ≤ 2/255": partial(fgsm, within=Linf(2 / 255)),
     "FGSM, L∞ ≤ 8/255": partial(fgsm, within=Linf(8 / 255)),
-    "40 steps of ascent, L∞ ≤ 2/255": partial(ascend, within=Linf(2 / 255), steps=40),
-    "40 steps of ascent, L∞ ≤ 8/255": partial(ascend, within=Linf(8 / 255), steps=40),
+    "PGD of 40 steps, L∞ ≤ 2/255": partial(pgd, within=Linf(2 / 255), steps=40),
+    "PGD of 40 steps, L∞ ≤ 8/255": partial(pgd, within=Linf(8 / 255), steps=40),
 }
 
 
@@ -37,7 +37,7 @@ def run(args: Namespace) -> int:
     if args.name not in RECIPES:
         raise ValueError(unknown("recipe", args.name, RECIPES))
     recipe = RECIPES[args.name]
-    model = train(recipe, args.device or device())
+    model = train(recipe, usable_device(args.device))
     test = load_images(recipe.data, "test", TEST_IMAGES, recipe.seed)
     card = {
         "name": args.name,
