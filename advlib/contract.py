@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from advlib.norms import Ball
 
 __all__ = ["check_images", "check_labels", "check_target", "check_ball", "check_model", "check_logits",
-           "check_probabilities", "check_finite", "check_count", "check_step", "frozen", "model_device"]
+           "check_probabilities", "are_probabilities", "check_finite", "check_count", "check_step", "frozen",
+           "model_device"]
 
 
 def check_images(x, name: str = "x") -> None:
@@ -118,9 +119,14 @@ def check_logits(logits, n: int, where: str = "") -> None:
     check_finite(logits, "logits", where)
 
 
+def are_probabilities(logits: Tensor) -> bool:
+    """Whether each row is in [0, 1] and sums to 1."""
+    return bool(((logits >= 0) & (logits <= 1)).all()) and bool(((logits.float().sum(1) - 1).abs() < 1e-3).all())
+
+
 def check_probabilities(logits: Tensor) -> None:
     """A model that ends in a softmax is refused: cross-entropy would apply it a second time."""
-    if bool(((logits >= 0) & (logits <= 1)).all()) and bool(((logits.float().sum(1) - 1).abs() < 1e-3).all()):
+    if are_probabilities(logits):
         raise ValueError("the model returned probabilities (each row is in [0, 1] and sums to 1); expected logits. "
                          "Remove the softmax at its end: the loss applies its own.")
 

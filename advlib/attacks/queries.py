@@ -1,0 +1,289 @@
+"""Black boxes: what an attacker can do who may only ask, with every question counted.
+
+The victim is any callable from images (N, C, H, W) in [0, 1] to answers; one query is one image shown to it. Here are
+the counter and the attack that needs labels alone. The attacks that need scores are in ``queries_scores.py``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from advlib import contract, losses
+from advlib.attacks.ascent import _towards
+from advlib.device import VALUES_AT_ONCE, in_batches
+from advlib.norms import L2, Ball, Linf
+
+__all__ = ["hop_skip_jump", "substitute_labels"]
+
+TRIES = 50      # pictures of noise shown in search of one that the victim gets wrong
+FEWEST = 8      # probes from which an average direction is worth taking
+
+
+def hop_skip_jump(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, *, norm: type[Ball] = L2,
+                  target: int | Tensor | None = None, start: Tensor | None = None, queries: int = 5000,
+                  probes: int = 100, seed: int = 0, batch_size: int | None = None, return_queries: bool = False):
+    """The smallest perturbation that fools a victim which tells its label and nothing else.
+
+    HopSkipJump, Chen, Jordan & Wainwright (2020), Algorithm 2. From an image that is far away but fools the victim,
+    each round goes (1) straight towards x by bisection until just before the decision boundary, (2) along the
+    boundary's normal, which is the mean of those directions in which a tiny step still fools (Eq. 16), (3) as far as
+    a step that is halved until it fools. Untargeted it starts from noise; targeted it needs ``start``.
+
+    victim      an ``nn.Module`` or any callable; it answers with labels (N,), or with scores (N, K) of which only the
+                argmax is used.
+    norm        the distance to make small: ``L2`` or ``Linf``.
+    start       images like x that fool the victim already: for a target, images of that class.
+    queries     the most images the victim is shown for each image of x; one that needs fewer stops earlier.
+    probes      directions in the first round's mean (B₀); √t times as many in round t.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,). An image that never fooled the victim comes back as it was. With
+    ``return_queries`` the result is (x_adv, queries used (N,)).
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; another norm; a start that does not fool;
+        a target without start.
+
+    >>> victim = lambda images: (images.mean((1, 2, 3)) > 0.4).long()
+    >>> x_adv, asked = hop_skip_jump(victim, torch.full((2, 1, 4, 4), 0.5), torch.ones(2).long(), queries=200,
+    ...                              return_queries=True)
+    >>> victim(x_adv), bool((asked <= 200).all())
+    (tensor([0, 0]), True)
+    """
+    if norm not in (L2, Linf):
+        raise ValueError(f"norm is {norm!r}; hop_skip_jump makes L2 or Linf distances small: pass one of these two "
+                         "classes, without ε.")
+    contract.check_count(probes, "probes")
+    if start is not None:
+        contract.check_images(start, "start")
+        if start.shape != x.shape:
+            raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(x.shape)}: one for each image.")
+    elif target is not None:
+        raise ValueError("a targeted hop_skip_jump got no start; noise is hardly ever taken for a given class. Pass "
+                         "start=, images like x that the victim takes for their target.")
+    with black_box(victim, x, y, target, queries, batch_size) as box:
+        walk = _Walk(box, norm, probes, seed)
+        rows = walk.begin(None if start is None else start.to(box.clean))
+        walk.search(rows)
+        for t in itertools.count(1):
+            rows = rows[box.left(rows) > walk.bisections + FEWEST]
+            if not len(rows):
+                break
+            walk.jump(rows, t)
+            walk.search(rows)
+        return box.result(walk.closest, return_queries)
+
+
+def substitute_labels(victim: Callable[[Tensor], Tensor], x: Tensor, batch_size: int | None = None) -> Tensor:
+    """What the victim calls each image, (N,): one query per image, and all a thief needs to train a substitute.
+
+    Papernot et al. (2017), "Practical black-box attacks against machine learning": label your own pictures by the
+    victim, fit a network of your own to them, and ``transfer`` attacks on it. The victim answers with labels or
+    with scores.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract.
+
+    >>> substitute_labels(lambda images: (images.mean((1, 2, 3)) > 0.4).long(), torch.full((2, 1, 4, 4), 0.5))
+    tensor([1, 1])
+    """
+    contract.check_images(x)
+    nothing = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    with black_box(victim, x, nothing, None, 1, batch_size) as box:
+        return box.labels(box.clean, torch.arange(len(x), device=box.clean.device)).to(x.device)
+
+
+# ------------------------------------------------------------------------------------------------ the counter
+@contextmanager
+def black_box(victim, x: Tensor, y: Tensor, target, queries: int, batch_size: int | None) -> Iterator[BlackBox]:
+    """The victim as a ``BlackBox``, all input checked; a module is put in eval mode meanwhile."""
+    if isinstance(victim, type) or not callable(victim):
+        raise TypeError(f"victim is {victim!r}; expected a callable that maps images (N, C, H, W) to answers: a "
+                        "torch.nn.Module or a function. (A class? Pass an instance of it.)")
+    contract.check_images(x)
+    contract.check_labels(y, len(x))
+    contract.check_count(queries, "queries")
+    module = isinstance(victim, nn.Module)
+    labels = y.to(contract.model_device(victim) if module else x.device).long()
+    target = contract.check_target(target, labels)
+    with (contract.frozen(victim) if module else nullcontext(), torch.inference_mode(False), torch.no_grad(),
+          tqdm(total=queries * len(x), unit="query", delay=2, leave=False) as bar):
+        yield BlackBox(victim, x, labels, target, queries, batch_size, bar)
+
+
+class BlackBox:
+    """A victim that answers and counts: about no image of the set is it ever asked more than ``queries`` times.
+
+    ``rows`` says which image of the set each query is about; a row may occur several times.
+    """
+
+    def __init__(self, victim: Callable, x: Tensor, y: Tensor, target: Tensor | None, queries: int,
+                 batch_size: int | None, bar: tqdm):
+        self.victim, self.x, self.y, self.target = victim, x, y, target
+        self.queries, self.batch_size, self.bar = queries, batch_size, bar
+        self.clean = x.detach().to(y.device, torch.promote_types(x.dtype, torch.float32), copy=True)
+        self.rows = torch.arange(len(x), device=y.device)
+        self.used = torch.zeros_like(self.rows)
+        self.log = None     # whether scores are probabilities; seen from the first answer
+
+    def left(self, rows: Tensor) -> Tensor:
+        return self.queries - self.used[rows]
+
+    def margins(self, images: Tensor, rows: Tensor) -> Tensor:
+        """How far the attack has won by the victim's scores, (n,): positive where it has."""
+        scores = self._ask(images, rows, contract.check_logits)
+        if self.log is None:
+            self._meet(scores)
+        if self.log:
+            scores = scores.clamp_min(torch.finfo(scores.dtype).tiny).log()     # the logits, but for a constant
+        return losses.margin(scores, self.y[rows], None if self.target is None else self.target[rows])
+
+    def fooled(self, images: Tensor, rows: Tensor) -> Tensor:
+        """Whether the attack has won by the victim's labels, (n,)."""
+        labels = self.labels(images, rows)
+        return labels != self.y[rows] if self.target is None else labels == self.target[rows]
+
+    def labels(self, images: Tensor, rows: Tensor) -> Tensor:
+        answers = self._ask(images, rows, _check_labels_or_scores)
+        return answers if answers.ndim == 1 else answers.argmax(1)
+
+    def result(self, adv: Tensor, return_queries: bool):
+        adv = _towards(self.clean, adv, self.x.dtype).to(self.x.device)
+        return (adv, self.used.to(self.x.device)) if return_queries else adv
+
+    def _ask(self, images: Tensor, rows: Tensor, check: Callable) -> Tensor:
+        self.used += torch.bincount(rows, minlength=len(self.used))
+        asked = int(self.used[rows].max())
+        if asked > self.queries:
+            raise RuntimeError(f"query {asked} of at most {self.queries} for one image: the attack must stop before.")
+        answers = []
+
+        def ask(part: Tensor) -> None:
+            # Rounded as the result will be, and a copy, since a black box may write into what it is shown.
+            shown = _towards(self.clean[rows[part]], images[part], self.x.dtype)
+            answer = self.victim(shown)
+            check(answer, len(part), f" at query {asked}")
+            answers.append(answer.to(rows.device))
+
+        in_batches(ask, torch.arange(len(rows), device=rows.device), images[0].numel(), self.batch_size)
+        self.bar.update(len(rows))
+        return torch.cat(answers)
+
+    def _meet(self, scores: Tensor) -> None:
+        contract.check_labels(self.y, len(self.y), scores.shape[1])
+        contract.check_target(self.target, self.y, scores.shape[1])
+        if isinstance(self.victim, nn.Module):
+            contract.check_probabilities(scores)
+        self.log = contract.are_probabilities(scores)
+
+
+def _check_labels_or_scores(answer, n: int, where: str) -> None:
+    if isinstance(answer, Tensor) and answer.ndim == 1:
+        contract.check_labels(answer, n, name=f"the victim's answer{where}")
+    else:
+        contract.check_logits(answer, n, where)
+
+
+def draws_for_each(x: Tensor, seed: int) -> list[torch.Generator]:
+    """A random generator for each image, so that its draws do not depend on which others are still attacked."""
+    seeds = torch.randint(2**62, (len(x),), generator=torch.Generator().manual_seed(seed))
+    return [torch.Generator().manual_seed(int(s)) for s in seeds]
+
+
+def in_groups(rows: Tensor, values: int) -> tuple[Tensor, ...]:
+    """``rows`` in parts small enough to hold ``values`` numbers for each."""
+    return rows.split(max(1, VALUES_AT_ONCE.get(rows.device.type, 2**22) // values))
+
+
+# --------------------------------------------------------------------------------------- walking the boundary
+class _Walk:
+    """HopSkipJump's walk along the decision boundary: where each image is, and the closest place it has been."""
+
+    def __init__(self, box: BlackBox, norm: type[Ball], probes: int, seed: int):
+        self.box, self.unit, self.probes, self.draws = box, norm(1), probes, draws_for_each(box.clean, seed)
+        self.at, self.closest = box.clean.clone(), box.clean.clone()
+        self.distance = box.clean.new_full((len(box.clean),), torch.inf)     # of the closest; ∞ before there is one
+        self.reach = torch.zeros_like(self.distance)                         # δ, how far the probes go
+        self.values = box.clean[0].numel()
+        # A probe must move pixels by more than their rounding, or the victim sees no difference.
+        self.least = 8 * torch.finfo(box.x.dtype).eps * self.values**0.5
+        self.bisections = math.ceil(math.log2(self.values) * (1.5 if norm is L2 else 2))    # θ = d^(−3/2) or d^(−2)
+
+    def begin(self, start: Tensor | None) -> Tensor:
+        """Put each image that the victim gets right where it gets it wrong; returns the rows that are there."""
+        rows = self.box.rows[~self._show(self.box.clean, self.box.rows)]
+        missing = rows
+        for _ in range(TRIES if start is None else 1):
+            missing = missing[self.box.left(missing) > 0]
+            if not len(missing):
+                break
+            missing = missing[~self._show(self._noises(missing) if start is None else start[missing], missing)]
+        if start is not None and len(missing):
+            raise ValueError(f"start does not fool the victim for image {int(missing[0])} and {len(missing) - 1} more; "
+                             "expected images that it takes for their target, or for anything but their label.")
+        return rows[self.distance[rows].isfinite()]
+
+    def _noises(self, rows: Tensor) -> Tensor:
+        return torch.stack([torch.rand(self.at.shape[1:], generator=self.draws[row]) for row in rows]).to(self.at)
+
+    def search(self, rows: Tensor) -> None:
+        """Bisect the way from the clean image to where each is, and go to just beyond the boundary."""
+        clean, way = self.box.clean[rows], self.at[rows] - self.box.clean[rows]
+        far = self.unit.size(way)
+        first = self.reach[rows] == 0
+        self.reach[rows] = torch.where(first, 0.1, far / self.values).clamp_min(self.least)
+        low, high = torch.zeros_like(far), far.clone()
+        for _ in range(self.bisections):
+            paying = (self.box.left(rows) > 0).nonzero().flatten()
+            if not len(paying):
+                return
+            radius = (low + high)[paying] / 2
+            between = clean[paying] + self.unit.project(way[paying], radius=radius)
+            fooled = self._show(between.clamp_(0, 1), rows[paying])
+            low[paying], high[paying] = torch.where(fooled, low[paying], radius), torch.where(fooled, radius, high[paying])
+
+    def jump(self, rows: Tensor, t: int) -> None:
+        """Step away from the boundary along its normal, half as far again and again until the victim is fooled."""
+        here, normal = self.at[rows], self.unit.steepest(self._normal(rows, round(self.probes * t**0.5)))
+        step = self.unit.size(here - self.box.clean[rows]) / t**0.5
+        trying = torch.arange(len(rows), device=rows.device)
+        while len(trying := trying[self.box.left(rows[trying]) > self.bisections]):
+            there = here[trying] + step[trying][:, None, None, None] * normal[trying]
+            trying = trying[~self._show(there.clamp_(0, 1), rows[trying])]
+            step /= 2
+
+    def _normal(self, rows: Tensor, wanted: int) -> Tensor:
+        """Chen et al. (2020), Eq. 16: the mean of random directions, each signed by whether a tiny step along it
+        fools; the mean sign is taken off first, which lowers the variance."""
+        counts = (self.box.left(rows) - self.bisections - 1).clamp_max(wanted).tolist()
+        normals = []
+        for row, count in zip(rows, counts):
+            here, reach = self.at[row], self.reach[row]
+            direction = L2(1).steepest(self._draw(row, count))
+            shown = (here + reach * direction).clamp_(0, 1)
+            sign = 2 * self.box.fooled(shown, row.expand(count)).to(here) - 1
+            if bool((sign != sign[0]).any()):
+                sign -= sign.mean()
+            normals.append((sign[:, None, None, None] * (shown - here) / reach).mean(0))
+        return torch.stack(normals)
+
+    def _draw(self, row: Tensor, count: int) -> Tensor:
+        shape = (count, *self.at.shape[1:])
+        if isinstance(self.unit, L2):
+            return torch.randn(shape, generator=self.draws[row]).to(self.at)
+        return (2 * torch.rand(shape, generator=self.draws[row]) - 1).to(self.at)
+
+    def _show(self, images: Tensor, rows: Tensor) -> Tensor:
+        """Ask about one image per row; go where the victim was fooled, and remember it if it is the closest."""
+        fooled = self.box.fooled(images, rows)
+        rows, images = rows[fooled], images[fooled]
+        self.at[rows] = images
+        distance = self.unit.size(images - self.box.clean[rows])
+        closer = distance < self.distance[rows]
+        self.closest[rows[closer]], self.distance[rows[closer]] = images[closer], distance[closer]
+        return fooled
