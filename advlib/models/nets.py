@@ -53,12 +53,12 @@ def signs_cnn(classes: int = 16) -> nn.Sequential:
         return [nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
     return nn.Sequential(
-        Normalize([0.35, 0.33, 0.34], [0.27, 0.26, 0.28]),
+        Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
         *block(3, 24, 5, stride=2),                                # 24 × 24
-        *block(24, 48, 3), nn.MaxPool2d(2),                        # 12 × 12
-        *block(48, 96, 3), nn.MaxPool2d(2),                        # 6 × 6
-        *block(96, 96, 3), nn.MaxPool2d(2),                        # 3 × 3
-        nn.Flatten(), nn.Linear(96 * 9, 128), nn.ReLU(), nn.Linear(128, classes))
+        *block(24, 32, 3), nn.MaxPool2d(2),                        # 12 × 12
+        *block(32, 64, 3), nn.MaxPool2d(2),                        # 6 × 6
+        *block(64, 128, 3), nn.MaxPool2d(2),                       # 3 × 3
+        nn.Flatten(), nn.Linear(128 * 9, 128), nn.ReLU(), nn.Linear(128, classes))
 
 
 def signs_linear(classes: int = 16) -> nn.Sequential:

@@ -20,6 +20,6 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "signs-cnn": Recipe(net="signs-cnn", data="signs", train_images=16_384, epochs=20, lr=4e-3),
-    "signs-linear": Recipe(net="signs-linear", data="signs", train_images=16_384, epochs=4, lr=5e-4),
+    "signs-cnn": Recipe(net="signs-cnn", data="signs", train_images=8_192, epochs=36, lr=4e-3),
+    "signs-linear": Recipe(net="signs-linear", data="signs", train_images=8_192, epochs=8, lr=5e-4),
 }
