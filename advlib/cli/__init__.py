@@ -1,6 +1,7 @@
 """The command line: ``advlib attack``, ``train``, ``models`` and ``doctor``.
 
-Each command's module is imported when it runs, so that ``advlib --help`` need not wait for torch.
+Each command's module is imported when it runs, so that ``advlib --help`` need not wait for what only one of
+them needs.
 """
 
 from __future__ import annotations

@@ -5,15 +5,17 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from advlib.contract import check_count, check_images, check_labels
 from advlib.data import signs
 from advlib.names import unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAMES = ("signs", "mnist", "cifar10", "gtsrb", "gtsrb-signs")
 GENERATED = {"test": 1_000, "train": 10_000}  # how many signs there are where nobody says
@@ -80,6 +82,8 @@ class Images:
         >>> len(Images(torch.rand(3, 1, 8, 8), torch.arange(3), ("a", "b", "c")).show().axes)
         3
         """
+        import matplotlib.pyplot as plt  # a third of a second that those who show nothing save
+
         check_count(n, "n")
         if not len(self):
             raise ValueError("there are no images here to show")

@@ -125,8 +125,9 @@ def _fetch(source: Source, cached: Path) -> None:
                 source.open(root, download=True)
             for archive in source.archives:
                 root.joinpath(archive).unlink(missing_ok=True)
-            shutil.rmtree(cached, ignore_errors=True)
-            os.replace(root, cached)
+            if not _opened(source, cached):  # another process may have been quicker
+                shutil.rmtree(cached, ignore_errors=True)
+                os.replace(root, cached)
     except Exception as error:  # no network, a wrong hash, a full disk, a broken archive: each its own type
         raise FileNotFoundError(_not_found(source, cached, copied, error)) from None
 

@@ -141,7 +141,25 @@ def test_a_cache_that_cannot_be_written_is_the_reason_given(elsewhere):
         load_images("mnist")
 
 
-def test_what_another_process_unpacked_meanwhile_is_replaced_whole(elsewhere, monkeypatch):
+def test_what_another_process_unpacked_meanwhile_is_kept(elsewhere, monkeypatch):
+    write_mnist(elsewhere / "given", monkeypatch)
+    monkeypatch.setenv("ADVLIB_DATA", str(elsewhere / "given"))
+    copy = real._copy_archives
+    theirs = elsewhere / "cache" / "mnist" / "MNIST" / "raw"
+
+    def slowly(source, root):
+        theirs.mkdir(parents=True)
+        for archive in (elsewhere / "given").rglob("*.gz"):
+            theirs.joinpath(archive.stem).write_bytes(gzip.decompress(archive.read_bytes()))
+        (theirs / "mark").touch()
+        return copy(source, root)
+
+    monkeypatch.setattr(real, "_copy_archives", slowly)
+    assert len(load_images("mnist")) == 12
+    assert (theirs / "mark").exists()
+
+
+def test_a_half_unpacked_set_is_replaced_whole(elsewhere, monkeypatch):
     write_mnist(elsewhere / "given", monkeypatch)
     monkeypatch.setenv("ADVLIB_DATA", str(elsewhere / "given"))
     (elsewhere / "cache/mnist/MNIST/raw").mkdir(parents=True)
