@@ -184,11 +184,11 @@ def _frame_html(frame: Any, number: int, alt: Sequence[str] | None) -> str:
 _QUIZ_STYLE = """<style>
 .advlib-quiz .widget-radio-box label {
   height: auto; line-height: 1.4; white-space: normal; overflow: visible; margin: 4px 0;
-  display: flex; flex-direction: row-reverse; justify-content: flex-end; align-items: baseline; gap: .5em;
+  display: flex; justify-content: flex-start; align-items: baseline; gap: .5em;
   width: auto; max-width: 100%;
 }
 .advlib-quiz .widget-radio-box label input {
-  flex: none; margin: 0; height: auto; position: static; color-scheme: light;
+  order: -1; flex: none; margin: 0; height: auto; position: static; color-scheme: light;
 }
 </style>"""
 

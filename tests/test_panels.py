@@ -113,7 +113,7 @@ def test_triptych_panels_tell_the_story_in_text():
     (clean, change, adversarial), _ = triptych_panels(DARK, BRIGHT, Reads())
     assert (clean.heading, change.heading, adversarial.heading) == ("clean", "perturbation", "adversarial")
     assert (clean.caption, adversarial.caption) == ("Stop\n95 %", "Priority road\n95 %")
-    assert change.caption == "× 15\nlargest change 8/255"
+    assert change.caption == "× 15\nat most 8/255"
     assert adversarial.alt == "adversarial image, read as Priority road (95 %)"
     np.testing.assert_allclose(change.pixels, 0.5 + 15 * 8 / 255, atol=1e-4)
 
@@ -161,6 +161,6 @@ def test_two_shapes_are_refused():
 def test_describe_keeps_the_case_of_names():
     text = describe(triptych_panels(DARK[:1], BRIGHT[:1], Reads()))
     assert text == (
-        "Clean image, read as Stop (95 %); perturbation × 15, largest change 8/255; "
+        "Clean image, read as Stop (95 %); perturbation × 15, at most 8/255; "
         "adversarial image, read as Priority road (95 %)."
     )

@@ -141,7 +141,7 @@ def test_triptych_has_three_pictures_a_row_each_with_alt_text():
     page = widgets.triptych(x, x + 8 / 255)
     assert page._repr_html_() == page
     alts = re.findall('<img[^>]*alt="([^"]+)"', page)
-    assert alts == ["clean image", "perturbation × 15, largest change 8/255", "adversarial image"] * 2
+    assert alts == ["clean image", "perturbation × 15, at most 8/255", "adversarial image"] * 2
 
 
 def test_a_slider_of_seventeen_triptychs_is_small():

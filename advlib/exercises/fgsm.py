@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from advlib.contract import frozen
+from advlib.evaluate import predict
 from advlib.exercises import expect, specimens
 from advlib.exercises import fgsm_mistakes as mistakes
 from advlib.exercises.frame import Attempt, Mistake, checks_function, checks_value
@@ -109,20 +111,19 @@ def _compare(
 
 @checks_value
 def smallest_eps(eps: float, model: nn.Module, x: Tensor, y: Tensor, *, tolerance: float = 1e-3) -> str:
-    """``eps`` is the smallest ε (to 1/1000) at which FGSM fools ``model`` on the one image ``x`` with label
-    ``y``."""
+    """``eps`` is, to 1/1000, the smallest ε at which FGSM fools ``model`` on the one image ``x`` of label ``y``."""
     eps = _number(eps, "ε")
     if eps > 1:
         raise Mistake(f"ε is {eps:g}, but pixels lie in [0, 1]", "ε in steps of 0 to 255", "divide it by 255")
     if eps <= 0:
         raise Mistake(f"ε is {eps:g}", "no change fools nobody", "find the first ε above 0 that does")
 
-    direction = mistakes.gradient(model, x, y).sign()
+    with frozen(model):
+        direction = mistakes.gradient(model, x, y).sign()
 
     def fooled(candidates: Tensor) -> Tensor:
-        with torch.no_grad():
-            parts = [model((x + c.view(-1, 1, 1, 1) * direction).clamp(0, 1)) for c in candidates.split(64)]
-        return torch.cat(parts).argmax(1) != y
+        steps = candidates.view(-1, 1, 1, 1).to(x) * direction
+        return (predict(model, (x + steps).clamp(0, 1))[0] != y).cpu()
 
     clean, at_eps = fooled(torch.tensor([0.0, eps])).tolist()
     if clean:
@@ -149,22 +150,22 @@ def smallest_eps(eps: float, model: nn.Module, x: Tensor, y: Tensor, *, toleranc
     )
 
 
+_RATE = "divide the number of images right before and wrong after by the number right before"
+
+
 @checks_value
 def fooling_rate(rate: float, model: nn.Module, x: Tensor, y: Tensor, eps: float) -> str:
-    """``rate`` is the share of images that FGSM at ``eps`` turns from right to wrong, among those that were
-    right."""
+    """``rate`` is the share of the rightly read images that FGSM at ``eps`` turns wrong, to three digits."""
     rate = _number(rate, "the rate")
-    with torch.no_grad():
-        was_right = model(x).argmax(1) == y
-    x_adv = mistakes.fgsm(model, x, y, eps)
-    with torch.no_grad():
-        is_wrong = model(x_adv).argmax(1) != y
+    with frozen(model):
+        x_adv = mistakes.fgsm(model, x, y, eps)
+    was_right, is_wrong = predict(model, x)[0] == y, predict(model, x_adv)[0] != y
     true = (was_right & is_wrong).sum().item() / max(was_right.sum().item(), 1)
-    near = 0.5 / len(x) + 5e-4  # an answer rounded to three digits is right
+    near = 1e-3  # an answer rounded to three digits is right
     if abs(rate - true) <= near:
         return f"{true:.1%} of the images that were read rightly are fooled at ε = {eps * 255:.1f}/255"
-    if abs(rate - 100 * true) <= 100 * near and rate > 1:
-        raise Mistake(f"got {rate:.4g}, but a rate lies in [0, 1]", "given in per cent", "divide by 100")
+    if not 0 <= rate <= 1:
+        raise Mistake(f"got {rate:.4g}, but a rate lies in [0, 1]", "a number in per cent, or a count", _RATE)
     for value, seen, cause in (
         (1 - true, "this is the share that was not fooled", "accuracy and fooling rate were exchanged"),
         (
@@ -184,11 +185,7 @@ def fooling_rate(rate: float, model: nn.Module, x: Tensor, y: Tensor, eps: float
         ),
     ):
         if abs(rate - value) <= near:
-            raise Mistake(
-                f"got {rate:.4g}: {seen}",
-                cause,
-                "divide the number of images right before and wrong after by the number right before",
-            )
+            raise Mistake(f"got {rate:.4g}: {seen}", cause, _RATE)
     raise Mistake(
         f"got {rate:.4g}, which is off by {abs(rate - true):.3f}",
         "another ε, another set of images, or a model in training mode",

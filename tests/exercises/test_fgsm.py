@@ -378,6 +378,7 @@ def test_fooling_rate(capsys, crowd):
         true: "✓",
         round(true, 3): "✓",
         100 * true: "per cent",
+        both: "or a count",
         1 - true: "exchanged",
         wrong.float().mean().item(): "without any attack",
         1 - wrong.float().mean().item(): "accuracy under attack",
