@@ -111,7 +111,7 @@ def _compare(
 
 @checks_value
 def smallest_eps(eps: float, model: nn.Module, x: Tensor, y: Tensor, *, tolerance: float = 1e-3) -> str:
-    """``eps`` is, to 1/1000, the smallest ε at which FGSM fools ``model`` on the one image ``x`` of label ``y``."""
+    """``eps`` is, to 1/1000, the smallest ε at which FGSM fools ``model`` on one image ``x``, label ``y``."""
     eps = _number(eps, "ε")
     if eps > 1:
         raise Mistake(f"ε is {eps:g}, but pixels lie in [0, 1]", "ε in steps of 0 to 255", "divide it by 255")

@@ -25,6 +25,9 @@ import torch
 from torch import Tensor
 
 
+PAGE = 72  # characters that fit the book's column
+
+
 class Mistake(Exception):
     """What is wrong with an answer: what was seen, the likely cause, what to do."""
 
@@ -141,8 +144,8 @@ def _run(name: str, answer: Any, judge: Callable[[], tuple[str, list[str]]]) -> 
 def _wrapped(text: str) -> str:
     """Lines no longer than a page is wide, those after the first set in."""
     first, *rest = text.split("\n")
-    lines = [textwrap.fill(first, 88, subsequent_indent="  ")]
-    lines += [textwrap.fill(line, 88, initial_indent="  ", subsequent_indent="    ") for line in rest]
+    lines = [textwrap.fill(first, PAGE, subsequent_indent="  ")]
+    lines += [textwrap.fill(line, PAGE, initial_indent="  ", subsequent_indent="    ") for line in rest]
     return "\n".join(lines)
 
 

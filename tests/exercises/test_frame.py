@@ -156,7 +156,7 @@ def test_gradients_are_recorded_even_where_the_notebook_switched_them_off(capsys
 def test_lines_fit_a_page(capsys):
     positive_long = checks_value(lambda _: "word " * 60)
     positive_long(1)
-    assert max(map(len, capsys.readouterr().out.splitlines())) <= 88
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 72
 
 
 def test_keyboard_interrupt_gets_through():
