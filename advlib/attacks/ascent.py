@@ -269,14 +269,19 @@ class _Classifier:
         loss = self.loss(logits, *goal)
         if bool(flat.any()):
             loss = torch.where(flat, score, loss)
+        grad, largest = self.input_gradient(loss, adv, where)
+        return loss.detach(), score.detach(), grad, (largest == 0) & (score.detach() <= 0)
+
+    def input_gradient(self, loss: Tensor, adv: Tensor, where: str, again: bool = False):
+        """The gradient of each image's ``loss`` at ``adv``, and its largest entry (N,). ``again``: more will follow."""
         if not loss.requires_grad:
             raise ValueError("the model's logits do not depend differentiably on its input (a detach, .numpy(), "
                              "torch.no_grad or argmax inside?); a gradient attack has nothing to follow. Remove it, "
                              "or use advlib.attacks.square, which needs no gradient.")
-        (grad,) = torch.autograd.grad(loss.sum(), adv)
+        (grad,) = torch.autograd.grad(loss.sum(), adv, retain_graph=again)
         largest = grad.abs().amax(dim=(1, 2, 3))
         contract.check_finite(largest, "input gradients", where)
-        return loss.detach(), score.detach(), grad, (largest == 0) & (score.detach() <= 0)
+        return grad, largest
 
     def _logits(self, adv: Tensor, where: str) -> Tensor:
         logits = self.model(adv.to(self.dtype))

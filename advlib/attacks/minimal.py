@@ -1,0 +1,256 @@
+"""The smallest perturbation that fools: DeepFool, Carlini–Wagner and FMN.
+
+These attacks are given no ball. Each image gets a δ of its own, and the sizes ‖δ‖ found over many images measure a
+model. An image that is misclassified already, or for which nothing was found, comes back unchanged: ask the model
+about the result to tell one from the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from advlib import contract, losses
+from advlib.attacks.ascent import _Classifier
+from advlib.device import in_batches
+from advlib.norms import L0, L1, L2, Ball, Linf
+
+__all__ = ["deepfool", "carlini_wagner", "fmn"]
+
+DUAL = {Linf: L1, L2: L2, L1: Linf}     # max ⟨g, δ⟩ over the unit ball of a norm is the dual norm of g
+NUDGE = 1e-4        # added to DeepFool's distances, as its authors do: rounding must not leave it on the boundary
+SHRINK = 1 - 1e-6   # keeps tanh⁻¹ finite on black and white pixels
+
+
+def deepfool(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, steps: int = 50,
+             overshoot: float = 0.02, candidates: int = 10, batch_size: int | None = None) -> Tensor:
+    """Step straight to the nearest decision boundary of the linearised model, again and again until it is crossed.
+
+    Moosavi-Dezfooli, Fawzi & Frossard (2016), Algorithm 2. Seen linearly, class k takes over from the label y at
+    distance (z_y − z_k) / ‖∇(z_k − z_y)‖* (Eq. 8), reached along the steepest direction of the norm.
+
+    norm        what to make small: ``L2`` or ``Linf``.
+    overshoot   η: each step is stretched by 1 + η, to end beyond the boundary.
+    candidates  how many of the likeliest other classes are looked at; each costs one backward pass per step.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, those without success unchanged.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; another norm.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    >>> _ = model[1].weight.data.copy_(torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 1, 1]]))
+    >>> x = torch.tensor([0.6, 0.6, 0.4, 0.4]).view(1, 1, 2, 2)
+    >>> L2(1).size(deepfool(model, x, torch.tensor([0])) - x)     # the boundary is 0.2 away
+    tensor([0.2041])
+    """
+    _check_norm(norm, (L2, Linf), "deepfool")
+    contract.check_count(steps, "steps")
+    contract.check_count(candidates, "candidates")
+    _check_number(overshoot, "overshoot")
+    unit, dual = norm(1), DUAL[norm](1)
+
+    def search(victim: _Classifier, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
+        adv, todo = x.clone(), _all(rows)
+        for k in range(steps):
+            gaps, grads = _boundaries(victim, adv[todo], rows[todo], candidates, f" at step {k + 1}")
+            tick(len(todo))
+            steepness = torch.stack([dual.size(grad) for grad in grads], dim=1)
+            distance, nearest = torch.where(steepness > 0, gaps / steepness, torch.inf).min(1)
+            stands, flat = (gaps >= 0).all(1), distance.isinf()
+            victim.dead[rows[todo]] = stands & flat
+            going = stands & ~flat
+            todo, grad, distance = todo[going], grads[nearest[going], going.nonzero()[:, 0]], distance[going]
+            if not len(todo):
+                break
+            step = _wide(distance + NUDGE) * unit.steepest(grad)
+            adv[todo] = (adv[todo] + (1 + overshoot) * step).clamp(0, 1)
+        fooled = victim.score_on(rows)(adv, _all(rows)) > 0
+        return torch.where(_wide(fooled), adv, x)
+
+    return _smallest(model, x, y, None, batch_size, steps, search)
+
+
+def _boundaries(victim: _Classifier, adv: Tensor, rows: Tensor, candidates: int, where: str) -> tuple[Tensor, Tensor]:
+    """For the likeliest other classes k: the gaps z_y − z_k (n, k), and the gradients of z_k − z_y (k, n, C, H, W)."""
+    adv = adv.detach().requires_grad_()
+    logits, y = victim._logits(adv, where), victim.y[rows][:, None]
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    others = logits.detach().scatter(1, y, -torch.inf).topk(min(candidates, logits.shape[1] - 1)).indices
+    leads = logits.gather(1, others) - logits.gather(1, y)
+    # One graph, several backward passes: cheaper than a copy of the batch for each class.
+    grads = [victim.input_gradient(lead, adv, where, again=True)[0] for lead in leads.unbind(1)]
+    return -leads.detach(), torch.stack(grads)
+
+
+def carlini_wagner(model: nn.Module, x: Tensor, y: Tensor, *, target: int | Tensor | None = None,
+                   confidence: float = 0.0, binary_search_steps: int = 5, steps: int = 200, lr: float = 0.1,
+                   initial_const: float = 1.0, batch_size: int | None = None) -> Tensor:
+    """Minimise ‖δ‖₂² + c · max(κ − margin(x + δ), 0), and search for the smallest constant c that succeeds.
+
+    Carlini & Wagner (2017), Section V.D, L2 attack: with x + δ = ½ (tanh w + 1) every w is inside the pixel box, and
+    Adam minimises over w without constraint. After ``steps`` of it, c is halved towards the last c that failed where
+    the attack won, and raised (tenfold, until it wins once) where it did not.
+
+    target      a class index, or one per image (N,): the margin of the target instead.
+    confidence  κ, the margin by which to win.
+    lr          Adam's step size in w.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, those without success unchanged.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; a negative confidence.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    >>> _ = model[1].weight.data.copy_(torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 1, 1]]))
+    >>> x = torch.tensor([0.6, 0.6, 0.4, 0.4]).view(1, 1, 2, 2)
+    >>> L2(1).size(carlini_wagner(model, x, torch.tensor([0]), steps=50) - x).item() < 0.21     # at best 0.2
+    True
+    """
+    contract.check_count(steps, "steps")
+    contract.check_count(binary_search_steps, "binary_search_steps")
+    _check_number(confidence, "confidence")
+    _check_number(lr, "lr", positive=True)
+    _check_number(initial_const, "initial_const", positive=True)
+
+    def search(victim: _Classifier, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
+        smallest, gradient, everyone = _Smallest(x, L2), victim.gradient_on(rows), _all(rows)
+        failed, worked = x.new_zeros(len(x)), x.new_full((len(x),), torch.inf)     # the constants on either side
+        c = x.new_full((len(x),), initial_const)
+        for _ in range(binary_search_steps):
+            w = torch.atanh(SHRINK * (2 * x - 1))
+            adam, won = torch.optim.Adam([w], lr=lr), torch.zeros_like(rows, dtype=torch.bool)
+            for _ in range(steps):
+                tanh = w.tanh()
+                adv = (tanh + 1) / 2
+                _, margin, grad = gradient(adv, everyone)
+                won |= smallest.offer(adv, (margin > 0) & (margin >= confidence))
+                falls_short = _wide(c * (margin < confidence).to(c))
+                w.grad = (2 * (adv - x) - falls_short * grad) * (1 - tanh.square()) / 2
+                adam.step()
+                tick(len(x))
+            failed, worked = torch.where(won, failed, c), torch.where(won, c, worked)
+            c = torch.where(worked.isfinite(), (failed + worked) / 2, 10 * c)
+        return smallest.adv
+
+    return _smallest(model, x, y, target, batch_size, binary_search_steps * steps, search)
+
+
+def fmn(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, target: int | Tensor | None = None,
+        steps: int = 100, step: float = 1.0, gamma: float = 0.05, batch_size: int | None = None) -> Tensor:
+    """Climb the margin in a ball that shrinks where the model is fooled and grows where it is not.
+
+    Fast minimum norm, Pintor, Roli, Brendel & Biggio (2021), Algorithm 1: one model pass per step, and any norm. Until
+    an image is fooled for the first time, ε is the distance at which the linearised margin becomes zero.
+
+    Two departures make it stronger at the same cost: the projection is the exact one onto ball ∩ pixel box, and a
+    step is as long as ``step`` · ε, along the gradient (its sign for L∞).
+
+    norm        what to make small: ``Linf``, ``L2``, ``L1`` or ``L0``.
+    target      a class index, or one per image (N,).
+    step        the first step in units of ε; it falls to a hundredth along a half cosine.
+    gamma       γ: ε is multiplied by 1 ± γ at first, by 1 ± 0.001 in the end; an L0 budget moves by one pixel at least.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, those without success unchanged.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; a ball instead of a norm.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    >>> _ = model[1].weight.data.copy_(torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 1, 1]]))
+    >>> x = torch.tensor([0.6, 0.6, 0.4, 0.4]).view(1, 1, 2, 2)
+    >>> Linf(1).size(fmn(model, x, torch.tensor([0]), norm=Linf) - x).item() < 0.101            # at best 0.1
+    True
+    """
+    _check_norm(norm, (Linf, L2, L1, L0), "fmn")
+    contract.check_count(steps, "steps")
+    _check_number(step, "step", positive=True)
+    _check_number(gamma, "gamma", positive=True)
+    ball, walk = norm(1), Linf(1) if norm is Linf else L2(1)
+
+    def search(victim: _Classifier, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
+        smallest, gradient = _Smallest(x, norm), victim.gradient_on(rows)
+        largest = ball.size(torch.maximum(x, 1 - x))     # the farthest that the box allows
+        adv, eps = x, torch.zeros_like(largest)
+        for k in range(steps):
+            _, margin, grad = gradient(adv, _all(rows))
+            smallest.offer(adv, margin > 0)
+            anneal = (1 + math.cos(math.pi * k / steps)) / 2
+            rate = 0.001 + (gamma - 0.001) * anneal
+            if norm is L0:
+                smaller, larger = torch.minimum(eps - 1, eps * (1 - rate)), torch.maximum(eps + 1, eps * (1 + rate))
+            else:
+                to_boundary = -margin / DUAL[norm](1).size(grad)     # ∞ where the gradient is zero
+                smaller, larger = eps * (1 - rate), eps * (1 + rate)
+                larger = torch.where(smallest.size.isfinite(), larger, ball.size(adv - x) + to_boundary)
+            eps = torch.where(margin > 0, torch.minimum(smaller, smallest.size), torch.minimum(larger, largest))
+            eps = eps.floor().clamp_min(1) if norm is L0 else eps
+            length = step * (0.01 + 0.99 * anneal) * eps
+            adv = x + ball.project(adv - x + walk.steepest(grad, radius=length), x, radius=eps)
+            tick(len(x))
+        return smallest.adv
+
+    return _smallest(model, x, y, target, batch_size, steps, search)
+
+
+# ------------------------------------------------------------------------------------------ what they share
+def _smallest(model: nn.Module, x: Tensor, y: Tensor, target: int | Tensor | None, batch_size: int | None,
+              passes: int, search: Callable) -> Tensor:
+    """Check all input, and ``search(victim, rows, x, tick)`` on the images that are not won as they are."""
+    contract.check_model(model)
+    contract.check_images(x)
+    contract.check_labels(y, len(x))
+    labels = y.to(contract.model_device(model)).long()
+    target = contract.check_target(target, labels)
+    with contract.frozen(model), tqdm(total=passes * len(x), unit="pass", delay=2, leave=False) as bar:
+        clean = x.detach().to(labels.device, torch.promote_types(x.dtype, torch.float32), copy=True)
+        victim = _Classifier(model, labels, target, losses.margin, x.dtype)
+        adv = clean.clone()
+
+        def attack(rows: Tensor) -> None:
+            rows = rows[victim.score_on(rows)(clean[rows], _all(rows)) <= 0]
+            if len(rows):
+                adv[rows] = search(victim, rows, clean[rows], bar.update)
+
+        in_batches(attack, torch.arange(len(x), device=labels.device), clean[0].numel(), batch_size)
+        victim.warn()
+        # Rounded as the model saw it: no ball is to be kept, but success is.
+        return adv.to(x.dtype).to(x.device)
+
+
+class _Smallest:
+    """The smallest successful perturbation of each image so far; before the first, the image itself."""
+
+    def __init__(self, x: Tensor, norm: type[Ball]):
+        self.x, self.norm, self.adv, self.size = x, norm(1), x.clone(), x.new_full((len(x),), torch.inf)
+
+    def offer(self, adv: Tensor, won: Tensor) -> Tensor:
+        size = self.norm.size(adv - self.x)
+        better = won & (size < self.size)
+        self.adv = torch.where(_wide(better), adv, self.adv)
+        self.size = torch.where(better, size, self.size)
+        return won
+
+
+def _check_norm(norm, known: tuple[type[Ball], ...], attack: str) -> None:
+    if norm not in known:
+        names = " or ".join(kind.__name__ for kind in known)
+        hint = f" Pass the class without ε: norm={type(norm).__name__}." if type(norm) in known else ""
+        raise ValueError(f"norm is {norm!r}; {attack} makes one of these small: {names}.{hint}")
+
+
+def _check_number(value, name: str, positive: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a number.")
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{name} is {value}; expected a finite number {'>' if positive else '≥'} 0.")
+
+
+def _all(rows: Tensor) -> Tensor:
+    return torch.arange(len(rows), device=rows.device)
+
+
+def _wide(per_image: Tensor) -> Tensor:
+    """(N,) → (N, 1, 1, 1), to stand beside images."""
+    return per_image[:, None, None, None]
