@@ -116,6 +116,12 @@ def test_lock_file_names_no_registry_and_checks_every_package() -> None:
     assert all(entry.get("integrity", "").startswith("sha512-") for entry in locked.values())
 
 
+def test_changed_style_draws_all_pages_again(built_book: Path, tmp_path: Path) -> None:
+    env = SimpleNamespace(found_docs={"book/index", "book/notation"})
+    assert assets.pages_to_draw_again(SimpleNamespace(outdir=built_book), env) == []
+    assert sorted(assets.pages_to_draw_again(SimpleNamespace(outdir=tmp_path), env)) == sorted(env.found_docs)
+
+
 def test_map_names_every_chapter_of_the_repository() -> None:
     parts = yaml.safe_load((ROOT / "book" / "course.yml").read_text(encoding="utf-8"))
     mapped = [chapter["file"] for part in parts for chapter in part["chapters"]]

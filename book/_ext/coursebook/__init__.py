@@ -9,5 +9,6 @@ def setup(app: Sphinx) -> dict:
     app.connect("config-inited", repository.use_one_address)
     app.connect("config-inited", assets.serve_locally)
     app.connect("builder-inited", assets.copy_to_build)
+    app.connect("env-get-outdated", assets.pages_to_draw_again)
     app.add_directive("course-map", course_map.CourseMap)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

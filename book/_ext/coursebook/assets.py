@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
@@ -63,3 +64,11 @@ def copy_to_build(app: Sphinx) -> None:
     parts = {"a11y", "input", "output", "sre", "ui", MATHJAX_BUNDLE}
     shutil.copytree(MATHJAX, vendor / "mathjax", dirs_exist_ok=True,
                     ignore=lambda folder, names: set(names) - parts if Path(folder) == MATHJAX else set())
+
+
+def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
+    """All pages where the style, the script or this extension is newer than the last build: Sphinx sees pages only."""
+    built = Path(app.outdir) / "_static" / "course.css"
+    sources = [*(HERE.parent / "_static").iterdir(), *Path(__file__).parent.glob("*.py")]
+    newest = max(source.stat().st_mtime for source in sources)
+    return list(env.found_docs) if not built.is_file() or built.stat().st_mtime < newest else []
