@@ -1,0 +1,125 @@
+"""One perturbation for all images: found once, then added to whatever comes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from advlib import contract, losses
+from advlib.attacks.ascent import Linear, _Classifier, _towards, climb
+from advlib.device import in_batches
+from advlib.norms import L0, Ball
+
+__all__ = ["universal", "climb_together"]
+
+MOMENTUM = 0.5   # minibatches disagree; their decaying sum less so
+
+
+def universal(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int | Tensor | None = None,
+              steps: int = 200, seed: int = 0, batch_size: int = 128) -> Tensor:
+    """The one δ in ``within`` that fools the model on as many of the images as possible: clip(x + δ).
+
+    That there is such a δ was shown by Moosavi-Dezfooli et al. (2017), "Universal adversarial perturbations". It is
+    found as in Shafahi et al. (2020), "Universal adversarial training": by stochastic gradient ascent on the mean
+    of cross-entropies, each cut off at an upper bound.
+
+    Returns δ (1, C, H, W) and not attacked images, because δ is what is universal: it belongs on images that it has
+    never seen. Use ``(x + delta).clamp(0, 1)``. The δ kept is the one that fools most of *all* the images, among the
+    iterates at the start of each pass through them and the last one.
+
+    batch_size  images in each step. Other attacks only save memory by it; here it changes the result.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,), target an int or (N,).
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract, and a model that gives NaN.
+
+    >>> from advlib.norms import Linf
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    >>> _ = model[1].weight.data.copy_(torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 1, 1]]))
+    >>> x = torch.tensor([0.55, 0.5, 0.5, 0.45]).view(1, 1, 2, 2).repeat(6, 1, 1, 1)
+    >>> universal(model, x, torch.zeros(6).long(), Linf(0.1), steps=10).flatten()
+    tensor([-0.1000, -0.1000,  0.1000,  0.1000])
+    """
+    contract.check_images(x)
+    contract.check_ball(within)
+    # δ lives in [-1, 1]. As a picture it is (1 + δ) / 2, where grey means "no change": the engine keeps pictures in
+    # [0, 1] and in a ball around their start, which is the same ball in half units. (A count of pixels has no units.)
+    grey = torch.full_like(x[:1], 0.5)
+    half = within if isinstance(within, L0) else within.scaled(0.5)
+    add = lambda picture, images, generator: images + (2 * picture - 1)
+    delta = 2 * climb_together(model, x, y, add, grey, half, target=target, steps=steps, seed=seed,
+                               batch_size=batch_size) - 1
+    return _towards(torch.zeros_like(delta), delta.abs(), x.dtype).to(x.device) * delta.sign().to(x)
+
+
+def climb_together(model: nn.Module, x: Tensor, y: Tensor, wear: Callable, start: Tensor, within: Ball, *,
+                   target: int | Tensor | None = None, steps: int, seed: int, batch_size: int,
+                   samples: int = 1) -> Tensor:
+    """Find the one picture (1, C, h, w), within a ball around ``start``, that fools most images wearing it.
+
+    ``wear(picture, images, generator)`` puts it on each of the images, differentiably, by chance where it likes:
+    a perturbation is added, a patch is stuck on somewhere. Each step sees ``batch_size`` images ``samples`` times.
+    The result is in at least float32, on the model's device.
+    """
+    contract.check_model(model)
+    contract.check_images(x)
+    contract.check_labels(y, len(x))
+    for value, name in ((steps, "steps"), (batch_size, "batch_size"), (samples, "samples")):
+        contract.check_count(value, name)
+    labels = y.to(contract.model_device(model)).long()
+    target = contract.check_target(target, labels)
+    with contract.frozen(model), tqdm(total=steps, unit="step", delay=2, leave=False) as bar:
+        clean = x.detach().to(labels.device)
+        clean = clean if x.dtype == torch.float64 else clean.float()
+        start = start.detach().to(clean)
+        victim = _Classifier(model, labels, target, _clipped_cross_entropy, x.dtype)
+        everyone = torch.arange(len(x), device=labels.device)
+        gradient_at, margin_at = victim.gradient_on(everyone), victim.score_on(everyone)
+        generator = torch.Generator().manual_seed(seed)
+        passes = _minibatches(len(x), batch_size, generator)
+
+        def fooled(picture: Tensor, _=None) -> Tensor:
+            """The share of all images that the picture fools. All pictures are worn by the same draws."""
+            same = torch.Generator().manual_seed(seed + 1)
+            won = torch.zeros(len(x), device=labels.device)
+
+            def look(rows: Tensor) -> None:
+                with torch.no_grad():
+                    won[rows] = (margin_at(wear(picture, clean[rows], same).clamp(0, 1), rows) > 0).to(won)
+
+            in_batches(look, everyone, clean[0].numel(), batch_size)
+            return won.mean(0, keepdim=True).to(picture)
+
+        def gradient(picture: Tensor, _):
+            rows, is_new_pass = next(passes)
+            rows = rows.to(labels.device).repeat(samples)
+            picture = picture.detach().requires_grad_()
+            worn = wear(picture, clean[rows], generator)
+            # The gradient is taken at the clipped images and passed on as if they were not clipped: a pixel beyond
+            # the box would never hear that it should come back.
+            loss, _, grad = gradient_at(worn.detach().clamp(0, 1), rows)
+            (grad,) = torch.autograd.grad(worn, picture, grad / len(rows))
+            score = fooled(picture) if is_new_pass else torch.full_like(loss[:1], -torch.inf)
+            return loss.mean(0, keepdim=True), score, grad
+
+        best, _ = climb(gradient, fooled, start, start, within, steps=steps, schedule=Linear(), momentum=MOMENTUM,
+                        early_stop=False, tick=bar.update)
+        victim.warn()
+        return best
+
+
+def _clipped_cross_entropy(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
+    """Cross-entropy up to log K. A label with less than 1/K of the probability has lost: it need not pull any more,
+    or a few images that are easy to fool would own the mean."""
+    return losses.cross_entropy(logits, y, target).clamp_max(math.log(logits.shape[1]))
+
+
+def _minibatches(n: int, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, bool]]:
+    """Endless passes through n images in random order: the rows of each minibatch, and whether a pass begins."""
+    while True:
+        for k, rows in enumerate(torch.randperm(n, generator=generator).split(size)):
+            yield rows, k == 0
