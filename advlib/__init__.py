@@ -4,4 +4,10 @@ A classifier is any ``nn.Module`` that maps images in [0, 1] of shape (N, C, H, 
 Normalisation lives inside the model, and ε is always in pixel units.
 """
 
+from advlib.data import load_images
+from advlib.device import device
+from advlib.models import load_model
+from advlib.norms import L0, L1, L2, Linf
+
 __version__ = "0.1.0"
+__all__ = ["L0", "L1", "L2", "Linf", "device", "load_images", "load_model"]

@@ -24,6 +24,10 @@ from advlib.norms import Ball
 __all__ = ["ascend", "climb", "Constant", "Linear", "Adaptive", "GradientMaskingWarning"]
 
 
+# The share of images without a gradient above which a result is called in question. A dead ReLU silences a few.
+MANY = 0.1
+
+
 class GradientMaskingWarning(UserWarning):
     """The model's gradients vanish: a low success rate would say more about them than about robustness."""
 
@@ -297,16 +301,18 @@ class _Classifier:
         return self.y[images], None if self.target is None else self.target[images]
 
     def warn(self) -> None:
+        """Say so where more than a few images had no gradient: the result means something else then."""
         n, flat, dead = len(self.y), int(self.flat.sum()), int(self.dead.sum())
-        if dead:
-            warnings.warn(
-                f"the input gradient is exactly zero on {dead} of {n} images, whichever the loss: the model masks its "
-                "gradient, and this attack says nothing about its robustness. Use advlib.attacks.square, which "
-                "needs no gradient.", GradientMaskingWarning, stacklevel=3)
-        elif flat:
-            warnings.warn(
-                f"the gradient of {getattr(self.loss, '__name__', 'the loss')} is exactly zero on {flat} of {n} images "
-                "(a saturated softmax); the margin loss was climbed there instead.", GradientMaskingWarning, stacklevel=3)
+        if dead > MANY * n:
+            text = (f"the input gradient is exactly zero on {dead} of {n} images, whichever the loss: the model masks "
+                    "its gradient, and this attack says nothing about its robustness. Use advlib.attacks.square, "
+                    "which needs no gradient.")
+        elif flat > MANY * n:
+            text = (f"the gradient of {getattr(self.loss, '__name__', 'the loss')} is exactly zero on {flat} of {n} "
+                    "images (a saturated softmax); the margin loss was climbed there instead.")
+        else:
+            return
+        warnings.warn(text, GradientMaskingWarning, stacklevel=3)
 
 
 def _unit_l1(grad: Tensor) -> Tensor:
