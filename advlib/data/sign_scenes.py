@@ -1,6 +1,7 @@
-"""Photographs of road signs, made by chance: a place by the road, its light, and a camera that is not very good.
+"""Photographs of road signs, made by chance: a place by the road, its light, and a poor camera.
 
-Everything works on batches. Pictures are (n, 3, size, size); knobs, one number per picture, are (n, 1, 1, 1).
+Everything works on batches. Pictures are (n, 3, size, size), masks (n, 1, size, size), and knobs, one number
+per picture, (n, 1, 1, 1). Steps are in the order of nature: what stands there, how it is lit, how it is seen.
 """
 
 from __future__ import annotations
@@ -9,19 +10,23 @@ import math
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-# -- chance ----------------------------------------------------------------------------------------------------------
+# -- chance --------------------------------------------------------------------------------------------------
 
-KNOBS = 96                 # numbers that decide a scene
+KNOBS = 96                  # numbers that decide a scene
 FIELDS = 3                  # independent textures in it
 OCTAVES = (3, 6, 12, 24)    # grids that a texture is the sum of, from coarse to fine
 
 
-def chance(seed: int, places: range, size: int) -> torch.Tensor:
+def chance(seed: int, places: range, size: int) -> Tensor:
     """One row of uniform numbers in [0, 1) for each place in a data set: all that is random about its image.
 
-    Rows come from a CPU generator of their own, so they are the same on every machine and in every batch.
+    Each row comes from a CPU generator of its own, so it is the same on every machine and in every batch.
+
+    >>> torch.equal(chance(0, range(2, 4), size=16)[0], chance(0, range(2, 3), size=16)[0])
+    True
     """
     length = KNOBS + FIELDS * sum(side * side for side in OCTAVES) + 3 * size * size
     rows = torch.empty(len(places), length)
@@ -33,7 +38,7 @@ def chance(seed: int, places: range, size: int) -> torch.Tensor:
 
 
 class _Knobs:
-    """Hands out columns of uniform numbers, one random quantity of all images at a time, each shaped (n, 1, 1, 1)."""
+    """Hands out one random quantity of all pictures at a time, each from a column of uniform numbers."""
 
     def __init__(self, numbers):
         self.columns = iter(numbers.T)
@@ -54,6 +59,10 @@ class _Knobs:
         """1 with probability p, else 0."""
         return (self.unit() < p).float()
 
+    def sign(self, p):
+        """−1 with probability p, else 1."""
+        return 1 - 2 * self.chance(p)
+
     def choice(self, count):
         """One of 0 … count − 1, as an index (n,)."""
         return (self.unit().flatten() * count).long()             # uniform numbers are below 1
@@ -63,17 +72,19 @@ class _Knobs:
 
 
 def _normal(uniform):
+    """Uniform numbers made normal ones; the factor keeps 0 from becoming −∞."""
     return math.sqrt(2) * torch.special.erfinv((2 * uniform - 1) * (1 - 1e-5))
 
 
-# -- the scene -------------------------------------------------------------------------------------------------------
+# -- the scene -----------------------------------------------------------------------------------------------
 
-def photograph(ink: torch.Tensor, labels: torch.Tensor, chance: torch.Tensor, size: int) -> torch.Tensor:
-    """Pictures (n, 3, size, size) of the signs `labels` (n,), decided by `chance`, all on one device.
+def photograph(ink: Tensor, labels: Tensor, chance: Tensor, size: int) -> Tensor:
+    """Pictures of the signs `labels` (n,), each decided by its row of `chance`, all on one device.
 
     ink        the drawn signs, RGBA with colours premultiplied: (classes, styles, 4, side, side)
     """
-    numbers, texture, noise = chance.split([KNOBS, chance.shape[1] - KNOBS - 3 * size * size, 3 * size * size], dim=1)
+    texture = FIELDS * sum(side * side for side in OCTAVES)
+    numbers, texture, noise = chance.split([KNOBS, texture, 3 * size * size], dim=1)
     knobs = _Knobs(numbers)
     sign = ink[labels, knobs.choice(ink.shape[1])]
     other = ink[knobs.choice(ink.shape[0]), knobs.choice(ink.shape[1])]
@@ -100,7 +111,7 @@ def _pixels(size, device):
 
 
 def _textures(uniform, knobs, size):
-    """Fields of smooth noise over several octaves, zero mean and about unit spread: (n, FIELDS, size, size)."""
+    """Smooth noise over several octaves, zero mean and about unit spread: (n, FIELDS, size, size)."""
     total, norm, start = 0, 0, 0
     for side in OCTAVES:
         grid = uniform[:, start:start + FIELDS * side * side].reshape(-1, FIELDS, side, side)
@@ -143,20 +154,24 @@ PALETTES = torch.tensor([                                        # dark end, bri
 
 def _background(pixels, textures, knobs):
     """Two materials that meet along an edge, as trees before the sky or a house beside a street do."""
-    palettes, image = PALETTES.to(pixels.device), 0
-    contrast = knobs.log_uniform(0.15, 3)
-    for layer in range(2):
+    palettes, contrast = PALETTES.to(pixels.device), knobs.log_uniform(0.15, 3)
+
+    def material(texture):
         dark, bright = palettes[knobs.choice(len(palettes))].unbind(1)
-        mix = torch.sigmoid(1.5 * contrast * textures[:, layer:layer + 1] + knobs.normal(0.7))
-        material = dark[..., None, None] + (bright - dark)[..., None, None] * mix
-        if layer == 0:
-            image = material
-        else:
-            angle = knobs.uniform(0, 2 * math.pi)
-            side = angle.cos() * pixels[0] + angle.sin() * pixels[1] - knobs.uniform(-0.2, 1.3)
-            cover = torch.sigmoid((side + knobs.uniform(0, 0.5) * textures[:, 2:]) * knobs.log_uniform(5, 60))
-            image = image * (1 - cover) + material * cover
+        mix = torch.sigmoid(1.5 * contrast * texture + knobs.normal(0.7))
+        return dark[..., None, None] + (bright - dark)[..., None, None] * mix
+
+    near, far = material(textures[:, :1]), material(textures[:, 1:2])
+    beyond = _half_plane(pixels, knobs.uniform(-0.2, 1.3), textures[:, 2:] * knobs.uniform(0, 0.5),
+                         knobs.log_uniform(5, 60), knobs)
+    image = near + beyond * (far - near)
     return image * knobs.log_uniform(0.12, 3) * knobs.colour((0.9, 0.95, 0.85), (1.1, 1.05, 1.15))
+
+
+def _half_plane(pixels, distance, ragged, sharpness, knobs):
+    """1 beyond a line at `distance` from the centre and of any direction, 0 on this side of it."""
+    angle = knobs.uniform(0, 2 * math.pi)
+    return torch.sigmoid(sharpness * (angle.cos() * pixels[0] + angle.sin() * pixels[1] - distance + ragged))
 
 
 def _rectangle(points, x, y, half_width, half_height):
@@ -167,56 +182,61 @@ def _rectangle(points, x, y, half_width, half_height):
 
 def _neighbours(image, points, ink, knobs):
     """What stands behind a sign and around it: a board, the pole, a second sign or a plate above or below."""
-    board = knobs.chance(0.1) * _rectangle(points, 0.0, 0.0, knobs.uniform(1.05, 1.4), knobs.uniform(1.05, 1.4))
-    image = image + board * (knobs.log_uniform(0.05, 1.2) - image)
-    pole = knobs.chance(0.7) * _rectangle(points, knobs.normal(0.1), knobs.uniform(0, 3), knobs.uniform(0.04, 0.12), 3.0)
-    image = image + pole * (knobs.uniform(0.1, 0.9) - image)
-    side = (1 - 2 * knobs.chance(0.5)) * knobs.uniform(1.95, 2.3)
-    other = knobs.chance(0.35) * _seen(ink, points - torch.cat((torch.zeros_like(side), side), dim=1))
+    board = _rectangle(points, 0.0, 0.0, knobs.uniform(1.05, 1.4), knobs.uniform(1.05, 1.4))
+    image = _over(image, knobs.chance(0.1) * board, knobs.log_uniform(0.05, 1.2))
+    pole = _rectangle(points, knobs.normal(0.1), knobs.uniform(0, 3), knobs.uniform(0.04, 0.12), 3.0)
+    image = _over(image, knobs.chance(0.7) * pole, knobs.uniform(0.1, 0.9))
+    away = knobs.sign(0.5) * knobs.uniform(1.95, 2.3)
+    other = knobs.chance(0.35) * _seen(ink, points - torch.cat((torch.zeros_like(away), away), dim=1))
     image = image * (1 - other[:, 3:]) + other[:, :3] * knobs.log_uniform(0.2, 1.5)
-    side = (1 - 2 * knobs.chance(0.2)) * knobs.uniform(1.25, 1.6)
-    plate = knobs.chance(0.25) * _rectangle(points, 0.0, side, knobs.uniform(0.6, 1.0), knobs.uniform(0.15, 0.4))
-    return image + plate * (knobs.log_uniform(0.2, 1.2) - image)
+    away = knobs.sign(0.2) * knobs.uniform(1.25, 1.6)
+    plate = _rectangle(points, 0.0, away, knobs.uniform(0.6, 1.0), knobs.uniform(0.15, 0.4))
+    return _over(image, knobs.chance(0.25) * plate, knobs.log_uniform(0.2, 1.2))
+
+
+def _over(image, cover, colour):
+    return image + cover * (colour - image)
 
 
 def _wear(sign, points, knobs):
     """Faded or dirty colours, and now and then a sticker."""
-    colour, alpha = sign[:, :3], sign[:, 3:]
-    grey = colour.mean(1, keepdim=True)
-    colour = grey + (colour - grey) * knobs.uniform(0.55, 1.15)
+    colour, cover = sign[:, :3], sign[:, 3:]
+    colour = _over(colour, 1 - knobs.uniform(0.55, 1.15), colour.mean(1, keepdim=True))
     for chance in (0.10, 0.08):
-        sticker = knobs.chance(chance) * _rectangle(points, knobs.uniform(-0.7, 0.7), knobs.uniform(-0.7, 0.7),
-                                                    knobs.uniform(0.05, 0.24), knobs.uniform(0.04, 0.13)) * alpha
-        colour = colour * (1 - sticker) + sticker * knobs.colour((0.05, 0.05, 0.05), (0.95, 0.9, 0.9))
-    return torch.cat((colour, alpha), dim=1)
+        sticker = _rectangle(points, knobs.uniform(-0.7, 0.7), knobs.uniform(-0.7, 0.7),
+                             knobs.uniform(0.05, 0.24), knobs.uniform(0.04, 0.13))
+        paint = knobs.colour((0.05, 0.05, 0.05), (0.95, 0.9, 0.9))
+        colour = _over(colour, knobs.chance(chance) * sticker * cover, paint)
+    return torch.cat((colour, cover), dim=1)
 
 
 def _light(colour, pixels, textures, knobs):
-    """Exposure, tint, a gradient, and the shadow of something beside the road."""
-    gain = knobs.log_uniform(0.14, 2.2) * (1 + knobs.normal(0.15) * pixels[0] + knobs.normal(0.15) * pixels[1])
-    angle = knobs.uniform(0, 2 * math.pi)
-    edge = angle.cos() * pixels[0] + angle.sin() * pixels[1] - knobs.uniform(-0.6, 0.6)
-    shade = torch.sigmoid((edge + knobs.uniform(0, 0.4) * textures[:, 2:]) * knobs.log_uniform(3, 30))
+    """How bright the sign is, from one side to the other; a shadow that falls on it; its tint."""
+    gain = knobs.log_uniform(0.14, 2.2)
+    gain = gain * (1 + knobs.normal(0.15) * pixels[0] + knobs.normal(0.15) * pixels[1])
+    shade = _half_plane(pixels, knobs.uniform(-0.6, 0.6), textures[:, 2:] * knobs.uniform(0, 0.4),
+                        knobs.log_uniform(3, 30), knobs)
     shadow = 1 - knobs.chance(0.3) * knobs.uniform(0.2, 0.7) * shade
     warmth = knobs.normal(0.12)
-    tint = torch.cat((warmth.exp(), knobs.normal(0.05).exp(), (-warmth).exp() * knobs.normal(0.08).exp()), dim=1)
+    tint = torch.cat((warmth, knobs.normal(0.05), knobs.normal(0.08) - warmth), dim=1).exp()
     return colour * gain.clamp(min=0.02) * shadow * tint
 
 
 def _camera(image, noise, knobs):
-    """Veil, over-exposure, then a sensor of few pixels, its noise, and enlargement back to `size`."""
+    """Haze and exposure, then a sensor of few pixels, its noise, and enlargement back to `size`."""
     size = image.shape[-1]
-    veil = knobs.chance(0.4) * knobs.uniform(0, 0.35)
-    image = image * (1 - veil) + veil * knobs.colour((0.3, 0.3, 0.3), (0.9, 0.9, 1.0))
-    image = image * knobs.log_uniform(0.7, 1.4)
+    haze = knobs.chance(0.4) * knobs.uniform(0, 0.35)
+    image = _over(image, haze, knobs.colour((0.3, 0.3, 0.3), (0.9, 0.9, 1.0)))
+    image = (image * knobs.log_uniform(0.7, 1.4)).clamp(0, 1)
 
-    count = size * knobs.uniform(0.32, 1.0)[..., 0]               # pixels the sensor has for this crop, along one side
+    count = size * knobs.uniform(0.32, 1.0)[..., 0]               # pixels that the sensor has along one side
     blur = size / count * knobs.uniform(0.3, 0.7)[..., 0]
-    down_x, down_y = (_sampling(size, count, blur + knobs.unit()[..., 0] ** 4 * size / 36) for _ in "xy")
+    down_x, down_y = (_sampling(size, count, blur + size / 36 * knobs.unit()[..., 0] ** 4) for _ in "xy")
     up = _enlargement(size, count)
-    seen = _along_y(down_y, _along_x(down_x, image.clamp(0, 1)))
+    seen = _along_y(down_y, _along_x(down_x, image))
     level = knobs.log_uniform(0.002, 0.012) + knobs.log_uniform(0.002, 0.02) * seen.clamp(min=0).sqrt()
-    return _along_y(up, _along_x(up, (seen + level * _normal(noise)).clamp(0, 1))).clamp(0, 1)
+    seen = (seen + level * _normal(noise)).clamp(0, 1)
+    return _along_y(up, _along_x(up, seen)).clamp(0, 1)
 
 
 def _along_x(matrix, image):
@@ -225,17 +245,18 @@ def _along_x(matrix, image):
 
 
 def _along_y(matrix, image):
+    """The same to every column."""
     n, channels, size, _ = image.shape
     columns = image.transpose(1, 2).reshape(n, size, channels * size)
     return (matrix @ columns).view(n, size, channels, size).transpose(1, 2)
 
 
 def _sampling(size, count, blur):
-    """Rows of Gaussian weights: `count` evenly spread, blurred samples of `size` pixels: (n, size, size)."""
+    """Gaussian weights that take `count` evenly spread, blurred samples of `size` pixels: (n, size, size)."""
     index = torch.arange(size, device=count.device)
     centre = (index[:, None] + 0.5) * size / count - 0.5
     distance = (index[None, :] - centre.clamp(max=size - 0.5)) / blur
-    weight = torch.exp(-0.5 * distance.clamp(-6, 6) ** 2)           # the far tail would be denormal numbers: slow
+    weight = torch.exp(-0.5 * distance.clamp(-6, 6) ** 2)         # a longer tail is denormal numbers: slow
     return weight / weight.sum(-1, keepdim=True)
 
 

@@ -69,8 +69,9 @@ def render(
     """Photograph-like pictures of signs: (N, 3, size, size) float32 in [0, 1], on `device`.
 
     labels     (N,) places in `CLASSES`
-    seed       a whole number ≥ 0. Image i is decided by (seed, i, labels[i], size) alone: not by the rest of the
-               batch, and up to rounding (1e-5) not by the device or the machine. Global random state is left alone
+    seed       a whole number ≥ 0. Image i is decided by (seed, i, labels[i], size) alone: not by the rest of
+               the batch, and up to rounding (1e-5) not by the device or the machine. The global random state
+               is left alone
 
     Raises TypeError or ValueError for labels, seeds or sizes that are none.
 
@@ -93,8 +94,8 @@ def render(
 @lru_cache(maxsize=8)
 def _templates(size, device):
     """Every class in every style: (classes, styles, 4, size, size)."""
-    styles = shapes.styles(STYLES)
-    pictures = [shapes.picture(kind.shape, kind.argument, size, style) for kind in CLASSES for style in styles]
+    pictures = [shapes.picture(kind.shape, kind.argument, size, style)
+                for kind in CLASSES for style in shapes.styles(STYLES)]
     return torch.stack(pictures).view(len(CLASSES), STYLES, 4, size, size).to(device)
 
 
@@ -110,5 +111,5 @@ def _checked(labels) -> torch.Tensor:
         raise ValueError(f"labels has shape {tuple(labels.shape)}; expected (N,): one label per image.")
     wrong = [k for k in labels.tolist() if not 0 <= k < len(CLASSES)]
     if wrong:
-        raise ValueError(f"labels contains {wrong[0]}; expected 0 … {len(CLASSES) - 1}, places in signs.CLASSES.")
+        raise ValueError(f"labels contains {wrong[0]}; expected 0 … {len(CLASSES) - 1}, as in signs.CLASSES.")
     return labels.long()

@@ -25,8 +25,8 @@ class Normalize(nn.Module):
         super().__init__()
         mean, std = torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(std, dtype=torch.float32)
         if mean.ndim != 1 or mean.shape != std.shape:
-            raise ValueError(f"Normalize wants one mean and one std per channel, got shapes {tuple(mean.shape)} and "
-                             f"{tuple(std.shape)}: pass two lists of the same length, such as [0.5, 0.5, 0.5].")
+            raise ValueError("Normalize wants one mean and one std per channel, got shapes "
+                             f"{tuple(mean.shape)} and {tuple(std.shape)}: pass two lists of one length.")
         if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
             raise ValueError(f"Normalize wants finite means and positive stds, got mean={mean.tolist()}, "
                              f"std={std.tolist()}.")
@@ -35,8 +35,9 @@ class Normalize(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.ndim != 4 or x.shape[1] != len(self.mean):
-            raise ValueError(f"the network got images of shape {tuple(x.shape)}, expected (N, {len(self.mean)}, H, W): "
-                             "add a batch dimension with x[None], or check the channels.")
+            raise ValueError(f"the network got images of shape {tuple(x.shape)}, expected (N, "
+                             f"{len(self.mean)}, H, W): add a batch dimension with x[None], or check the "
+                             "channels.")
         return (x - self.mean) / self.std
 
     def extra_repr(self) -> str:
@@ -50,7 +51,8 @@ def signs_cnn(classes: int = 16) -> nn.Sequential:
     torch.Size([2, 16])
     """
     def block(inputs, outputs, size, stride=1):
-        return [nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        conv = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+        return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
 
     return nn.Sequential(
         Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
@@ -80,8 +82,9 @@ def mnist_mlp() -> nn.Sequential:
 
 
 def mnist_cnn() -> nn.Sequential:
-    """Two convolutions and two linear layers, (N, 1, 28, 28) to (N, 10), with the layout and the state_dict keys of
-    advertorch's LeNet5, so that its published weights load.
+    """Two convolutions and two linear layers, (N, 1, 28, 28) to (N, 10).
+
+    The layout and the keys of its state_dict are those of advertorch's LeNet5, so that its weights load.
 
     >>> mnist_cnn()(torch.rand(2, 1, 28, 28)).shape
     torch.Size([2, 10])
@@ -89,7 +92,8 @@ def mnist_cnn() -> nn.Sequential:
     return nn.Sequential(OrderedDict(
         conv1=nn.Conv2d(1, 32, 3, padding=1), relu1=nn.ReLU(), maxpool1=nn.MaxPool2d(2),
         conv2=nn.Conv2d(32, 64, 3, padding=1), relu2=nn.ReLU(), maxpool2=nn.MaxPool2d(2),
-        flatten=nn.Flatten(), linear1=nn.Linear(7 * 7 * 64, 200), relu3=nn.ReLU(), linear2=nn.Linear(200, 10)))
+        flatten=nn.Flatten(),
+        linear1=nn.Linear(7 * 7 * 64, 200), relu3=nn.ReLU(), linear2=nn.Linear(200, 10)))
 
 
 NETS: dict[str, Callable[[], nn.Module]] = {

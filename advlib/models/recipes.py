@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """The arguments of one training run. Every epoch sees `train_images` new images, made from seed + epoch."""
+    """The arguments of one training run. Epoch e sees `train_images` new images, made from seed + e."""
 
     net: str                    # a key of `nets.NETS`
     data: str                   # a name that `data.load_images` knows; its "train" split

@@ -20,12 +20,14 @@ def stripes(n=96, seed=0):
 def net(seed=0, dropout=0.0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout),
-                             nn.Linear(8, 2))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(8, 2))
 
 
 def train(model, images=None, **changes):
-    return fit(model, images or stripes(), **{"epochs": 12, "lr": 0.02, "batch_size": 16, "progress": False} | changes)
+    usual = {"epochs": 12, "lr": 0.02, "batch_size": 16, "progress": False}
+    return fit(model, images or stripes(), **usual | changes)
 
 
 def test_it_learns_and_tells_how_it_went():
@@ -43,9 +45,9 @@ def test_the_history_is_a_mean_over_all_images_whatever_the_batches():
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     with torch.no_grad():
         logits = model(images.x)
-        expected = F.cross_entropy(logits, images.y).item(), (logits.argmax(1) == images.y).float().mean().item()
+        right = (logits.argmax(1) == images.y).float().mean().item()
     (epoch,) = train(model, images, epochs=1, lr=1e-12)
-    assert epoch == pytest.approx(expected, abs=1e-4)
+    assert epoch == pytest.approx((F.cross_entropy(logits, images.y).item(), right), abs=1e-4)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not():
@@ -111,7 +113,7 @@ def test_another_loss_can_be_asked_for():
 
 
 def test_weights_that_blow_up_are_reported_not_returned():
-    with pytest.raises(ValueError, match="the loss became (nan|inf) in epoch 1, batch 1.*lower learning rate"):
+    with pytest.raises(ValueError, match="loss became nan in epoch 1/12.*lower learning rate"):
         train(net(), loss=lambda logits, y: logits.sum() * float("nan"))
 
 
