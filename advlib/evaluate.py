@@ -109,7 +109,7 @@ class Report:
                   for norm in self.mean_size)]
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:<20}{value}" for name, value in self.rows())
+        return "\n".join(f"{name:<27}{value}" for name, value in self.rows())
 
     __repr__ = __str__
 

@@ -67,7 +67,7 @@ def test_targeted_success_needs_the_target():
 
 def test_report_reads_well():
     text = str(report(Brightness(), X, Y, X))
-    assert "clean accuracy      83.3%" in text and "attack success      0.0% of 5 (95 % interval 0.0% to 43.4%)" in text
+    assert "clean accuracy             83.3%" in text and "attack success             0.0% of 5 (95 % interval 0.0% to 43.4%)" in text
     page = report(Brightness(), X, Y, X)._repr_html_()
     assert page.startswith("<table>") and '<th scope="row"' in page and "83.3%" in page
 

@@ -15,11 +15,11 @@ from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from advlib import contract, losses
 from advlib.device import in_batches
 from advlib.norms import Ball
+from advlib.progress import progress
 
 __all__ = ["ascend", "climb", "Constant", "Linear", "Adaptive", "GradientMaskingWarning"]
 
@@ -202,7 +202,7 @@ def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int 
 
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
-    with contract.frozen(model), tqdm(total=restarts * steps * len(x), unit="pass", delay=2, leave=False) as bar:
+    with contract.frozen(model), progress(total=restarts * steps * len(x), unit="pass") as bar:
         clean = x.detach().to(labels.device)
         clean = clean.clone() if x.dtype == torch.float64 else clean.float().clone()
         victim = _Classifier(model, labels, target, loss, x.dtype)

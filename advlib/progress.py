@@ -1,0 +1,21 @@
+"""Progress bars on whatever takes longer than about two seconds."""
+
+from __future__ import annotations
+
+import os
+
+from tqdm.auto import tqdm
+
+__all__ = ["progress"]
+
+
+def progress(iterable=None, **settings) -> tqdm:
+    """tqdm's bar, shown after two seconds and gone at the end; ``TQDM_DISABLE=1`` keeps it away.
+
+    tqdm reads that variable by itself on a terminal, but not in a notebook.
+
+    >>> list(progress(range(3)))
+    [0, 1, 2]
+    """
+    off = os.environ.get("TQDM_DISABLE", "0").lower() not in ("", "0", "false")
+    return tqdm(iterable, **{"delay": 2, "leave": False, "disable": off} | settings)
