@@ -71,7 +71,7 @@ def deepfool(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, s
         fooled = victim.score_on(rows)(adv, _all(rows)) > 0
         return torch.where(_wide(fooled), adv, x)
 
-    return _smallest(model, x, y, None, batch_size, steps, search)
+    return attack_standing(model, x, y, None, batch_size, steps, search)
 
 
 def _boundaries(victim: _Classifier, adv: Tensor, rows: Tensor, candidates: int, where: str) -> tuple[Tensor, Tensor]:
@@ -135,7 +135,7 @@ def carlini_wagner(model: nn.Module, x: Tensor, y: Tensor, *, target: int | Tens
             c = torch.where(worked.isfinite(), (failed + worked) / 2, 10 * c)
         return smallest.adv
 
-    return _smallest(model, x, y, target, batch_size, binary_search_steps * steps, search)
+    return attack_standing(model, x, y, target, batch_size, binary_search_steps * steps, search)
 
 
 def fmn(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, target: int | Tensor | None = None,
@@ -191,12 +191,12 @@ def fmn(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, target
             tick(len(x))
         return smallest.adv
 
-    return _smallest(model, x, y, target, batch_size, steps, search)
+    return attack_standing(model, x, y, target, batch_size, steps, search)
 
 
 # ------------------------------------------------------------------------------------------ what they share
-def _smallest(model: nn.Module, x: Tensor, y: Tensor, target: int | Tensor | None, batch_size: int | None,
-              passes: int, search: Callable) -> Tensor:
+def attack_standing(model: nn.Module, x: Tensor, y: Tensor, target: int | Tensor | None, batch_size: int | None,
+                    passes: int, search: Callable) -> Tensor:
     """Check all input, and ``search(victim, rows, x, tick)`` on the images that are not won as they are."""
     contract.check_model(model)
     contract.check_images(x)
