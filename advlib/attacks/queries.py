@@ -17,18 +17,19 @@ from tqdm.auto import tqdm
 
 from advlib import contract, losses
 from advlib.attacks.ascent import _towards
-from advlib.device import VALUES_AT_ONCE, in_batches
+from advlib.device import in_batches
 from advlib.norms import L2, Ball, Linf
 
 __all__ = ["hop_skip_jump", "substitute_labels"]
 
+Attacked = Tensor | tuple[Tensor, Tensor]     # x_adv alone, or with the queries used (N,)
 TRIES = 50      # pictures of noise shown in search of one that the victim gets wrong
 FEWEST = 8      # probes from which an average direction is worth taking
 
 
 def hop_skip_jump(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, *, norm: type[Ball] = L2,
                   target: int | Tensor | None = None, start: Tensor | None = None, queries: int = 5000,
-                  probes: int = 100, seed: int = 0, batch_size: int | None = None, return_queries: bool = False):
+                  probes: int = 100, seed: int = 0, batch_size: int | None = None, return_queries: bool = False) -> Attacked:
     """The smallest perturbation that fools a victim which tells its label and nothing else.
 
     HopSkipJump, Chen, Jordan & Wainwright (2020), Algorithm 2. From an image that is far away but fools the victim,
@@ -141,7 +142,7 @@ class BlackBox:
             self._meet(scores)
         if self.log:
             scores = scores.clamp_min(torch.finfo(scores.dtype).tiny).log()     # the logits, but for a constant
-        return losses.margin(scores, self.y[rows], None if self.target is None else self.target[rows])
+        return losses.margin(scores, self.y[rows], None if self.target is None else self.target[rows]).to(self.clean)
 
     def fooled(self, images: Tensor, rows: Tensor) -> Tensor:
         """Whether the attack has won by the victim's labels, (n,)."""
@@ -152,7 +153,7 @@ class BlackBox:
         answers = self._ask(images, rows, _check_labels_or_scores)
         return answers if answers.ndim == 1 else answers.argmax(1)
 
-    def result(self, adv: Tensor, return_queries: bool):
+    def result(self, adv: Tensor, return_queries: bool) -> Attacked:
         adv = _towards(self.clean, adv, self.x.dtype).to(self.x.device)
         return (adv, self.used.to(self.x.device)) if return_queries else adv
 
@@ -165,7 +166,9 @@ class BlackBox:
 
         def ask(part: Tensor) -> None:
             # Rounded as the result will be, and a copy, since a black box may write into what it is shown.
-            shown = _towards(self.clean[rows[part]], images[part], self.x.dtype)
+            shown = images[part]
+            if shown.dtype != self.x.dtype:
+                shown = _towards(self.clean[rows[part]], shown, self.x.dtype)
             answer = self.victim(shown)
             check(answer, len(part), f" at query {asked}")
             answers.append(answer.to(rows.device))
@@ -195,11 +198,6 @@ def draws_for_each(x: Tensor, seed: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(int(s)) for s in seeds]
 
 
-def in_groups(rows: Tensor, values: int) -> tuple[Tensor, ...]:
-    """``rows`` in parts small enough to hold ``values`` numbers for each."""
-    return rows.split(max(1, VALUES_AT_ONCE.get(rows.device.type, 2**22) // values))
-
-
 # --------------------------------------------------------------------------------------- walking the boundary
 class _Walk:
     """HopSkipJump's walk along the decision boundary: where each image is, and the closest place it has been."""
@@ -218,18 +216,24 @@ class _Walk:
         """Put each image that the victim gets right where it gets it wrong; returns the rows that are there."""
         rows = self.box.rows[~self._show(self.box.clean, self.box.rows)]
         missing = rows
-        for _ in range(TRIES if start is None else 1):
+        for k in range(TRIES if start is None else 1):
             missing = missing[self.box.left(missing) > 0]
             if not len(missing):
                 break
-            missing = missing[~self._show(self._noises(missing) if start is None else start[missing], missing)]
+            far = self._noise(missing, grain=2 ** (k % 4)) if start is None else start[missing]
+            missing = missing[~self._show(far, missing)]
         if start is not None and len(missing):
             raise ValueError(f"start does not fool the victim for image {int(missing[0])} and {len(missing) - 1} more; "
                              "expected images that it takes for their target, or for anything but their label.")
         return rows[self.distance[rows].isfinite()]
 
-    def _noises(self, rows: Tensor) -> Tensor:
-        return torch.stack([torch.rand(self.at.shape[1:], generator=self.draws[row]) for row in rows]).to(self.at)
+    def _noise(self, rows: Tensor, grain: int) -> Tensor:
+        """Noise with pixels of ``grain``² and any brightness: a victim that calls all fine noise alike errs on some."""
+        channels, height, width = self.at.shape[1:]
+        small = (channels, -(-height // grain), -(-width // grain))
+        coarse = torch.stack([torch.rand(1, 1, 1, generator=self.draws[row]) - 1 + 2 * torch.rand(
+            small, generator=self.draws[row]) for row in rows]).clamp(0, 1).to(self.at)
+        return coarse.repeat_interleave(grain, 2).repeat_interleave(grain, 3)[:, :, :height, :width]
 
     def search(self, rows: Tensor) -> None:
         """Bisect the way from the clean image to where each is, and go to just beyond the boundary."""

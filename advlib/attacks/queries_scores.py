@@ -1,0 +1,227 @@
+"""Attacks on a black box that tells its scores: random squares, and gradients estimated from queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from advlib import contract
+from advlib.attacks.ascent import Linear, climb
+from advlib.attacks.queries import Attacked, BlackBox, black_box, draws_for_each
+from advlib.device import VALUES_AT_ONCE
+from advlib.norms import L2, Ball, Linf
+
+__all__ = ["nes", "square"]
+
+# Andriushchenko et al. (2020), Section 4: of 10,000 queries, those after which the squares' area is halved.
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+
+# ------------------------------------------------------------------------------------------------------- NES
+def nes(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Ball, *, target: int | Tensor | None = None,
+        queries: int = 5000, samples: int = 50, sigma: float = 0.01, momentum: float = 0.5, seed: int = 0,
+        batch_size: int | None = None, return_queries: bool = False) -> Attacked:
+    """Projected gradient ascent along a gradient that is estimated from the victim's scores.
+
+    Natural evolution strategies, Ilyas et al. (2018), Algorithm 1: ∇ ≈ 1/(σn) Σ f(x + σuᵢ) uᵢ with Gaussian uᵢ, drawn
+    in antithetic pairs ±u. f is the margin. The ascent is the engine's: (queries − 1) / (samples + 1) steps that
+    shrink in a straight line, since each also costs the query that tells whether the image fools by now.
+
+    victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
+    queries     the most images the victim is shown for each image of x; one that fools is asked about no more.
+    samples     probes for each gradient, an even number.
+    sigma       standard deviation of a probe, in pixel units; larger ones survive a victim that rounds its input.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
+    (N,).
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; too few queries for one step.
+
+    >>> from advlib.norms import Linf
+    >>> victim = lambda images: images.flatten(1)[:, :2]
+    >>> x = torch.tensor([0.6, 0.5, 0.0, 0.0]).view(1, 1, 2, 2)
+    >>> x_adv, asked = nes(victim, x, torch.tensor([0]), Linf(0.1), queries=100, samples=10, return_queries=True)
+    >>> int(victim(x_adv).argmax()), int(asked)
+    (1, 12)
+    """
+    contract.check_ball(within)
+    contract.check_count(samples, "samples", least=2)
+    contract.check_count(queries, "queries", least=samples + 2)
+    if samples % 2:
+        raise ValueError(f"samples is {samples}; expected an even number: probes come in pairs ±u.")
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"sigma is {sigma}; expected a finite number > 0, in pixel units.")
+    with black_box(victim, x, y, target, queries, batch_size) as box:
+        draws = draws_for_each(box.clean, seed)
+
+        def gradient(adv: Tensor, rows: Tensor):
+            margin = box.margins(adv, rows)
+            direction = torch.zeros_like(adv)
+            standing = (margin <= 0).nonzero().flatten()      # nobody asks for a way on who is there
+            at_once = max(1, VALUES_AT_ONCE.get(adv.device.type, 2**22) // (samples * adv[0].numel()))
+            for part in standing.split(at_once) if len(standing) else ():
+                direction[part] = _estimate(box, adv[part], rows[part], draws, samples, sigma)
+            return margin, margin, direction
+
+        adv, _ = climb(gradient, box.margins, box.clean, box.clean, within, steps=(queries - 1) // (samples + 1),
+                       schedule=Linear(2.0), momentum=momentum)
+        return box.result(adv, return_queries)
+
+
+def _estimate(box: BlackBox, adv: Tensor, rows: Tensor, draws: list, samples: int, sigma: float) -> Tensor:
+    """Σ (f(x + σu) − f(x − σu)) u over half as many u as samples. Probes are pictures, so they end at 0 and 1."""
+    half = samples // 2
+    u = torch.stack([torch.randn((half, *adv.shape[1:]), generator=draws[row]) for row in rows]).to(adv)
+    pairs = torch.stack([adv[:, None] + sigma * u, adv[:, None] - sigma * u]).clamp_(0, 1)
+    margins = box.margins(pairs.flatten(0, 2), rows.repeat_interleave(half).repeat(2)).view(2, len(rows), half)
+    return torch.einsum("nh,nhcij->ncij", margins[0] - margins[1], u) / (sigma * samples)
+
+
+# ---------------------------------------------------------------------------------------------------- Square
+def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Ball, *,
+           target: int | Tensor | None = None, queries: int = 5000, p: float | None = None, start: Tensor | None = None,
+           seed: int = 0, batch_size: int | None = None, return_queries: bool = False) -> Attacked:
+    """Random search with squares: paint one at random, keep it if the margin grew.
+
+    Andriushchenko et al. (2020), "Square Attack", Algorithm 1, with the proposals of Algorithm 2 (L∞: all pixels of a
+    square go to +ε or −ε, channel by channel) or 3 (L2: a bump that takes its energy from another window). It sees no
+    gradient, so it finds what masked gradients hide. A square that would change nothing, because it is painted that
+    way already, is painted the other way instead: the paper's would waste a query.
+
+    victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
+    within      an ``Linf`` or ``L2`` ball.
+    queries     the most images the victim is shown for each image of x; one that fools is asked about no more. The
+                squares shrink over this budget as they do over the paper's 10,000.
+    p           area of the first squares as a share of the image: None for 0.8, or 0.1 after a ``start``.
+    start       images within the ball to begin from, such as another attack's best failures, instead of stripes.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
+    (N,).
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; another ball; a start outside it.
+
+    >>> from advlib.norms import Linf
+    >>> victim = lambda images: torch.stack([images.mean((1, 2, 3)), 0.9 - images.mean((1, 2, 3))], dim=1)
+    >>> x_adv, asked = square(victim, torch.full((2, 1, 4, 4), 0.5), torch.zeros(2).long(), Linf(0.1), queries=50,
+    ...                       return_queries=True)
+    >>> victim(x_adv).argmax(1), bool((asked < 50).all())
+    (tensor([1, 1]), True)
+    """
+    contract.check_ball(within)
+    if not isinstance(within, (Linf, L2)):
+        raise ValueError(f"square got the ball {within}; it is defined for Linf and L2.")
+    first, propose = (_stripes, _paint) if isinstance(within, Linf) else (_tiles, _move_bump)
+    p = (0.8 if start is None else 0.1) if p is None else p
+    if not 0 < p <= 1:
+        raise ValueError(f"p is {p}; expected a share of the image in (0, 1].")
+    with black_box(victim, x, y, target, queries, batch_size) as box:
+        clean, generator = box.clean, torch.Generator().manual_seed(seed)
+        adv = first(clean, within, generator) if start is None else _checked_start(start, clean, within)
+        margin = box.margins(adv, box.rows)
+        for k in range(1, queries):
+            # Drawn for all images, so that the draws do not depend on which of them still stand.
+            u = torch.rand(len(clean), 5 + clean.shape[1], generator=generator).to(clean)
+            rows = (margin <= 0).nonzero().flatten()
+            if not len(rows):
+                break
+            area = p / 2 ** sum(k / queries > done / 10_000 for done in HALVINGS)
+            side = round(math.sqrt(area * clean[0, 0].numel()))
+            proposal = propose(clean[rows], adv[rows], within, side, u[rows])
+            now = box.margins(proposal, rows)
+            better = now > margin[rows]
+            adv[rows[better]], margin[rows[better]] = proposal[better], now[better]
+        return box.result(adv, return_queries)
+
+
+def _stripes(x: Tensor, within: Linf, generator: torch.Generator) -> Tensor:
+    """Vertical stripes of ±ε: the pattern convolutional networks like least."""
+    n, channels, _, width = x.shape
+    sign = _signs(torch.rand(n, channels, 1, width, generator=generator).to(x))
+    return (x + within.eps * sign).clamp_(0, 1)
+
+
+def _paint(x: Tensor, adv: Tensor, within: Linf, side: int, u: Tensor) -> Tensor:
+    """Andriushchenko et al. (2020), Algorithm 2: x ± ε in one square of each image. Writes into ``adv``."""
+    square = _window(x, side, u[:, :2])
+    sign = _signs(u[:, 5:])[:, :, None, None]
+    painted, turned = ((x[square] + within.eps * way * sign).clamp_(0, 1) for way in (1, -1))
+    idle = (painted == adv[square]).flatten(1).all(1)[:, None, None, None]
+    adv[square] = torch.where(idle, turned, painted)
+    return adv
+
+
+def _tiles(x: Tensor, within: L2, generator: torch.Generator) -> Tensor:
+    """Five by five bumps of random sign, as in Section 3.4."""
+    n, channels, height, width = x.shape
+    side = max(1, min(height, width) // 5)
+    down, across = height // side, width // side
+    sign = _signs(torch.rand(n, channels, down, across, generator=generator).to(x))
+    tiles = sign.repeat_interleave(side, 2).repeat_interleave(side, 3) * _bump(side).to(x).repeat(down, across)
+    delta = torch.zeros_like(x)
+    top, left = (height - down * side) // 2, (width - across * side) // 2
+    delta[:, :, top:top + down * side, left:left + across * side] = tiles
+    return x + within.steepest(delta, x)
+
+
+def _move_bump(x: Tensor, adv: Tensor, within: L2, side: int, u: Tensor) -> Tensor:
+    """Algorithm 3: a bump on top of what one window holds, with the energy of that window and of another one.
+
+    The rest is scaled so that the whole budget is used inside the box, which the paper leaves to later steps.
+    """
+    delta, tiny = adv - x, torch.finfo(x.dtype).tiny
+    side = max(3, side + (side + 1) % 2)      # odd, for a bump with a middle
+    here, there = _window(x, side, u[:, :2]), _window(x, side, u[:, 2:4])
+    before, held = _energy(delta), delta[here]
+    delta[here] = delta[there] = 0
+    freed = before - _energy(delta)
+    bump = _bump(held.shape[-1]).to(x)
+    bump = torch.where(u[:, 4, None, None, None] < 0.5, bump, bump.T) * _signs(u[:, 5:])[:, :, None, None]
+    bump = bump + held / _energy(held).sqrt().clamp_min(tiny)
+    delta[here] = bump * (freed / _energy(bump).clamp_min(tiny)).sqrt()
+    return x + within.steepest(delta, x)
+
+
+def _bump(side: int) -> Tensor:
+    """Eq. 2 and 3: two hills of opposite sign side by side, (side, side), of length 1."""
+    def hill(rows: int) -> Tensor:
+        ring = torch.maximum((torch.arange(rows) - rows // 2).abs()[:, None], (torch.arange(side) - side // 2).abs())
+        steps = 1 / torch.arange(1, int(ring.max()) + 2).double() ** 2
+        height = steps.flip(0).cumsum(0).flip(0)[ring]      # Σ 1/(k + 1)² over the rings k from this one outwards
+        return height / height.norm()
+
+    bump = torch.cat([hill(side // 2), -hill(side - side // 2)]) if side > 1 else torch.ones(1, 1).double()
+    return bump / bump.norm()
+
+
+def _window(x: Tensor, side: int, u: Tensor) -> tuple[Tensor, ...]:
+    """The index of one square per image, anywhere in it with equal chance: ``x[index]`` is (n, C, side, side)."""
+    n, channels, height, width = x.shape
+    side = max(1, min(side, height, width))
+    along = torch.arange(side, device=x.device)
+    top, left = (u * torch.tensor([height - side + 1, width - side + 1]).to(u)).long().unbind(1)
+    return (torch.arange(n, device=x.device)[:, None, None, None], torch.arange(channels, device=x.device)[:, None, None],
+            (top[:, None] + along)[:, None, :, None], (left[:, None] + along)[:, None, None, :])
+
+
+def _signs(u: Tensor) -> Tensor:
+    """±1 with equal chance, from numbers uniform in [0, 1)."""
+    return 1 - 2 * (u < 0.5).to(u)
+
+
+def _energy(delta: Tensor) -> Tensor:
+    """Σ δ² per channel: (n, C, H, W) → (n, C, 1, 1)."""
+    return delta.square().sum((2, 3), keepdim=True)
+
+
+def _checked_start(start: Tensor, clean: Tensor, within: Ball) -> Tensor:
+    contract.check_images(start, "start")
+    if start.shape != clean.shape:
+        raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(clean.shape)}: one for each image.")
+    start = start.to(clean, copy=True)
+    farthest = float(within.size(start - clean).max())
+    if farthest > within.eps + 1e-5:
+        raise ValueError(f"start is up to {farthest:.3g} away from x; expected {within}.")
+    return clean + within.project(start - clean, clean)

@@ -1,0 +1,103 @@
+"""Transfer: fool networks of your own, and send the result to a victim nobody may look into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from advlib import contract
+from advlib.attacks.ascent import Constant, ascend
+from advlib.device import in_batches
+from advlib.norms import Ball
+
+__all__ = ["transfer"]
+
+SMALLEST = 0.9     # of the image's side that a resized one still has
+
+
+def transfer(substitutes: nn.Module | Sequence[nn.Module], x: Tensor, y: Tensor, within: Ball, *,
+             target: int | Tensor | None = None, steps: int = 20, step: float | None = None, momentum: float = 1.0,
+             diversity: float = 0.5, keep: str = "last", early_stop: bool = False, seed: int = 0,
+             batch_size: int | None = None) -> Tensor:
+    """Images made on substitutes that should fool another network too: momentum, input diversity, an ensemble.
+
+    MI-FGSM (Dong et al. 2018, Eq. 6 and 7) on the mean of the substitutes' logits (their Section 3.2; Liu et al. 2017
+    were the first to attack an ensemble), where at each step, with probability ``diversity``, the image is shrunk by
+    chance and padded back to its size at a chance position (Xie et al. 2019, Section 3.3).
+
+    substitutes  one ``nn.Module`` or several with the same classes, all on one device.
+    step         a constant step in units of the ball's ε; None for ε / steps, as in MI-FGSM.
+    keep, early_stop  the last iterate and all steps, because fooling the substitute is not the goal: the further past
+                 its boundary, the likelier past the victim's.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; substitutes with different classes.
+
+    >>> from advlib.norms import Linf
+    >>> model = lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    >>> x, y = torch.rand(5, 1, 4, 4), torch.zeros(5, dtype=torch.long)
+    >>> x_adv = transfer([model(), model()], x, y, Linf(0.1))
+    >>> bool(((x_adv - x).abs() < 0.1 + 1e-6).all())
+    True
+    """
+    substitutes = [substitutes] if isinstance(substitutes, nn.Module) else substitutes
+    if not isinstance(substitutes, Sequence) or not substitutes:
+        raise TypeError(f"substitutes is {substitutes!r}; expected a torch.nn.Module or a non-empty list of them.")
+    for substitute in substitutes:
+        contract.check_model(substitute)
+    contract.check_images(x)
+    contract.check_labels(y, len(x))
+    contract.check_ball(within)
+    contract.check_count(steps, "steps")
+    if step is not None:
+        contract.check_step(step)
+    if not 0 <= diversity <= 1:
+        raise ValueError(f"diversity is {diversity}; expected a probability from 0 to 1.")
+    y = y.to(x.device)
+    target = contract.check_target(target, y)
+    x_adv = x.detach().clone()
+
+    def attack(rows: Tensor) -> None:
+        # A fresh generator for each batch: the same resizing at the same step, however the set is split.
+        ensemble = _Ensemble(substitutes, diversity, torch.Generator().manual_seed(seed))
+        size = 1 / steps if step is None else step / within.eps if within.eps else 0.0
+        x_adv[rows] = ascend(
+            ensemble, x[rows], y[rows], within, target=None if target is None else target[rows], steps=steps,
+            schedule=Constant(size), momentum=momentum, keep=keep, early_stop=early_stop, batch_size=len(rows))
+        bar.update(len(rows))
+
+    with tqdm(total=len(x), unit="image", delay=2, leave=False) as bar:
+        in_batches(attack, torch.arange(len(x), device=x.device), x[0].numel(), batch_size)
+    return x_adv
+
+
+class _Ensemble(nn.Module):
+    """The mean of the networks' logits, each time on the same images or on images resized by chance."""
+
+    def __init__(self, networks: Sequence[nn.Module], diversity: float, generator: torch.Generator):
+        super().__init__()
+        self.networks, self.diversity, self.generator = nn.ModuleList(networks), diversity, generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        coin, *chance = torch.rand(4, generator=self.generator).tolist()
+        if coin < self.diversity:
+            x = _resized(x, *chance)
+        logits = [network(x) for network in self.networks]
+        if len({answer.shape for answer in logits}) > 1:
+            raise ValueError(f"the substitutes returned shapes {[tuple(answer.shape) for answer in logits]}; expected "
+                             "logits for the same classes.")
+        return sum(logits) / len(logits)
+
+
+def _resized(x: Tensor, share: float, down: float, across: float) -> Tensor:
+    """Xie et al. (2019): x shrunk to between SMALLEST and all of its size, somewhere on a black picture of its size."""
+    height, width = x.shape[2:]
+    small = [max(1, round((SMALLEST + (1 - SMALLEST) * share) * side)) for side in (height, width)]
+    top, left = int(down * (height - small[0] + 1)), int(across * (width - small[1] + 1))
+    x = F.interpolate(x, size=small, mode="bilinear", align_corners=False)
+    return F.pad(x, (left, width - small[1] - left, top, height - small[0] - top))
