@@ -55,9 +55,9 @@ def fit(
 
     >>> from advlib.data import load_images
     >>> from advlib.models.nets import signs_linear
-    >>> history = fit(signs_linear(), load_images("signs", "train", n=64), epochs=2, progress=False)
-    >>> len(history), history[1].loss < history[0].loss
-    (2, True)
+    >>> history = fit(signs_linear(), load_images("signs", "train", n=256), epochs=4, lr=5e-4, progress=False)
+    >>> len(history), history[-1].loss < history[0].loss
+    (4, True)
     """
     check_model(model)
     check_count(epochs, "epochs")
