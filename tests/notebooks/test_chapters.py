@@ -25,4 +25,6 @@ def test_golden_chapter_is_there() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_page_of_the_book_stores_a_whole_run(path: Path) -> None:
-    assert untrue(nbformat.read(path, as_version=4)) == []
+    notebook = nbformat.read(path, as_version=4)
+    assert untrue(notebook) == []
+    assert setup_source(notebook) == setup_source(nbformat.read(GOLDEN, as_version=4))
