@@ -29,7 +29,8 @@ FEWEST = 8      # probes from which an average direction is worth taking
 
 def hop_skip_jump(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, *, norm: type[Ball] = L2,
                   target: int | Tensor | None = None, start: Tensor | None = None, queries: int = 5000,
-                  probes: int = 100, seed: int = 0, batch_size: int | None = None, return_queries: bool = False) -> Attacked:
+                  probes: int = 100, seed: int = 0, batch_size: int | None = None,
+                  return_queries: bool = False) -> Attacked:
     """The smallest perturbation that fools a victim which tells its label and nothing else.
 
     HopSkipJump, Chen, Jordan & Wainwright (2020), Algorithm 2. From an image that is far away but fools the victim,
@@ -142,7 +143,8 @@ class BlackBox:
             self._meet(scores)
         if self.log:
             scores = scores.clamp_min(torch.finfo(scores.dtype).tiny).log()     # the logits, but for a constant
-        return losses.margin(scores, self.y[rows], None if self.target is None else self.target[rows]).to(self.clean)
+        target = None if self.target is None else self.target[rows]
+        return losses.margin(scores, self.y[rows], target).to(self.clean)
 
     def fooled(self, images: Tensor, rows: Tensor) -> Tensor:
         """Whether the attack has won by the victim's labels, (n,)."""
@@ -249,7 +251,8 @@ class _Walk:
             radius = (low + high)[paying] / 2
             between = clean[paying] + self.unit.project(way[paying], radius=radius)
             fooled = self._show(between.clamp_(0, 1), rows[paying])
-            low[paying], high[paying] = torch.where(fooled, low[paying], radius), torch.where(fooled, radius, high[paying])
+            low[paying] = torch.where(fooled, low[paying], radius)
+            high[paying] = torch.where(fooled, radius, high[paying])
 
     def jump(self, rows: Tensor, t: int) -> None:
         """Step away from the boundary along its normal, half as far again and again until the victim is fooled."""

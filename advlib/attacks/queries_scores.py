@@ -22,7 +22,7 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 # ------------------------------------------------------------------------------------------------------- NES
 def nes(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Ball, *, target: int | Tensor | None = None,
-        queries: int = 5000, samples: int = 50, sigma: float = 0.01, momentum: float = 0.5, seed: int = 0,
+        queries: int = 5000, samples: int = 50, sigma: float = 0.01, momentum: float = 0.9, seed: int = 0,
         batch_size: int | None = None, return_queries: bool = False) -> Attacked:
     """Projected gradient ascent along a gradient that is estimated from the victim's scores.
 
@@ -82,8 +82,8 @@ def _estimate(box: BlackBox, adv: Tensor, rows: Tensor, draws: list, samples: in
 
 # ---------------------------------------------------------------------------------------------------- Square
 def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Ball, *,
-           target: int | Tensor | None = None, queries: int = 5000, p: float | None = None, start: Tensor | None = None,
-           seed: int = 0, batch_size: int | None = None, return_queries: bool = False) -> Attacked:
+           target: int | Tensor | None = None, queries: int = 5000, p: float = 0.8, seed: int = 0,
+           batch_size: int | None = None, return_queries: bool = False) -> Attacked:
     """Random search with squares: paint one at random, keep it if the margin grew.
 
     Andriushchenko et al. (2020), "Square Attack", Algorithm 1, with the proposals of Algorithm 2 (L∞: all pixels of a
@@ -94,14 +94,14 @@ def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Bal
     victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
     within      an ``Linf`` or ``L2`` ball.
     queries     the most images the victim is shown for each image of x; one that fools is asked about no more. The
-                squares shrink over this budget as they do over the paper's 10,000.
-    p           area of the first squares as a share of the image: None for 0.8, or 0.1 after a ``start``.
-    start       images within the ball to begin from, such as another attack's best failures, instead of stripes.
+                squares shrink over this budget as they do over the paper's 10,000, so that even a small one ends
+                with small squares.
+    p           area of the first squares as a share of the image.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
     (N,).
 
     Raises
-        TypeError, ValueError: input that breaks the pixel-space contract; another ball; a start outside it.
+        TypeError, ValueError: input that breaks the pixel-space contract; another ball.
 
     >>> from advlib.norms import Linf
     >>> victim = lambda images: torch.stack([images.mean((1, 2, 3)), 0.9 - images.mean((1, 2, 3))], dim=1)
@@ -114,12 +114,11 @@ def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Bal
     if not isinstance(within, (Linf, L2)):
         raise ValueError(f"square got the ball {within}; it is defined for Linf and L2.")
     first, propose = (_stripes, _paint) if isinstance(within, Linf) else (_tiles, _move_bump)
-    p = (0.8 if start is None else 0.1) if p is None else p
     if not 0 < p <= 1:
         raise ValueError(f"p is {p}; expected a share of the image in (0, 1].")
     with black_box(victim, x, y, target, queries, batch_size) as box:
         clean, generator = box.clean, torch.Generator().manual_seed(seed)
-        adv = first(clean, within, generator) if start is None else _checked_start(start, clean, within)
+        adv = first(clean, within, generator)
         margin = box.margins(adv, box.rows)
         for k in range(1, queries):
             # Drawn for all images, so that the draws do not depend on which of them still stand.
@@ -202,7 +201,8 @@ def _window(x: Tensor, side: int, u: Tensor) -> tuple[Tensor, ...]:
     side = max(1, min(side, height, width))
     along = torch.arange(side, device=x.device)
     top, left = (u * torch.tensor([height - side + 1, width - side + 1]).to(u)).long().unbind(1)
-    return (torch.arange(n, device=x.device)[:, None, None, None], torch.arange(channels, device=x.device)[:, None, None],
+    image, channel = torch.arange(n, device=x.device), torch.arange(channels, device=x.device)
+    return (image[:, None, None, None], channel[:, None, None],
             (top[:, None] + along)[:, None, :, None], (left[:, None] + along)[:, None, None, :])
 
 
@@ -214,14 +214,3 @@ def _signs(u: Tensor) -> Tensor:
 def _energy(delta: Tensor) -> Tensor:
     """Σ δ² per channel: (n, C, H, W) → (n, C, 1, 1)."""
     return delta.square().sum((2, 3), keepdim=True)
-
-
-def _checked_start(start: Tensor, clean: Tensor, within: Ball) -> Tensor:
-    contract.check_images(start, "start")
-    if start.shape != clean.shape:
-        raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(clean.shape)}: one for each image.")
-    start = start.to(clean, copy=True)
-    farthest = float(within.size(start - clean).max())
-    if farthest > within.eps + 1e-5:
-        raise ValueError(f"start is up to {farthest:.3g} away from x; expected {within}.")
-    return clean + within.project(start - clean, clean)

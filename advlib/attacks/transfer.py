@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from advlib import contract
+from advlib import contract, losses
 from advlib.attacks.ascent import Constant, ascend
 from advlib.device import in_batches
 from advlib.norms import Ball
@@ -27,7 +27,8 @@ def transfer(substitutes: nn.Module | Sequence[nn.Module], x: Tensor, y: Tensor,
 
     MI-FGSM (Dong et al. 2018, Eq. 6 and 7) on the mean of the substitutes' logits (their Section 3.2; Liu et al. 2017
     were the first to attack an ensemble), where at each step, with probability ``diversity``, the image is shrunk by
-    chance and padded back to its size at a chance position (Xie et al. 2019, Section 3.3).
+    chance and padded back to its size at a chance position (Xie et al. 2019, Section 3.3). It climbs the margin, which
+    stays steep when a substitute is very sure of itself.
 
     substitutes  one ``nn.Module`` or several with the same classes, all on one device.
     step         a constant step in units of the ball's ε; None for ε / steps, as in MI-FGSM.
@@ -68,7 +69,8 @@ def transfer(substitutes: nn.Module | Sequence[nn.Module], x: Tensor, y: Tensor,
         size = 1 / steps if step is None else step / within.eps if within.eps else 0.0
         x_adv[rows] = ascend(
             ensemble, x[rows], y[rows], within, target=None if target is None else target[rows], steps=steps,
-            schedule=Constant(size), momentum=momentum, keep=keep, early_stop=early_stop, batch_size=len(rows))
+            schedule=Constant(size), loss=losses.margin, momentum=momentum, keep=keep, early_stop=early_stop,
+            batch_size=len(rows))
         bar.update(len(rows))
 
     with tqdm(total=len(x), unit="image", delay=2, leave=False) as bar:

@@ -163,8 +163,6 @@ def test_nan_is_an_error_that_says_when(attack):
     (lambda x, y: square(network(), x, y, 0.1), TypeError, "expected a norm ball"),
     (lambda x, y: square(network(), x, y, Linf(0.1), p=0), ValueError, "a share of the image"),
     (lambda x, y: square(network(), x, y, Linf(0.1), queries=0), ValueError, "queries is 0"),
-    (lambda x, y: square(network(), x, y, Linf(0.1), start=1 - x), ValueError, "away from x"),
-    (lambda x, y: square(network(), x, y, Linf(0.1), start=x[:2]), ValueError, "one for each image"),
     (lambda x, y: square(network(), x, y + 9, Linf(0.1)), ValueError, "class indices from 0 to 3"),
     (lambda x, y: nes(network(), x, y, Linf(0.1), samples=7), ValueError, "pairs"),
     (lambda x, y: nes(network(), x, y, Linf(0.1), queries=50), ValueError, "queries is 50"),
@@ -219,18 +217,6 @@ def test_square_in_l2_moves_energy_to_where_it_pays():
     x_adv = square(victim, x, y, L2(0.45), queries=400)
     assert (victim(x_adv).argmax(1) == 0).all() and bool((gain(x_adv) > 0.45 * 0.45).all())
     assert (victim(square(victim, x, y, L2(1.2), queries=400)).argmax(1) == 1).all()
-
-
-def test_square_goes_on_from_a_start():
-    weight = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
-    x = torch.full((2, 1, 8, 8), 0.5).double()
-    victim = linear(weight, bias=0.097 * weight.abs().sum() - 0.5 * weight.sum())
-    start = x - 0.1 * weight.sign()
-    start[0, 0, 0, 0] = x[0, 0, 0, 0]
-    y = torch.zeros(2, dtype=torch.long)
-    x_adv, used = square(victim, x, y, Linf(0.1), start=start, queries=200, return_queries=True)
-    assert torch.equal(x_adv[1], start[1]) and int(used[1]) == 1
-    assert bool(((x_adv - start)[0].abs() > 1e-6).any()) or int(used[0]) == 1
 
 
 @settings(max_examples=25, deadline=None)
@@ -340,7 +326,7 @@ def test_on_mnist_every_attack_does_its_work(lenet, mnist):
     model, (x, y) = lenet("clntrained"), mnist(12)
     right = lambda x_adv: int((model(x_adv).argmax(1) == y).sum())
     assert right(square(model, x, y, Linf(0.3), queries=300)) == 0
-    assert right(nes(model, x, y, Linf(0.3), queries=800)) <= 1
-    x_adv = hop_skip_jump(model, x[:4], y[:4], queries=1500)
+    assert right(nes(model, x, y, Linf(0.3), queries=500)) == 0
+    x_adv = hop_skip_jump(model, x[:4], y[:4], queries=1000)
     assert bool((model(x_adv).argmax(1) != y[:4]).all())
-    assert float(L2(1).size(x_adv - x[:4]).mean()) < 3
+    assert float(L2(1).size(x_adv - x[:4]).median()) < 3
