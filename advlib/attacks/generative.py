@@ -88,7 +88,7 @@ class AdvGAN(nn.Module):
         return _towards(clean, adv, x.dtype).to(x.device)
 
     def fit(self, model: nn.Module, images: Images, *, target: int | None = None, epochs: int = 10, lr: float = 2e-3,
-            batch_size: int = 128, gan: float = 0.1, hinge: float = 1.0, confidence: float = 5.0,
+            batch_size: int = 32, gan: float = 0.1, hinge: float = 1.0, confidence: float = 5.0,
             seed: int = 0) -> list[GanEpoch]:
         """Teach G to fool ``model`` (Eq. 4): minimise L_adv + α · L_GAN + β · L_hinge; D maximises L_GAN.
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -83,16 +84,18 @@ def climb_together(model: nn.Module, x: Tensor, y: Tensor, wear: Callable, start
         passes = _minibatches(len(x), batch_size, generator)
 
         def fooled(picture: Tensor, _=None) -> Tensor:
-            """The share of all images that the picture fools. All pictures are worn by the same draws."""
+            """How many of all images the picture fools, and by a fraction how near it is to fooling the others.
+
+            All pictures are compared on the same draws."""
             same = torch.Generator().manual_seed(seed + 1)
-            won = torch.zeros(len(x), device=labels.device)
+            margin = clean.new_empty(len(x))
 
             def look(rows: Tensor) -> None:
                 with torch.no_grad():
-                    won[rows] = (margin_at(wear(picture, clean[rows], same).clamp(0, 1), rows) > 0).to(won)
+                    margin[rows] = margin_at(wear(picture, clean[rows], same).clamp(0, 1), rows).to(margin)
 
             in_batches(look, everyone, clean[0].numel(), batch_size)
-            return won.mean(0, keepdim=True).to(picture)
+            return (margin > 0).sum().to(margin)[None] + F.softsign(margin.mean())
 
         def gradient(picture: Tensor, _):
             rows, is_new_pass = next(passes)
