@@ -13,12 +13,12 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from advlib import contract, losses
 from advlib.attacks.ascent import _towards
 from advlib.device import in_batches
 from advlib.norms import L2, Ball, Linf
+from advlib.progress import progress
 
 __all__ = ["hop_skip_jump", "substitute_labels"]
 
@@ -114,7 +114,7 @@ def black_box(victim, x: Tensor, y: Tensor, target, queries: int, batch_size: in
     labels = y.to(contract.model_device(victim) if module else x.device).long()
     target = contract.check_target(target, labels)
     with (contract.frozen(victim) if module else nullcontext(), torch.inference_mode(False), torch.no_grad(),
-          tqdm(total=queries * len(x), unit="query", delay=2, leave=False) as bar):
+          progress(total=queries * len(x), unit="query") as bar):
         yield BlackBox(victim, x, labels, target, queries, batch_size, bar)
 
 
@@ -125,7 +125,7 @@ class BlackBox:
     """
 
     def __init__(self, victim: Callable, x: Tensor, y: Tensor, target: Tensor | None, queries: int,
-                 batch_size: int | None, bar: tqdm):
+                 batch_size: int | None, bar):
         self.victim, self.x, self.y, self.target = victim, x, y, target
         self.queries, self.batch_size, self.bar = queries, batch_size, bar
         self.clean = x.detach().to(y.device, torch.promote_types(x.dtype, torch.float32), copy=True)

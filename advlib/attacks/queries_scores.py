@@ -18,6 +18,7 @@ __all__ = ["nes", "square"]
 
 # Andriushchenko et al. (2020), Section 4: of 10,000 queries, those after which the squares' area is halved.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+IMPROVING = 200    # queries that a start is worth
 
 
 # ------------------------------------------------------------------------------------------------------- NES
@@ -82,8 +83,8 @@ def _estimate(box: BlackBox, adv: Tensor, rows: Tensor, draws: list, samples: in
 
 # ---------------------------------------------------------------------------------------------------- Square
 def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Ball, *,
-           target: int | Tensor | None = None, queries: int = 5000, p: float = 0.8, seed: int = 0,
-           batch_size: int | None = None, return_queries: bool = False) -> Attacked:
+           target: int | Tensor | None = None, queries: int = 5000, p: float = 0.8, start: Tensor | None = None,
+           seed: int = 0, batch_size: int | None = None, return_queries: bool = False) -> Attacked:
     """Random search with squares: paint one at random, keep it if the margin grew.
 
     Andriushchenko et al. (2020), "Square Attack", Algorithm 1, with the proposals of Algorithm 2 (L∞: all pixels of a
@@ -97,11 +98,13 @@ def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Bal
                 squares shrink over this budget as they do over the paper's 10,000, so that even a small one ends
                 with small squares.
     p           area of the first squares as a share of the image.
+    start       images within the ball to improve, such as another attack's best failures, instead of fresh stripes:
+                the squares are then as small as after the paper's first 200 queries, and shrink with its slowness.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
     (N,).
 
     Raises
-        TypeError, ValueError: input that breaks the pixel-space contract; another ball.
+        TypeError, ValueError: input that breaks the pixel-space contract; another ball; a start outside it.
 
     >>> from advlib.norms import Linf
     >>> victim = lambda images: torch.stack([images.mean((1, 2, 3)), 0.9 - images.mean((1, 2, 3))], dim=1)
@@ -118,7 +121,7 @@ def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Bal
         raise ValueError(f"p is {p}; expected a share of the image in (0, 1].")
     with black_box(victim, x, y, target, queries, batch_size) as box:
         clean, generator = box.clean, torch.Generator().manual_seed(seed)
-        adv = first(clean, within, generator)
+        adv = first(clean, within, generator) if start is None else _checked_start(start, clean, within)
         margin = box.margins(adv, box.rows)
         for k in range(1, queries):
             # Drawn for all images, so that the draws do not depend on which of them still stand.
@@ -126,7 +129,8 @@ def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Bal
             rows = (margin <= 0).nonzero().flatten()
             if not len(rows):
                 break
-            area = p / 2 ** sum(k / queries > done / 10_000 for done in HALVINGS)
+            done = 10_000 * k / queries if start is None else IMPROVING + k
+            area = p / 2 ** sum(done > halving for halving in HALVINGS)
             side = round(math.sqrt(area * clean[0, 0].numel()))
             proposal = propose(clean[rows], adv[rows], within, side, u[rows])
             now = box.margins(proposal, rows)
@@ -184,7 +188,7 @@ def _move_bump(x: Tensor, adv: Tensor, within: L2, side: int, u: Tensor) -> Tens
 
 
 def _bump(side: int) -> Tensor:
-    """Eq. 2 and 3: two hills of opposite sign side by side, (side, side), of length 1."""
+    """The η of Section 3.4: two hills of opposite sign side by side, (side, side), of length 1."""
     def hill(rows: int) -> Tensor:
         ring = torch.maximum((torch.arange(rows) - rows // 2).abs()[:, None], (torch.arange(side) - side // 2).abs())
         steps = 1 / torch.arange(1, int(ring.max()) + 2).double() ** 2
@@ -214,3 +218,14 @@ def _signs(u: Tensor) -> Tensor:
 def _energy(delta: Tensor) -> Tensor:
     """Σ δ² per channel: (n, C, H, W) → (n, C, 1, 1)."""
     return delta.square().sum((2, 3), keepdim=True)
+
+
+def _checked_start(start: Tensor, clean: Tensor, within: Ball) -> Tensor:
+    contract.check_images(start, "start")
+    if start.shape != clean.shape:
+        raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(clean.shape)}: one for each image.")
+    start = start.to(clean, copy=True)
+    farthest = float(within.size(start - clean).max())
+    if farthest > within.eps + 1e-5:
+        raise ValueError(f"start is up to {farthest:.3g} away from x; expected {within}.")
+    return clean + within.project(start - clean, clean)

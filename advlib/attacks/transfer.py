@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from advlib import contract, losses
 from advlib.attacks.ascent import Constant, ascend
 from advlib.device import in_batches
 from advlib.norms import Ball
+from advlib.progress import progress
 
 __all__ = ["transfer"]
 
@@ -27,7 +27,7 @@ def transfer(substitutes: nn.Module | Sequence[nn.Module], x: Tensor, y: Tensor,
 
     MI-FGSM (Dong et al. 2018, Eq. 6 and 7) on the mean of the substitutes' logits (their Section 3.2; Liu et al. 2017
     were the first to attack an ensemble), where at each step, with probability ``diversity``, the image is shrunk by
-    chance and padded back to its size at a chance position (Xie et al. 2019, Section 3.3). It climbs the margin, which
+    chance and padded back to its size at a chance position (Xie et al. 2019, DI²-FGSM). It climbs the margin, which
     stays steep when a substitute is very sure of itself.
 
     substitutes  one ``nn.Module`` or several with the same classes, all on one device.
@@ -73,7 +73,7 @@ def transfer(substitutes: nn.Module | Sequence[nn.Module], x: Tensor, y: Tensor,
             batch_size=len(rows))
         bar.update(len(rows))
 
-    with tqdm(total=len(x), unit="image", delay=2, leave=False) as bar:
+    with progress(total=len(x), unit="image") as bar:
         in_batches(attack, torch.arange(len(x), device=x.device), x[0].numel(), batch_size)
     return x_adv
 

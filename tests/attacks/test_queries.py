@@ -163,6 +163,8 @@ def test_nan_is_an_error_that_says_when(attack):
     (lambda x, y: square(network(), x, y, 0.1), TypeError, "expected a norm ball"),
     (lambda x, y: square(network(), x, y, Linf(0.1), p=0), ValueError, "a share of the image"),
     (lambda x, y: square(network(), x, y, Linf(0.1), queries=0), ValueError, "queries is 0"),
+    (lambda x, y: square(network(), x, y, Linf(0.1), start=1 - x), ValueError, "away from x"),
+    (lambda x, y: square(network(), x, y, Linf(0.1), start=x[:2]), ValueError, "one for each image"),
     (lambda x, y: square(network(), x, y + 9, Linf(0.1)), ValueError, "class indices from 0 to 3"),
     (lambda x, y: nes(network(), x, y, Linf(0.1), samples=7), ValueError, "pairs"),
     (lambda x, y: nes(network(), x, y, Linf(0.1), queries=50), ValueError, "queries is 50"),
@@ -217,6 +219,19 @@ def test_square_in_l2_moves_energy_to_where_it_pays():
     x_adv = square(victim, x, y, L2(0.45), queries=400)
     assert (victim(x_adv).argmax(1) == 0).all() and bool((gain(x_adv) > 0.45 * 0.45).all())
     assert (victim(square(victim, x, y, L2(1.2), queries=400)).argmax(1) == 1).all()
+
+
+def test_square_improves_a_start():
+    weight = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    x = torch.full((2, 1, 8, 8), 0.5).double()
+    victim = linear(weight, bias=0.099 * weight.abs().sum() - 0.5 * weight.sum())
+    start = x - 0.1 * weight.sign()
+    start[0, 0, :3, :3] = 0.5        # the first image lacks a corner of the answer
+    y = torch.zeros(2, dtype=torch.long)
+    x_adv, used = square(victim, x, y, Linf(0.1), start=start, queries=400, return_queries=True)
+    margin = lambda images: -victim(images)[:, 0]
+    assert torch.equal(x_adv[1], start[1]) and int(used[1]) == 1
+    assert margin(start)[0] < margin(x_adv)[0] and int(used[0]) > 1
 
 
 @settings(max_examples=25, deadline=None)
