@@ -14,7 +14,7 @@ from advlib import contract, losses
 from advlib.device import in_batches
 from advlib.norms import L1, L2, Ball, Linf, readable
 
-__all__ = ["predict", "accuracy", "interval", "report", "Report", "curve", "Curve"]
+__all__ = ["predict", "accuracy", "robust_accuracy", "interval", "report", "Report", "curve", "Curve"]
 
 
 def predict(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
@@ -59,6 +59,35 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None =
     1.0
     """
     return _right(model, x, y, batch_size).float().mean().item()
+
+
+def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, attack: Callable[..., Tensor] | None = None,
+                    batch_size: int | None = None, **settings) -> float:
+    """The share of images that are right, and stay right under ``attack``: by default ``attacks.worst_case``.
+
+    Only the images that are right are attacked. No attack proves robustness: this is an upper bound on it, and
+    ``advlib.attacks.worst_case`` makes it a tight one.
+
+    Shapes: x (N, C, H, W) in [0, 1], y (N,). ``settings`` go to the attack.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract.
+
+    >>> from advlib.norms import Linf
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 5))
+    >>> x = torch.rand(6, 1, 2, 2)
+    >>> robust_accuracy(model, x, predict(model, x)[0], Linf(1.0), queries=50)
+    0.0
+    """
+    if attack is None:
+        from advlib.attacks.worst import worst_case as attack  # which counts with this module, so not at the top
+    contract.check_ball(within)
+    right = _right(model, x, y, batch_size)
+    if not right.any():
+        return 0.0
+    rows = right.nonzero().flatten().to(x.device)
+    x_adv = attack(model, x[rows], y.to(x.device)[rows], within, batch_size=batch_size, **settings)
+    return int(_right(model, x_adv, y.to(x.device)[rows], batch_size).sum()) / len(x)
 
 
 def _right(model: nn.Module, x: Tensor, y: Tensor, batch_size: int | None = None) -> Tensor:

@@ -88,6 +88,13 @@ def climb(gradient: Callable, score: Callable, x: Tensor, start: Tensor, within:
 
     ``gradient(adv, rows)`` gives (loss (n,), score (n,), direction like adv) at the iterates of the images
     ``rows``, ``score(adv, rows)`` the score alone. A score above zero means that the attack has won.
+
+    >>> from advlib.norms import Linf
+    >>> brightness = lambda adv, rows: adv.mean((1, 2, 3)) - 0.7
+    >>> uphill = lambda adv, rows: (brightness(adv, rows), brightness(adv, rows), torch.ones_like(adv))
+    >>> grey = torch.full((1, 1, 2, 2), 0.5)
+    >>> climb(uphill, brightness, grey, grey, Linf(0.1), steps=3, schedule=Constant(0.5))[0].max()
+    tensor(0.6000)
     """
     kept, kept_score = start.clone(), x.new_full((len(x),), -torch.inf)
     it = _Climbers(rows=torch.arange(len(x), device=x.device), x=x, adv=start)
