@@ -108,8 +108,8 @@ class AdvGAN(nn.Module):
         self._check_fit(model, images, target, epochs, batch_size, lr)
         if target is not None:
             images = images[images.y != target]
-        images, generator = images.to(contract.model_device(model)), torch.Generator().manual_seed(seed)
-        self.to(images.x.device)
+        device, generator = contract.model_device(model), torch.Generator().manual_seed(seed)
+        self.to(device)
         teach_g = torch.optim.Adam(self.generator.parameters(), lr)
         teach_d = torch.optim.Adam(self.discriminator.parameters(), lr)
         rates = [torch.optim.lr_scheduler.CosineAnnealingLR(teach, epochs) for teach in (teach_g, teach_d)]
@@ -118,8 +118,7 @@ class AdvGAN(nn.Module):
             for epoch in range(epochs):
                 total = torch.zeros(4)
                 for rows in torch.randperm(len(images), generator=generator).split(batch_size):
-                    rows = rows.to(images.x.device)
-                    x, y = images.x[rows], images.y[rows]
+                    x, y = images.x[rows].to(device), images.y[rows].to(device)
                     goal = None if target is None else torch.full_like(y, target)
                     delta, outside = self._perturbation(x)
                     adv = x + _straight_through(delta, delta.clamp(-x, 1 - x))
@@ -129,6 +128,8 @@ class AdvGAN(nn.Module):
 
                     logits = model(adv)
                     contract.check_logits(logits, len(x), f" in epoch {epoch + 1}")
+                    contract.check_probabilities(logits)
+                    contract.check_labels(y, len(y), logits.shape[1])
                     margin = losses.margin(logits, y, goal)
                     parts = torch.stack([F.relu(confidence - margin).mean(),
                                          (self.discriminator(adv) - 1).square().mean(), outside.mean()])
