@@ -92,7 +92,7 @@ class AdvGAN(nn.Module):
             seed: int = 0) -> list[GanEpoch]:
         """Teach G to fool ``model`` (Eq. 4): minimise L_adv + α · L_GAN + β · L_hinge; D maximises L_GAN.
 
-        L_adv       Eq. 2, as the paper does with the loss of Carlini & Wagner: how much the margin lacks of ``confidence``.
+        L_adv       Eq. 2, with the loss of Carlini & Wagner: what the margin still lacks of ``confidence``.
         L_GAN       Eq. 1, in its least-squares form; its weight α is ``gan``.
         L_hinge     Eq. 3: how far G's output, before it is brought back, is outside the ball; β is ``hinge``. (For
                     L∞ it is never outside.)

@@ -128,7 +128,7 @@ def test_nothing_to_poison_is_no_mistake():
 
 
 def test_a_network_learns_the_backdoor_and_its_clean_accuracy_does_not_tell():
-    """Four classes by their bright quarter: the poisoned network is right on all clean images, and wrong on marked ones."""
+    """Four classes by their bright quarter: the poisoned network is right on clean images and wrong on marked ones."""
     def quarters(n, seed):
         y = torch.arange(n) % 4
         x = 0.3 * torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
