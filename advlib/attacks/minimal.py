@@ -1,8 +1,8 @@
 """The smallest perturbation that fools: DeepFool, Carlini–Wagner and FMN.
 
-These attacks are given no ball. Each image gets a δ of its own, and the sizes ‖δ‖ found over many images measure a
-model. An image that is misclassified already, or for which nothing was found, comes back unchanged: ask the model
-about the result to tell one from the other.
+These attacks are given no ball. Each image gets a δ of its own size, and the sizes found over many images
+measure a model. An image that is misclassified already, or for which nothing was found, comes back unchanged:
+ask the model about the result to tell one from the other.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from advlib.norms import L0, L1, L2, Ball, Linf
 __all__ = ["deepfool", "carlini_wagner", "fmn"]
 
 DUAL = {Linf: L1, L2: L2, L1: Linf}     # max ⟨g, δ⟩ over the unit ball of a norm is the dual norm of g
-NUDGE = 1e-4        # added to DeepFool's distances, as its authors do: rounding must not leave it on the boundary
+NUDGE = 1e-4        # added to DeepFool's distances, as its authors do: rounding must not end on the boundary
 SHRINK = 1 - 1e-6   # keeps tanh⁻¹ finite on black and white pixels
 
 
 def deepfool(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, steps: int = 50,
              overshoot: float = 0.02, candidates: int = 10, batch_size: int | None = None) -> Tensor:
-    """Step straight to the nearest decision boundary of the linearised model, again and again until it is crossed.
+    """Step to the nearest decision boundary of the linearised model, again and again until it is crossed.
 
-    Moosavi-Dezfooli, Fawzi & Frossard (2016), Algorithm 2. Seen linearly, class k takes over from the label y at
-    distance (z_y − z_k) / ‖∇(z_k − z_y)‖* (Eq. 8), reached along the steepest direction of the norm.
+    Moosavi-Dezfooli, Fawzi & Frossard (2016), Algorithm 2. Seen linearly, class k takes over from the label y
+    at distance (z_y − z_k) / ‖∇(z_k − z_y)‖* (Eq. 8), reached along the steepest direction of the norm.
 
     norm        what to make small: ``L2`` or ``Linf``.
     overshoot   η: each step is stretched by 1 + η, to end beyond the boundary.
@@ -54,7 +54,7 @@ def deepfool(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, s
     unit, dual = norm(1), DUAL[norm](1)
 
     def search(victim: _Classifier, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
-        adv, todo = x.clone(), _all(rows)
+        adv, todo, nudge = x.clone(), _all(rows), max(NUDGE, torch.finfo(victim.dtype).eps)
         for k in range(steps):
             gaps, grads = _boundaries(victim, adv[todo], rows[todo], candidates, f" at step {k + 1}")
             tick(len(todo))
@@ -66,7 +66,7 @@ def deepfool(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, s
             todo, grad, distance = todo[going], grads[nearest[going], going.nonzero()[:, 0]], distance[going]
             if not len(todo):
                 break
-            step = _wide(distance + NUDGE) * unit.steepest(grad)
+            step = _wide(distance + nudge) * unit.steepest(grad)
             adv[todo] = (adv[todo] + (1 + overshoot) * step).clamp(0, 1)
         fooled = victim.score_on(rows)(adv, _all(rows)) > 0
         return torch.where(_wide(fooled), adv, x)
@@ -74,8 +74,9 @@ def deepfool(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, s
     return attack_standing(model, x, y, None, batch_size, steps, search)
 
 
-def _boundaries(victim: _Classifier, adv: Tensor, rows: Tensor, candidates: int, where: str) -> tuple[Tensor, Tensor]:
-    """For the likeliest other classes k: the gaps z_y − z_k (n, k), and the gradients of z_k − z_y (k, n, C, H, W)."""
+def _boundaries(victim: _Classifier, adv: Tensor, rows: Tensor, candidates: int,
+                where: str) -> tuple[Tensor, Tensor]:
+    """For the K likeliest other classes k: z_y − z_k (n, K), and gradients of z_k − z_y (K, n, C, H, W)."""
     adv = adv.detach().requires_grad_()
     logits, y = victim._logits(adv, where), victim.y[rows][:, None]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -91,9 +92,9 @@ def carlini_wagner(model: nn.Module, x: Tensor, y: Tensor, *, target: int | Tens
                    initial_const: float = 1.0, batch_size: int | None = None) -> Tensor:
     """Minimise ‖δ‖₂² + c · max(κ − margin(x + δ), 0), and search for the smallest constant c that succeeds.
 
-    Carlini & Wagner (2017), Section V.D, L2 attack: with x + δ = ½ (tanh w + 1) every w is inside the pixel box, and
-    Adam minimises over w without constraint. After ``steps`` of it, c is halved towards the last c that failed where
-    the attack won, and raised (tenfold, until it wins once) where it did not.
+    Carlini & Wagner (2017), the L2 attack: with x + δ = ½ (tanh w + 1) every w is inside the pixel box, so
+    Adam minimises over w without a constraint. After ``steps`` of it, c moves halfway to the largest constant
+    that failed where the attack won, and up (tenfold, until it wins once) where it did not.
 
     target      a class index, or one per image (N,): the margin of the target instead.
     confidence  κ, the margin by which to win.
@@ -117,7 +118,7 @@ def carlini_wagner(model: nn.Module, x: Tensor, y: Tensor, *, target: int | Tens
 
     def search(victim: _Classifier, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
         smallest, gradient, everyone = _Smallest(x, L2), victim.gradient_on(rows), _all(rows)
-        failed, worked = x.new_zeros(len(x)), x.new_full((len(x),), torch.inf)     # the constants on either side
+        failed, worked = x.new_zeros(len(x)), x.new_full((len(x),), torch.inf)     # constants on either side
         c = x.new_full((len(x),), initial_const)
         for _ in range(binary_search_steps):
             w = torch.atanh(SHRINK * (2 * x - 1))
@@ -142,16 +143,16 @@ def fmn(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, target
         steps: int = 100, step: float = 1.0, gamma: float = 0.05, batch_size: int | None = None) -> Tensor:
     """Climb the margin in a ball that shrinks where the model is fooled and grows where it is not.
 
-    Fast minimum norm, Pintor, Roli, Brendel & Biggio (2021), Algorithm 1: one model pass per step, and any norm. Until
-    an image is fooled for the first time, ε is the distance at which the linearised margin becomes zero.
+    Fast minimum norm, Pintor, Roli, Brendel & Biggio (2021), Algorithm 1: any norm, one model pass per step.
+    Until an image is fooled for the first time, ε reaches at least to where the linearised margin is zero.
 
-    Two departures make it stronger at the same cost: the projection is the exact one onto ball ∩ pixel box, and a
-    step is as long as ``step`` · ε, along the gradient (its sign for L∞).
+    Two departures make it stronger at the same cost: the projection is the exact one onto ball ∩ pixel box,
+    and a step is as long as ``step`` · ε, along the gradient (its sign for L∞).
 
     norm        what to make small: ``Linf``, ``L2``, ``L1`` or ``L0``.
     target      a class index, or one per image (N,).
     step        the first step in units of ε; it falls to a hundredth along a half cosine.
-    gamma       γ: ε is multiplied by 1 ± γ at first, by 1 ± 0.001 in the end; an L0 budget moves by one pixel at least.
+    gamma       γ: ε is multiplied by 1 ± γ at first, by 1 ± 0.001 in the end; in L0 it moves by one at least.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, those without success unchanged.
 
     Raises
@@ -171,21 +172,23 @@ def fmn(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, target
 
     def search(victim: _Classifier, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
         smallest, gradient = _Smallest(x, norm), victim.gradient_on(rows)
-        largest = ball.size(torch.maximum(x, 1 - x))     # the farthest that the box allows
-        adv, eps = x, torch.zeros_like(largest)
+        farthest = ball.size(torch.maximum(x, 1 - x))     # in the box
+        adv, eps = x, torch.zeros_like(farthest)
         for k in range(steps):
             _, margin, grad = gradient(adv, _all(rows))
             smallest.offer(adv, margin > 0)
             anneal = (1 + math.cos(math.pi * k / steps)) / 2
             rate = 0.001 + (gamma - 0.001) * anneal
+            smaller, larger = eps * (1 - rate), eps * (1 + rate)
             if norm is L0:
-                smaller, larger = torch.minimum(eps - 1, eps * (1 - rate)), torch.maximum(eps + 1, eps * (1 + rate))
+                smaller = smaller.minimum(eps - 1).floor()
+                larger = larger.maximum(eps + 1).floor()
             else:
-                to_boundary = -margin / DUAL[norm](1).size(grad)     # ∞ where the gradient is zero
-                smaller, larger = eps * (1 - rate), eps * (1 + rate)
-                larger = torch.where(smallest.size.isfinite(), larger, ball.size(adv - x) + to_boundary)
-            eps = torch.where(margin > 0, torch.minimum(smaller, smallest.size), torch.minimum(larger, largest))
-            eps = eps.floor().clamp_min(1) if norm is L0 else eps
+                slope = DUAL[norm](1).size(grad).clamp_min(torch.finfo(grad.dtype).tiny)
+                boundary = ball.size(adv - x) - margin / slope
+                larger = torch.where(smallest.size.isfinite(), larger, larger.maximum(boundary))
+            eps = torch.where(margin > 0, smaller.minimum(smallest.size), larger.minimum(farthest))
+            eps = eps.clamp_min(1) if norm is L0 else eps
             length = step * (0.01 + 0.99 * anneal) * eps
             adv = x + ball.project(adv - x + walk.steepest(grad, radius=length), x, radius=eps)
             tick(len(x))
@@ -195,8 +198,8 @@ def fmn(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, target
 
 
 # ------------------------------------------------------------------------------------------ what they share
-def attack_standing(model: nn.Module, x: Tensor, y: Tensor, target: int | Tensor | None, batch_size: int | None,
-                    passes: int, search: Callable) -> Tensor:
+def attack_standing(model: nn.Module, x: Tensor, y: Tensor, target: int | Tensor | None,
+                    batch_size: int | None, passes: int, search: Callable) -> Tensor:
     """Check all input, and ``search(victim, rows, x, tick)`` on the images that are not won as they are."""
     contract.check_model(model)
     contract.check_images(x)
@@ -209,7 +212,9 @@ def attack_standing(model: nn.Module, x: Tensor, y: Tensor, target: int | Tensor
         adv = clean.clone()
 
         def attack(rows: Tensor) -> None:
-            rows = rows[victim.score_on(rows)(clean[rows], _all(rows)) <= 0]
+            with torch.no_grad():
+                logits = victim._logits(clean[rows], " on the images as they are")
+                rows = rows[losses.margin(logits, *victim._goal(rows)) <= 0]
             if len(rows):
                 adv[rows] = search(victim, rows, clean[rows], bar.update)
 

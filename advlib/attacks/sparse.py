@@ -21,23 +21,22 @@ from advlib.norms import L0
 __all__ = ["jsma", "one_pixel", "sparse_rs"]
 
 POOL = 32       # positions among which JSMA looks for its pair: more find none that is better
-# Sparse-RS: the share of the pixels moved at once, in units of alpha, from each of 10,000 queries on (appendix A).
-SHARES = {0: 1, 1: 1 / 2, 51: 1 / 4, 201: 1 / 5, 501: 1 / 6, 1001: 1 / 8, 2001: 1 / 10, 4001: 1 / 12, 6001: 1 / 15,
-          8001: 1 / 20}
+# Sparse-RS: from which of 10,000 queries on the pixels swapped at once are alpha · k divided by what.
+DIVISORS = {0: 1, 1: 2, 51: 4, 201: 5, 501: 6, 1001: 8, 2001: 10, 4001: 12, 6001: 15, 8001: 20}
 
 
 def jsma(model: nn.Module, x: Tensor, y: Tensor, within: L0, *, target: int | Tensor | None = None,
          batch_size: int | None = None) -> Tensor:
     """Change the most salient pair of pixels, look again, and so on: the Jacobian-based saliency map attack.
 
-    Papernot et al. (2016), Algorithms 2 and 3: with α = what the target's logit gains from a change of two pixels and
-    β = what all others gain together, the pair with the largest −αβ (α > 0 > β) is changed. Here each value goes to
-    the end of the range, 0 or 1, that raises the target, and one pixel alone may win against all pairs.
+    Papernot et al. (2016), Algorithms 2 and 3: with α = what the target's logit gains from a change of two
+    pixels and β = what all others gain together, the pair with the largest −αβ (α > 0 > β) is changed. Here
+    each value goes to the end of the range that raises the target, and one pixel alone may beat all pairs.
 
     within      ``L0(k)``: at most k pixels change; an image that is won with fewer stops there.
     target      a class index, or one per image (N,); None aims at each image's likeliest other class.
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x. Two backward passes per step, whatever the number
-    of classes.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, the best iterate where none is won.
+    A step costs two backward passes, whatever the number of classes.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; a ball that is not ``L0``.
@@ -71,7 +70,8 @@ def jsma(model: nn.Module, x: Tensor, y: Tensor, within: L0, *, target: int | Te
             if not len(todo):
                 break
             one_left = budget - changed[todo].sum(1) == 1
-            chosen = torch.zeros_like(free).scatter(1, _most_salient(alpha[going], beta[going], free, one_left), True)
+            pair = _most_salient(alpha[going], beta[going], free, one_left)
+            chosen = torch.zeros_like(free).scatter(1, pair, True)
             changed[todo] |= chosen
             adv[todo] = torch.where(chosen.view(-1, 1, h, w), end, adv[todo])
         return best
@@ -80,7 +80,7 @@ def jsma(model: nn.Module, x: Tensor, y: Tensor, within: L0, *, target: int | Te
 
 
 def _jacobian(victim: _Classifier, adv: Tensor, rows: Tensor, aim: Tensor | None, where: str):
-    """The margin (n,), the class aimed at, and at ``adv`` the gradients of its logit and of the sum of all others."""
+    """The margin (n,), the class aimed at, and the gradients of its logit and of the sum of all others."""
     adv = adv.detach().requires_grad_()
     logits, (y, target) = victim._logits(adv, where), victim._goal(rows)
     margin = losses.margin(logits, y, target).detach()
@@ -121,8 +121,8 @@ def one_pixel(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, pixels: 
     target      a class index, or one per image (N,).
     queries     the most images the victim is shown for each image of x; an image stops once it is won.
     population  candidates in a generation (Su et al.: 400, in at most 100 generations).
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x with at most ``pixels`` changed, the best found
-    where none fools. With ``return_queries`` the result is (x_adv, queries used (N,)).
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x with at most ``pixels`` changed, the best
+    found where none fools. With ``return_queries`` the result is (x_adv, queries used (N,)).
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; fewer than 5 in a population.
@@ -145,7 +145,7 @@ def one_pixel(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, pixels: 
 
 
 def _breed(box: BlackBox, row: int, pixels: int, population: int, draw: torch.Generator) -> Tensor:
-    """The image ``row`` of the box with the best few pixels that differential evolution finds within the budget."""
+    """The image ``row`` with the best few pixels that differential evolution finds within the budget."""
     clean = box.clean[row]
     c, h, w = clean.shape
     best, best_margin = clean, -torch.inf
@@ -164,18 +164,20 @@ def _breed(box: BlackBox, row: int, pixels: int, population: int, draw: torch.Ge
         affordable = min(genes.shape[1], int(box.left(row)))
         if best_margin > 0 or not affordable:
             return energies
-        images = painted(torch.from_numpy(genes.T[:affordable].copy()).view(affordable, pixels, 2 + c).to(clean.device))
+        candidates = torch.from_numpy(genes.T[:affordable].copy()).view(affordable, pixels, 2 + c)
+        images = painted(candidates.to(clean.device))
         margins = box.margins(images, torch.full((affordable,), row, device=clean.device))
         if margins.max() > best_margin:
             best, best_margin = images[margins.argmax()], float(margins.max())
         energies[:affordable] = -margins.double().cpu().numpy()
         return energies
 
-    first = torch.rand(min(population, max(5, int(box.left(row)))), pixels * (2 + c), generator=draw, dtype=torch.float64)
+    size = min(population, max(5, int(box.left(row))))     # SciPy wants five at least
+    first = torch.rand(size, pixels * (2 + c), generator=draw, dtype=torch.float64)
     differential_evolution(
-        energy, [(0, 1)] * first.shape[1], init=first.numpy(), mutation=0.5, recombination=1.0, strategy="rand1bin",
-        maxiter=box.queries // len(first) + 1, tol=0, polish=False, vectorized=True, updating="deferred",
-        seed=int(torch.randint(2**31, (), generator=draw)),
+        energy, [(0, 1)] * first.shape[1], init=first.numpy(), mutation=0.5, recombination=1.0,
+        strategy="rand1bin", maxiter=box.queries // size + 1, tol=0, polish=False, vectorized=True,
+        updating="deferred", seed=int(torch.randint(2**31, (), generator=draw)),
         callback=lambda *_, **__: best_margin > 0 or not int(box.left(row)))
     return best
 
@@ -183,10 +185,10 @@ def _breed(box: BlackBox, row: int, pixels: int, population: int, draw: torch.Ge
 def sparse_rs(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: L0, *,
               target: int | Tensor | None = None, queries: int = 2000, alpha: float = 0.8, seed: int = 0,
               batch_size: int | None = None, return_queries: bool = False) -> Attacked:
-    """Random search over which k pixels to change, and to what: keep a swap when the victim's margin moves our way.
+    """Random search over which k pixels to change, and to what: keep a swap that the victim's margin rewards.
 
-    Sparse-RS, Croce et al. (2022), Algorithms 1 and 2, in the L0 ball. A candidate is a set of k pixels and for each
-    a corner of the colour cube. A share of the set, smaller and smaller, is swapped for pixels outside it.
+    Sparse-RS, Croce et al. (2022), for the L0 ball. A candidate is a set of k pixels, and for each of them a
+    corner of the colour cube. A share of the set, smaller and smaller, is swapped for pixels outside it.
 
     victim      an ``nn.Module`` or any callable that answers images (N, C, H, W) with scores (N, K).
     within      ``L0(k)``.
@@ -199,7 +201,7 @@ def sparse_rs(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; a ball that is not ``L0``.
 
-    >>> victim = lambda images: torch.stack([0.6 - images.mean((1, 2, 3)), torch.full((len(images),), 0.5)], dim=1)
+    >>> victim = lambda images: torch.stack([0.1 - images.mean((1, 2, 3)), torch.zeros(len(images))], dim=1)
     >>> x = torch.zeros(1, 1, 4, 4)
     >>> L0(1).size(sparse_rs(victim, x, torch.tensor([0]), L0(3)))    # two pixels of 16 turned white suffice
     tensor([2.])
@@ -218,7 +220,7 @@ def sparse_rs(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: 
             rows = box.rows[best <= 0]
             if not len(rows):
                 break
-            swaps = budget if k == 0 else max(1, int(alpha * _share(k, queries) * budget))
+            swaps = budget if k == 0 else max(1, int(alpha * budget / _divisor(k, queries)))
             noise = torch.stack([torch.rand(2 + c, h * w, generator=draws[row]) for row in rows]).to(adv)
             taken = _swapped(chosen[rows], noise[:, 0], noise[:, 1], swaps)
             new = (taken & ~chosen[rows]) if budget < h * w else noise[:, 0] < swaps / budget
@@ -232,14 +234,14 @@ def sparse_rs(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: 
         return box.result(adv, return_queries)
 
 
-def _share(k: int, queries: int) -> float:
-    """The share of the pixels to swap at query k, its schedule stretched from 10,000 queries to ``queries``."""
+def _divisor(k: int, queries: int) -> int:
+    """What the first number of swaps is divided by at query k: the schedule, stretched to ``queries``."""
     at = k * 10_000 // queries
-    return next(share for since, share in reversed(SHARES.items()) if at >= since)
+    return next(divisor for since, divisor in reversed(DIVISORS.items()) if at >= since)
 
 
 def _swapped(chosen: Tensor, leave: Tensor, enter: Tensor, swaps: int) -> Tensor:
-    """The sets of positions ``chosen`` (n, P) with ``swaps`` of them, at random, exchanged for as many others."""
+    """The sets of positions ``chosen`` (n, P) with ``swaps`` of them exchanged for others, by chance."""
     if not bool(chosen.any()):
         return _top(enter, swaps)
     swaps = min(swaps, int((~chosen[0]).sum()))
