@@ -62,7 +62,8 @@ def browser() -> Iterator[Browser]:
         except Error as error:
             if os.environ.get("BOOK_TESTS_NEED_BROWSER"):
                 raise
-            pytest.skip(f"no Chromium or Chrome here ({str(error).splitlines()[0]}): run `playwright install chromium`")
+            why = str(error).splitlines()[0]
+            pytest.skip(f"no Chromium or Chrome here ({why}): run `playwright install chromium`")
         yield browser
         browser.close()
 

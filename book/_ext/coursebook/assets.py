@@ -1,4 +1,4 @@
-"""Widget JavaScript and MathJax: installed from the lock file, copied into the build, served by the book itself."""
+"""Widget JavaScript and MathJax: installed from the lock file and served by the book itself."""
 
 import shutil
 from pathlib import Path
@@ -67,7 +67,7 @@ def copy_to_build(app: Sphinx) -> None:
 
 
 def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
-    """All pages where the style, the script or this extension is newer than the last build: Sphinx sees pages only."""
+    """All pages, where the style, the script or this extension is newer than the last build (Sphinx does not look)."""
     built = Path(app.outdir) / "_static" / "course.css"
     sources = [*(HERE.parent / "_static").iterdir(), *Path(__file__).parent.glob("*.py")]
     newest = max(source.stat().st_mtime for source in sources)

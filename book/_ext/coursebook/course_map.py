@@ -49,4 +49,5 @@ class CourseMap(SphinxDirective):
             return f"| {number} | {title}<br>{hook} | {minutes} min, planned |"
         self.env.note_dependency(str(path))
         seconds = run_seconds(json.loads(path.read_text(encoding="utf-8")))
-        return f"| {number} | [{title}](../chapters/{file}.ipynb)<br>{hook} | {minutes} min<br>runs in {seconds:.0f} s |"
+        link = f"[{title}](../chapters/{file}.ipynb)"
+        return f"| {number} | {link}<br>{hook} | {minutes} min<br>runs in {seconds:.0f} s |"
