@@ -1,4 +1,4 @@
-"""DeepFool, Carlini–Wagner and FMN: exact on linear models, honest about failure, and as small as their peers'."""
+"""DeepFool, Carlini–Wagner and FMN: exact on linear models, honest about failure, small beside peers'."""
 
 from functools import partial
 
@@ -58,7 +58,7 @@ def binary(x, gap=1.0):
 
 
 def least(norm, w, x, gap):
-    """The size of the smallest δ in the box with ⟨w, δ⟩ = gap: bisection over balls with an exact steepest step."""
+    """The size of the smallest δ in the box with ⟨w, δ⟩ = gap, by bisection over exact steepest steps."""
     low, high = torch.zeros(len(x)), torch.full((len(x),), 48.0 if norm is not Linf else 1.0)
     for _ in range(40):
         middle = (low + high) / 2
@@ -78,10 +78,9 @@ def test_deepfool_reaches_a_linear_boundary_in_one_step(norm, dual):
 
 
 def test_deepfool_goes_to_the_nearest_boundary_not_to_the_likeliest_class():
-    model = linear([[0.0, 0], [1, 0], [0, 10]], bias=[0.0, -0.6, -6.0])     # 0.1 short of class 1, 1 short of class 2
-    x = torch.tensor([0.5, 0.5]).view(1, 1, 1, 2)
-    model[1].bias.data[2] = -5.5                                             # z = 0, −0.1, −0.5
-    size = lambda candidates: L2(1).size(deepfool(model, x, torch.tensor([0]), candidates=candidates) - x).item()
+    model = linear([[0.0, 0], [1, 0], [0, 10]], bias=[0.0, -0.6, -5.5])     # at x: 0, −0.1, −0.5
+    x, y = torch.tensor([0.5, 0.5]).view(1, 1, 1, 2), torch.tensor([0])
+    size = lambda candidates: L2(1).size(deepfool(model, x, y, candidates=candidates) - x).item()
     assert size(1) == pytest.approx(1.02 * 0.1, rel=0.01) and size(2) == pytest.approx(1.02 * 0.05, rel=0.01)
 
 
@@ -104,7 +103,7 @@ def test_carlini_wagner_finds_the_least_perturbation_of_a_linear_model_in_the_bo
 
 
 def test_carlini_wagner_moves_pixels_that_are_exactly_black_or_white():
-    """tanh⁻¹(±1) is infinite: a naive change of variables leaves these pixels where they are, or makes NaN."""
+    """tanh⁻¹(±1) is infinite: a naive change of variables leaves these pixels there, or makes NaN."""
     x = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
     model = linear([[0.0, 0], [1, -1]], bias=[0.0, 0.0])     # fooled when x₀ − x₁ > 0: both pixels must move
     x_adv = carlini_wagner(model, x, torch.tensor([0]))
@@ -197,8 +196,9 @@ def test_deepfool_leaves_fooled_images_out_of_later_steps():
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] < 40
 
 
-@pytest.mark.parametrize("attack", [carlini_wagner, *(partial(fmn, norm=norm) for norm in (Linf, L2, L1, L0))])
-def test_targets_are_reached(attack):
+@pytest.mark.parametrize("name", ["carlini_wagner", "fmn L∞", "fmn L2", "fmn L1", "fmn L0"])
+def test_targets_are_reached(name):
+    attack, _ = ATTACKS[name]
     model, x = network(), images()
     y = model(x).argmax(1)
     target = (y + 1) % 4
@@ -269,7 +269,7 @@ def test_deepfool_on_mnist(lenet, mnist):
 @pytest.mark.parametrize("norm, foolbox", [(Linf, 0.1123), (L2, 1.3513), (L1, 6.3655), (L0, 7.0)],
                          ids=lambda value: getattr(value, "__name__", ""))
 def test_fmn_on_mnist(lenet, mnist, norm, foolbox):
-    """Medians of foolbox's FMN with 40 steps on 50 images (for L2 its DDN, which does better); L1 and L0 fail on some."""
+    """Medians of foolbox's FMN at 40 steps on 50 images (L2: of its DDN, which is better)."""
     model, (x, y) = lenet("clntrained"), mnist(50)
     assert sizes(model, x, y, fmn(model, x, y, norm=norm, steps=40), norm).median() <= foolbox
 
