@@ -153,7 +153,7 @@ def triptych_panels(
     read_before, read_after = (_readings(model, images, classes) for images in (x, x_adv))
     rows = []
     for i, size in enumerate(sizes):
-        change = f"× {amplify:g}\nat most {in_255ths(size)}"
+        change = f"× {amplify:g}\nat most {in_255ths(size)}" if size else "none"
         rows.append(
             (
                 _read_panel(x[i], "clean", read_before[i]),
@@ -194,7 +194,7 @@ def describe(rows: Sequence[Sequence[Panel]]) -> str:
     """Alt text for a figure made of panels, for ``mystnb.image.alt`` or a slider's frame.
 
     >>> describe(triptych_panels(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)))
-    'Clean image; perturbation × 500, at most 0; adversarial image.'
+    'Clean image; perturbation none; adversarial image.'
     """
     sentences = ["; ".join(panel.alt for panel in row if panel.alt) for row in rows]
     return " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
