@@ -137,7 +137,8 @@ def test_images_must_be_images_and_models_models():
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_the_progress_bar_can_be_switched_off(progress, capsys):
+def test_the_progress_bar_can_be_switched_off(progress, capsys, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     train(net(), epochs=2, progress=progress)
     assert ("epoch 2/2" in capsys.readouterr().err) == progress
 
