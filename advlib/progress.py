@@ -6,7 +6,7 @@ import os
 
 from tqdm.auto import tqdm
 
-__all__ = ["progress"]
+__all__ = ["progress", "switched_off"]
 
 
 def progress(iterable=None, **settings) -> tqdm:
@@ -17,5 +17,9 @@ def progress(iterable=None, **settings) -> tqdm:
     >>> list(progress(range(3)))
     [0, 1, 2]
     """
-    off = os.environ.get("TQDM_DISABLE", "0").lower() not in ("", "0", "false")
-    return tqdm(iterable, **{"delay": 2, "leave": False, "disable": off} | settings)
+    return tqdm(iterable, **{"delay": 2, "leave": False, "disable": switched_off()} | settings)
+
+
+def switched_off() -> bool:
+    """Whether ``TQDM_DISABLE`` keeps all bars away."""
+    return os.environ.get("TQDM_DISABLE", "0").lower() not in ("", "0", "false")

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from advlib.contract import check_count, check_model, model_device
 from advlib.data.images import Images
+from advlib.progress import switched_off
 
 __all__ = ["Epoch", "fit"]
 
@@ -77,7 +78,7 @@ def fit(
             if schedule is None:
                 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * count)
             name, last = f"epoch {epoch + 1}/{epochs}", epoch == epochs - 1
-            bar = tqdm(batches, name, disable=not progress, leave=last)
+            bar = tqdm(batches, name, disable=not progress or switched_off(), leave=last)
             total = right = seen = 0
             model.train()
             for rows in bar:
