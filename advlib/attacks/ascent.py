@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from advlib import contract, losses
 from advlib.device import in_batches
+from advlib.models.fast import faster
 from advlib.norms import Ball
 from advlib.progress import progress
 
@@ -173,7 +174,7 @@ def _adapt(it: _Climbers, schedule: Adaptive, k: int, steps: int, loss: Tensor, 
 def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int | Tensor | None = None,
            steps: int = 40, schedule=Linear(), loss: Callable = losses.cross_entropy, momentum: float = 0.0,
            inertia: float = 0.0, random_start: bool = False, restarts: int = 1, keep: str = "best",
-           early_stop: bool = True, seed: int = 0, batch_size: int | None = None) -> Tensor:
+           early_stop: bool = True, seed: int = 0, batch_size: int | None = None, fast: bool | str = True) -> Tensor:
     """Maximise ``loss`` of ``model`` at ``x + δ`` over δ in ``within``, by projected steepest ascent.
 
     Shapes: x (N, C, H, W) in [0, 1], y (N,); the result is like x, detached, inside the ball and the box.
@@ -187,6 +188,7 @@ def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int 
     early_stop  leave an image at its first success. Cheaper; switch it off for adversarial training.
     batch_size  images at once; None chooses, and halves when memory runs out. It never changes the result
                 beyond rounding.
+    fast        let the model compute the same in less time (``advlib.models.fast``); "bf16" in half precision.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract, and a model that returns probabilities,
@@ -209,7 +211,8 @@ def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int 
 
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
-    with contract.frozen(model), progress(total=restarts * steps * len(x), unit="pass") as bar:
+    with (contract.frozen(model), faster(model, x[:2].to(labels.device), fast),
+          progress(total=restarts * steps * len(x), unit="pass") as bar):
         clean = x.detach().to(labels.device)
         clean = clean.clone() if x.dtype == torch.float64 else clean.float().clone()
         victim = _Classifier(model, labels, target, loss, x.dtype)

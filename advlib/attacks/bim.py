@@ -16,7 +16,7 @@ __all__ = ["bim", "pgd", "mifgsm", "apgd"]
 
 def bim(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 10, step: float | None = None,
         target: int | Tensor | None = None, keep: str = "best", early_stop: bool = True,
-        batch_size: int | None = None) -> Tensor:
+        batch_size: int | None = None, fast: bool | str = True) -> Tensor:
     """Basic iterative method: FGSM repeated with a small step, clipped back into the ball each time.
 
     Kurakin, Goodfellow & Bengio (2017), "Adversarial examples in the physical world", Section 2.2:
@@ -37,20 +37,21 @@ def bim(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 10
     True
     """
     return ascend(model, x, y, within, target=target, steps=steps, schedule=_constant(within, step, 2.5, steps),
-                  keep=keep, early_stop=early_stop, batch_size=batch_size)
+                  keep=keep, early_stop=early_stop, batch_size=batch_size, fast=fast)
 
 
 def pgd(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 40, step: float | None = None,
-        restarts: int = 1, random_start: bool = True, momentum: float = 0.5, target: int | Tensor | None = None,
+        restarts: int = 1, random_start: bool = True, inertia: float = 0.25, target: int | Tensor | None = None,
         loss: Callable = losses.cross_entropy, keep: str = "best", early_stop: bool = True, seed: int = 0,
-        batch_size: int | None = None) -> Tensor:
+        batch_size: int | None = None, fast: bool | str = True) -> Tensor:
     """Projected gradient descent (ascent, here) from a random start: the standard attack inside a ball.
 
-    Madry et al. (2018), Section 2.1. By default the step shrinks in a straight line from 2ε to 0 and the gradient
-    carries momentum 0.5: with 40 steps that finds more than constant steps of any size. For the textbook form use
-    ``step=0.01, momentum=0``.
+    Madry et al. (2018), Section 2.1. By default the step shrinks in a straight line from ε to 0, and a quarter of the
+    last move is made again (the heavy ball of Auto-PGD): with 40 steps that finds more than constant steps of any
+    size. For the textbook form use ``step=0.01, inertia=0``.
 
     step        a constant α in the units of the ball's ε; None for the shrinking one.
+    inertia     share of the last move that is made again, in [0, 1).
     restarts    runs from other random starts on the images that still stand; the best outcome is kept.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
 
@@ -64,15 +65,15 @@ def pgd(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 40
     >>> bool((L2(0.5).size(pgd(model, x, y, L2(0.5), steps=5, restarts=2) - x) < 0.5 + 1e-6).all())
     True
     """
-    schedule = Linear(2.0) if step is None else _constant(within, step)
-    return ascend(model, x, y, within, target=target, steps=steps, schedule=schedule, loss=loss, momentum=momentum,
+    schedule = Linear(1.0) if step is None else _constant(within, step)
+    return ascend(model, x, y, within, target=target, steps=steps, schedule=schedule, loss=loss, inertia=inertia,
                   random_start=random_start, restarts=restarts, keep=keep, early_stop=early_stop, seed=seed,
-                  batch_size=batch_size)
+                  batch_size=batch_size, fast=fast)
 
 
 def mifgsm(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 10, step: float | None = None,
            momentum: float = 1.0, target: int | Tensor | None = None, keep: str = "best", early_stop: bool = True,
-           batch_size: int | None = None) -> Tensor:
+           batch_size: int | None = None, fast: bool | str = True) -> Tensor:
     """Momentum iterative FGSM: steps follow gₖ₊₁ = μ·gₖ + ∇/‖∇‖₁, a memory that transfers better to other models.
 
     Dong et al. (2018), "Boosting adversarial attacks with momentum", Eq. 6 and 7.
@@ -91,12 +92,12 @@ def mifgsm(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int =
     True
     """
     return ascend(model, x, y, within, target=target, steps=steps, schedule=_constant(within, step, 1.0, steps),
-                  momentum=momentum, keep=keep, early_stop=early_stop, batch_size=batch_size)
+                  momentum=momentum, keep=keep, early_stop=early_stop, batch_size=batch_size, fast=fast)
 
 
 def apgd(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 100, restarts: int = 1,
          target: int | Tensor | None = None, loss: Callable = losses.cross_entropy, random_start: bool = True,
-         early_stop: bool = True, seed: int = 0, batch_size: int | None = None) -> Tensor:
+         early_stop: bool = True, seed: int = 0, batch_size: int | None = None, fast: bool | str = True) -> Tensor:
     """Auto-PGD: no step size to choose; it is halved image by image as the loss stops rising.
 
     Croce & Hein (2020), Algorithm 1, with α = 0.75. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
@@ -116,7 +117,7 @@ def apgd(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 1
     """
     return ascend(model, x, y, within, target=target, steps=steps, schedule=Adaptive(2.0), loss=loss, inertia=0.25,
                   random_start=random_start, restarts=restarts, early_stop=early_stop, seed=seed,
-                  batch_size=batch_size)
+                  batch_size=batch_size, fast=fast)
 
 
 def _constant(within: Ball, step: float | None, reach: float = 1.0, steps: int = 1) -> Constant:

@@ -32,4 +32,4 @@ def fgsm(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int | 
     tensor([-0.1000, -0.1000,  0.1000,  0.1000])
     """
     return ascend(model, x, y, within, target=target, steps=1, schedule=Constant(1.0), keep="last", early_stop=False,
-                  batch_size=batch_size)
+                  batch_size=batch_size, fast=False)

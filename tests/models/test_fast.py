@@ -1,0 +1,222 @@
+"""The switches: the same function in less time, nothing lost, and everything as it was afterwards."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from advlib import contract
+from advlib.attacks import bim, fgsm
+from advlib.attacks.ascent import ascend
+from advlib.models.fast import _identity, faster
+from advlib.norms import Linf
+
+X = torch.rand(6, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+class Block(nn.Module):
+    """A residual block, as ResNets have them: what order the layers come in stands only in ``forward``."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.conv2, self.bn2 = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        return self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))) + x)
+
+
+def used(model):
+    """The model with batch norms as training leaves them, in eval mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                for tensor in (module.weight.data, module.bias.data):
+                    tensor.normal_()
+                if module.track_running_stats:
+                    module.running_mean.normal_()
+                    module.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+def network(*middle):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return used(nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), *middle,
+                                  nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4)))
+
+
+def folded(model):
+    """How many batch norms are passed by."""
+    return sum(vars(module).get("forward") is _identity for module in model.modules())
+
+
+def reordered(model):
+    """How many convolutions store their weights channels last (which one channel or one tap cannot show)."""
+    return sum(not module.weight.is_contiguous() for module in model.modules() if isinstance(module, nn.Conv2d))
+
+
+def same(a, b):
+    return torch.allclose(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_the_function_stays_and_so_does_its_gradient():
+    model = network(Block())
+    gradient = lambda: torch.autograd.grad(model(x).logsumexp(1).sum(), x)[0]
+    x = X.clone().requires_grad_()
+    logits, grad = model(X), gradient()
+    with faster(model, X):
+        assert folded(model) == 3 and reordered(model) == 3
+        assert same(model(X), logits) and same(gradient(), grad)
+
+
+def test_the_model_is_as_it_was_even_after_an_error():
+    model = network(Block())
+    tensors = {name: (tensor, tensor.data_ptr(), tensor.clone()) for name, tensor in model.state_dict().items()}
+    with pytest.raises(KeyError):
+        with faster(model, X):
+            raise KeyError
+    assert model.state_dict().keys() == tensors.keys() and not folded(model) and not reordered(model)
+    for name, tensor in model.state_dict().items():
+        assert tensor.data_ptr() == tensors[name][1] and torch.equal(tensor, tensors[name][2])
+    assert model[3].conv1.bias is None and all(p.requires_grad for p in model.parameters())
+
+
+def test_an_attack_gives_the_same_with_and_without():
+    model, y = network(Block()), torch.zeros(6, dtype=torch.long)
+    fast, plain = (bim(model, X, y, Linf(0.1), steps=5, early_stop=False, fast=fast) for fast in (True, False))
+    assert ((fast - plain).abs() < 1e-5).float().mean() > 0.99
+    assert not folded(model)
+
+
+def test_one_step_is_not_worth_a_switch(monkeypatch):
+    seen = []
+    model = network()
+    monkeypatch.setattr(nn.Flatten, "forward", lambda self, x: (seen.append(folded(model)), x.flatten(1))[1])
+    fgsm(model, X, torch.zeros(6, dtype=torch.long), Linf(0.1))
+    assert seen == [0]
+
+
+def test_hooks_are_neither_lost_nor_called_more_often():
+    model, calls = network(), []
+    model[1].register_forward_hook(lambda *_: calls.append(1))
+    ascend(model, X, torch.zeros(6, dtype=torch.long), Linf(0.1), steps=3, early_stop=False)
+    assert len(calls) == 4
+
+
+class NoisyConv(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x) + torch.randn(())
+
+
+def twice():
+    """One batch norm behind two convolutions."""
+    norm = nn.BatchNorm2d(8)
+    return network(nn.Conv2d(8, 8, 1), norm, nn.Conv2d(8, 8, 1), norm)
+
+
+def tied():
+    """Two convolutions with one weight; only one has a batch norm."""
+    model = network(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1))
+    model[5].weight = model[3].weight
+    return model
+
+
+class Fork(nn.Module):
+    """What its convolution puts out goes two ways."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.norm(x) + x
+
+
+FOLDS = {
+    "plain": (network, 1),
+    "parametrised": (lambda: network(nn.utils.parametrizations.spectral_norm(nn.Conv2d(8, 8, 1)),
+                                     nn.BatchNorm2d(8)), 1),
+    "ReLU between": (lambda: network(nn.Conv2d(8, 8, 1), nn.ReLU(inplace=True), nn.BatchNorm2d(8)), 0),
+    "custom": (lambda: network(NoisyConv(8, 8, 1), nn.BatchNorm2d(8)), 1),
+    "no statistics": (lambda: network(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8, track_running_stats=False)), 1),
+    "shared norm": (twice, 1),
+    "shared weight": (tied, 1),
+    "fork": (lambda: network(Fork()), 0),
+    "random": (lambda: nn.Sequential(network(), nn.Dropout(0.5).train()), 1),
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
+def test_only_what_is_safe_is_folded(name):
+    make, folds = FOLDS[name]
+    model = make()
+    torch.manual_seed(1)
+    expected = model(X)
+    with faster(model, X):
+        assert folded(model) == folds
+        torch.manual_seed(1)
+        assert same(model(X), expected)
+
+
+def test_random_numbers_are_not_used_up():
+    torch.manual_seed(2)
+    expected = torch.rand(1)
+    torch.manual_seed(2)
+    with faster(nn.Sequential(network(), nn.Dropout(0.5).train()), X):
+        assert torch.equal(torch.rand(1), expected)
+
+
+class Viewing(nn.Module):
+    """A ``view`` that only images stored channel by channel allow, as in many a first network."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(800, 4)
+
+    def forward(self, x):
+        return self.last(F.relu(self.norm(self.conv(x))).view(len(x), -1))
+
+
+def test_a_model_that_cannot_take_a_switch_keeps_the_others():
+    model = used(Viewing())
+    expected = model(X)
+    with faster(model, X):
+        assert folded(model) == 1 and not reordered(model)
+        assert same(model(X), expected)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: nn.Sequential(nn.Flatten(), nn.Linear(432, 4)),
+    lambda: nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8)).eval(),
+    lambda: network().half(),
+    lambda: torch.compile(network(), backend="eager"),
+    lambda: torch.jit.trace(network(), X),
+], ids=["no convolution", "fails", "half", "compiled", "scripted"])
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+def test_other_models_are_left_alone(make):
+    model = make()
+    before = copy.deepcopy(model.state_dict())
+    with faster(model, X):
+        assert not folded(model) and not reordered(model)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_half_precision_is_asked_for_and_ends():
+    model = network()
+    with contract.frozen(model), faster(model, X, "bf16"):
+        assert model(X).dtype == torch.bfloat16
+    assert model(X).dtype == torch.float32
+    x_adv = bim(model, X, torch.zeros(6, dtype=torch.long), Linf(0.1), fast="bf16")
+    assert x_adv.dtype == torch.float32 and ((x_adv - X).abs() <= 0.1 + 1e-6).all()
+
+
+def test_a_word_it_does_not_know_is_an_error():
+    with pytest.raises(ValueError, match='fast is "?\'?fp8.*expected True, False or "bf16"'):
+        with faster(network(), X, "fp8"):
+            pass
