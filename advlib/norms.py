@@ -106,7 +106,7 @@ class Linf(Ball):
         return delta.abs().amax(dim=(1, 2, 3))
 
     def project(self, delta, x=None, radius=None):
-        radius = self._radius(radius, delta)
+        radius = self.eps if radius is None else self._radius(radius, delta)
         return _boxed(delta.clamp(-radius, radius), x)
 
     def steepest(self, grad, x=None, radius=None):
