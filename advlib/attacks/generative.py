@@ -18,7 +18,7 @@ from advlib.attacks.ascent import _towards
 from advlib.data.images import Images
 from advlib.device import in_batches
 from advlib.files import replacing
-from advlib.norms import Ball, Linf
+from advlib.norms import L2, Ball, Linf
 
 __all__ = ["AdvGAN", "GanEpoch"]
 
@@ -63,7 +63,7 @@ class AdvGAN(nn.Module):
             self.generator, self.discriminator = _generator(channels, width), _discriminator(channels, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x + G(x), differentiable, in the ball; ``attack`` also puts it in the box."""
+        """x + G(x), differentiable, in the ball and in [0, 1] up to rounding; ``attack`` is exact."""
         return x + self._perturbation(x)[0]
 
     def attack(self, x: Tensor, *, batch_size: int | None = None) -> Tensor:
@@ -88,14 +88,14 @@ class AdvGAN(nn.Module):
         return _towards(clean, adv, x.dtype).to(x.device)
 
     def fit(self, model: nn.Module, images: Images, *, target: int | None = None, epochs: int = 10, lr: float = 2e-3,
-            batch_size: int = 32, gan: float = 0.1, hinge: float = 1.0, confidence: float = 5.0,
+            batch_size: int = 32, gan: float = 0.1, hinge: float = 0.1, confidence: float = 5.0,
             seed: int = 0) -> list[GanEpoch]:
         """Teach G to fool ``model`` (Eq. 4): minimise L_adv + α · L_GAN + β · L_hinge; D maximises L_GAN.
 
         L_adv       Eq. 2, with the loss of Carlini & Wagner: what the margin still lacks of ``confidence``.
         L_GAN       Eq. 1, in its least-squares form; its weight α is ``gan``.
         L_hinge     Eq. 3: how far G's output, before it is brought back, is outside the ball; β is ``hinge``. (For
-                    L∞ it is never outside.)
+                    L∞ it never is.)
         target      the class every image is to become; images of that class are left out. None: any wrong class.
         seed        decides the order of the images.
 
@@ -121,7 +121,7 @@ class AdvGAN(nn.Module):
                     x, y = images.x[rows].to(device), images.y[rows].to(device)
                     goal = None if target is None else torch.full_like(y, target)
                     delta, outside = self._perturbation(x)
-                    adv = x + _straight_through(delta, delta.clamp(-x, 1 - x))
+                    adv = x + delta
 
                     real, fake = self.discriminator(x), self.discriminator(adv.detach())
                     _step(teach_d, (real - 1).square().mean() + fake.square().mean())
@@ -165,12 +165,15 @@ class AdvGAN(nn.Module):
         return gan.to(device or "cpu")
 
     def _perturbation(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """G(x) in the ball, and how far outside it was before (N,), in units of ε."""
+        """G(x) in the box and the ball, and how far outside the ball it was before (N,), in units of ε."""
         raw = self.generator(x.to(next(self.generator.parameters()).dtype)).to(x.dtype).tanh()
-        if isinstance(self.within, Linf):
-            return self.within.eps * raw, raw.new_zeros(len(x))
-        outside = F.relu(self.within.size(raw) - self.within.eps) / max(self.within.eps, 1e-6)
-        return _straight_through(raw, self.within.project(raw, x)), outside
+        full = raw * self.within.eps if isinstance(self.within, Linf) else raw
+        boxed = _straight_through(full, full.clamp(-x, 1 - x))
+        outside = F.relu(self.within.size(boxed) - self.within.eps) / max(self.within.eps, 1e-6)
+        if isinstance(self.within, (Linf, L2)):
+            return self.within.project(boxed), outside
+        # Which pixels L1 and L0 leave out has no gradient: it passes as if all were kept.
+        return _straight_through(boxed, self.within.project(boxed)), outside
 
     def _check_channels(self, x: Tensor) -> None:
         if x.shape[1] != self.channels:

@@ -133,3 +133,16 @@ def test_mistakes_are_named(call, error, words):
     with pytest.raises(error) as raised:
         call(AdvGAN(Linf(0.3), 1, width=4), quadrant_model(), some_images(9))
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("within", BALLS, ids=str)
+def test_black_images_leave_no_nan(within):
+    """A generator that only darkens changes nothing about black images: 0/0 must not come of it."""
+    gan = AdvGAN(within, 1, width=4)
+    gan.generator[-1].weight.data.zero_()
+    gan.generator[-1].bias.data.fill_(-1.0)
+    black = Images(torch.zeros(6, 1, 8, 8), torch.arange(6) % 3, CLASSES)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    model[1].bias.data = torch.tensor([5.0, 0, 1])
+    assert all(map(torch.isfinite, map(torch.tensor, gan.fit(model, black, epochs=2)[-1])))
+    assert bool(gan.attack(black.x).isfinite().all())
