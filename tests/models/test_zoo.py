@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -151,6 +152,13 @@ def test_a_card_for_another_network_is_refused(saved):
     card.write_text(card.read_text(encoding="utf-8").replace('"signs-linear"', '"signs-cnn"'), encoding="utf-8")
     with pytest.raises(ValueError, match="does not fit the network that its card names"):
         load_model(path)
+
+
+def test_the_readme_repeats_the_cards_figures():
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    drawn, real = [f for f in zoo.read_card("signs-cnn")["measured"] if not f["attack"]]
+    assert f"reads {drawn['accuracy']:.1%} of fresh" in readme
+    assert f"{real['accuracy']:.1%} of {real['images']} real photos" in readme
 
 
 @pytest.mark.parametrize("content, message", [
