@@ -1,8 +1,8 @@
 """Switches that make a network's passes cheaper and leave its function alone.
 
-Batch norms are folded into the convolutions before them, and convolutions work on images stored pixel by pixel
-(``channels_last``), which CPU kernels prefer. Nothing is copied or traced: the model itself is switched, runs its own
-code, and is switched back.
+Batch norms are folded into the convolutions before them. On a CPU, convolutions work on images stored pixel by pixel
+(``channels_last``), and the gradient reaches the pixels by a cheaper way. Nothing is copied or traced: the model itself
+is switched, runs its own code, and is switched back.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -18,6 +19,11 @@ __all__ = ["faster"]
 
 # How far logits may move, as a share of the largest: far above rounding, far below what a wrong switch does.
 ROUNDING = 1e-3
+# Where the CPU's kernels for ``channels_last`` are slow: maps of at most so many pixels with at least so many channels.
+FEW_PIXELS, MANY_CHANNELS = 16, 256
+
+# What a pass met on its way, in order: a convolution or batch norm, its input and its output.
+Met = list[tuple[nn.Module, Tensor, Tensor]]
 
 
 @contextmanager
@@ -69,16 +75,14 @@ def _plain(module: nn.Module, kind: type) -> bool:
 
 def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> None:
     """Throw each switch, and leave it where the model still gives the same logits."""
-    met: list[tuple[nn.Module, Tensor, Tensor]] = []
+    met: Met = []
     expected = _logits(model, x, note=lambda module, inputs, output: met.append((module, inputs[0], output)))
     if expected is None:
         return
-    switches = [lambda trial: _fold_batch_norms(model, met, trial)]
-    if x.device.type == "cpu":
-        switches.append(lambda trial: _channels_last(model, trial))
+    switches = [_fold_batch_norms] + [_channels_last, _subpixel_gradient] * (x.device.type == "cpu")
     for switch in switches:
         with ExitStack() as trial:
-            switch(trial)
+            switch(model, met, trial)
             logits = _logits(model, x)
             if logits is not None and bool(((logits - expected).abs() <= ROUNDING * expected.abs().max()).all()):
                 undo.push(trial.pop_all())
@@ -104,7 +108,7 @@ def _logits(model: nn.Module, x: Tensor, note: Callable | None = None) -> Tensor
             hook.remove()
 
 
-def _fold_batch_norms(model: nn.Module, met: list[tuple[nn.Module, Tensor, Tensor]], undo: ExitStack) -> None:
+def _fold_batch_norms(model: nn.Module, met: Met, undo: ExitStack) -> None:
     """w ← w · γ / √(σ² + ε) and b ← (b − μ) · γ / √(σ² + ε) + β, for each batch norm that eats a convolution's output.
 
     In eval mode a batch norm is a fixed affine map, so the convolution can do its work.
@@ -127,9 +131,52 @@ def _identity(x: Tensor) -> Tensor:
     return x
 
 
-def _channels_last(model: nn.Module, undo: ExitStack) -> None:
-    """Store the weights so; what a convolution with such weights puts out is stored alike, and so on to the end."""
-    for module in model.modules():
-        if _plain(module, nn.Conv2d):
-            undo.callback(setattr, module.weight, "data", module.weight.data)
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+def _channels_last(model: nn.Module, met: Met, undo: ExitStack) -> None:
+    """Store weights so; what a convolution with such weights puts out is stored alike, and so on to the end."""
+    for conv, x, _ in met:
+        if type(conv) is not nn.Conv2d:
+            continue
+        if x[0, 0].numel() <= FEW_PIXELS and conv.in_channels >= MANY_CHANNELS:
+            undo.callback(conv.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),)).remove)
+        else:
+            undo.callback(setattr, conv.weight, "data", conv.weight.data)
+            conv.weight.data = conv.weight.data.to(memory_format=torch.channels_last)
+
+
+def _subpixel_gradient(model: nn.Module, met: Met, undo: ExitStack) -> None:
+    """Let the gradient reach the pixels through a convolution that makes S × S of them at once.
+
+    The gradient of a convolution with stride S is a transposed one. To three colours that is slow: kernels work on 16
+    channels at a time. But pixel S·q + r gets its gradient from the weights S·b + r at the outputs q − b, for each
+    remainder r: an ordinary convolution with S² outputs per colour, put side by side (Shi et al. 2016, Section 2.2).
+    """
+    conv, x, _ = met[0]
+    if type(conv) is not nn.Conv2d or "forward" in vars(conv):
+        return
+    (size, *sizes), (stride, *strides) = conv.kernel_size, conv.stride
+    regular = (sizes == [size] and strides == [stride] and conv.padding in [(n, n) for n in range(size)]
+               and conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros")
+    if regular and 1 < stride <= size and conv.in_channels * stride**2 <= 16:
+        taps = -(-size // stride)
+        weight = F.pad(conv.weight.detach(), (0, taps * stride - size) * 2).unflatten(3, (taps, stride))
+        weight = weight.unflatten(2, (taps, stride)).flip(2, 4).permute(1, 3, 5, 0, 2, 4)      # C, r, r, O, b, b
+        weight = weight.flatten(0, 2).contiguous(memory_format=torch.channels_last)
+        undo.callback(delattr, conv, "forward")
+        conv.forward = lambda x: _Strided.apply(x, conv, weight)
+
+
+class _Strided(torch.autograd.Function):
+    """A strided convolution whose gradient is computed as ``_subpixel_gradient`` says."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, conv: nn.Conv2d, weight: Tensor) -> Tensor:
+        ctx.conv, ctx.weight, ctx.shape = conv, weight, x.shape[2:]
+        return F.conv2d(x, conv.weight, conv.bias, conv.stride, conv.padding)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        pixels = F.conv2d(grad, ctx.weight.to(grad.dtype), padding=ctx.weight.shape[-1] - 1)
+        (top, left), (height, width) = ctx.conv.padding, ctx.shape
+        pixels = F.pixel_shuffle(pixels, ctx.conv.stride[0])[:, :, top:top + height, left:left + width]
+        unseen = (0, width - pixels.shape[3], 0, height - pixels.shape[2])      # at the edge, past the last stride
+        return F.pad(pixels, unseen), None, None

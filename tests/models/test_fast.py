@@ -74,6 +74,31 @@ def test_the_function_stays_and_so_does_its_gradient():
         assert same(model(X), logits) and same(gradient(), grad)
 
 
+@pytest.mark.parametrize("size, stride, padding, side", [(7, 2, 3, 12), (3, 2, 1, 11), (5, 2, 0, 12), (4, 2, 2, 9),
+                                                         (2, 2, 0, 11), (3, 1, 1, 12), (3, 3, 0, 12)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_gradient_of_a_strided_first_layer(size, stride, padding, side, channels):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(channels, 8, size, stride, padding), nn.Flatten(), nn.LazyLinear(5)).double()
+        x = torch.rand(4, channels, side, side + 1, dtype=torch.float64, requires_grad=True)
+        model(x)
+    gradient = lambda: torch.autograd.grad(model(x).logsumexp(1).sum(), x)[0]
+    expected = gradient()
+    with faster(model, x):
+        assert ("forward" in vars(model[0])) == (1 < stride and channels * stride**2 <= 16)
+        assert torch.allclose(gradient(), expected, atol=1e-12)
+
+
+def test_small_maps_of_many_channels_stay_as_they_are():
+    model = network(nn.AdaptiveAvgPool2d(2), nn.Conv2d(8, 256, 3, padding=1), nn.Conv2d(256, 8, 3, padding=1))
+    expected = model(X)
+    with faster(model, X):
+        assert [model[n].weight.is_contiguous() for n in (0, 4, 5)] == [False, False, True]
+        assert same(model(X), expected)
+    assert not model[5]._forward_pre_hooks
+
+
 def test_the_model_is_as_it_was_even_after_an_error():
     model = network(Block())
     tensors = {name: (tensor, tensor.data_ptr(), tensor.clone()) for name, tensor in model.state_dict().items()}
