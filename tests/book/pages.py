@@ -24,7 +24,7 @@ def widget_cells(page: str, root: Path = ROOT) -> int:
     if not notebook.is_file():
         return 0
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return sum(any(WIDGET_VIEW in output.get("data", {}) for output in cell.get("outputs", [])) for cell in cells)
+    return sum(any(WIDGET_VIEW in out.get("data", {}) for out in cell.get("outputs", [])) for cell in cells)
 
 
 # `make test` tests the whole book, the notebooks among its pages with their widgets.
@@ -74,7 +74,7 @@ class Visit:
 
     def __post_init__(self) -> None:
         self.page.route(lambda url: not self._ours(url), lambda route: route.abort())
-        self.page.on("request", lambda request: self._ours(request.url) or self._note("left the book", request.url))
+        self.page.on("request", lambda sent: self._ours(sent.url) or self._note("left the book", sent.url))
         self.page.on("requestfailed", lambda request: self._note("failed request", request.url))
         self.page.on("response", lambda r: r.status < 400 or self._note(f"status {r.status}", r.url))
         self.page.on("pageerror", lambda error: self._note("script error", str(error)))

@@ -8,7 +8,7 @@ AXE = ROOT / "book" / "_ext" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def findings(page) -> list[str]:
-    """axe's critical and serious findings, one line each. A formula is one picture, not its thousand strokes."""
+    """axe's critical and serious findings; a formula is one picture, not its thousand strokes."""
     page.add_script_tag(path=AXE)
     run = "axe.run({ exclude: ['mjx-container > svg'] }, { resultTypes: ['violations'] })"
     violations = page.evaluate(run)["violations"]
@@ -39,6 +39,7 @@ def test_page_is_accessible_on_a_phone(book: Book, page: str) -> None:
 
 def test_axe_sees_a_nameless_slider(book: Book) -> None:
     visit = book.open(PAGES[0])
-    visit.page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend',"
-                        " '<div role=slider tabindex=0 aria-valuenow=1 style=\"width:9px;height:9px\"></div>')")
+    nameless = "<div role=slider tabindex=0 aria-valuenow=1 style='width: 9px; height: 9px'></div>"
+    visit.page.evaluate("html => document.querySelector('main').insertAdjacentHTML('beforeend', html)",
+                        nameless)
     assert any("aria-input-field-name" in finding for finding in findings(visit.page))

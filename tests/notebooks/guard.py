@@ -1,4 +1,4 @@
-"""What every chapter keeps to, so that nbval's comparison means something and the page is whole without a kernel."""
+"""What every chapter keeps to, so that nbval compares something and the page is whole without a kernel."""
 
 import ast
 import re
@@ -85,19 +85,20 @@ def _code_faults(cell: NotebookNode, notebook: NotebookNode) -> Iterator[str]:
 
 
 def speaks(source: str) -> bool:
-    """Does this code print or show something when it runs? Definitions, imports and assignments do not.
+    """Must this code print or show something when it runs? Definitions, assignments and conditions need not.
 
-    >>> speaks("x = 1"), speaks("x = 1\\nx"), speaks("print(1)"), speaks("x;"), speaks("def f():\\n    print(1)")
+    >>> speaks("x = 1"), speaks("x"), speaks("print(1)"), speaks("x;"), speaks("def f(): print(1)")
     (False, True, True, False, False)
     """
     statements = ast.parse(TransformerManager().transform_cell(source)).body
     if not statements:
         return False
     ends_in_value = isinstance(statements[-1], ast.Expr) and not source.rstrip().endswith(";")
-    silent = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Try)
+    silent = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Try, ast.If)
     calls = [node.func for part in statements if not isinstance(part, silent)
              for node in ast.walk(part) if isinstance(node, ast.Call)]
-    return ends_in_value or any(isinstance(call, ast.Name) and call.id in ("print", "display") for call in calls)
+    shown = any(isinstance(call, ast.Name) and call.id in ("print", "display") for call in calls)
+    return ends_in_value or shown
 
 
 def _output_faults(output: NotebookNode, cell: NotebookNode, notebook: NotebookNode) -> Iterator[str]:

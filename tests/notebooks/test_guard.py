@@ -26,12 +26,13 @@ def whole_chapter() -> NotebookNode:
         "frame": {"model_name": "HTMLModel", "state": {"value": '<img src="data:," alt="a stop sign">'}},
     }
     cells = [
-        new_markdown_cell("# FGSM\n\n$x_{i}$ and `{code}` and\n\n```python\n# {not}`a role`\n```\n\n<details>a</details>"),
+        new_markdown_cell("# FGSM\n\n$x_{i}$ and `{code}`\n\n```python\n# {not}`a role`\n```\n\nEnd."),
         new_code_cell(SETUP, execution_count=1, metadata=times("2026-01-01T10:00:01Z")),
         new_code_cell("print(1)", execution_count=2, outputs=[new_output("stream", text="1\n")]),
         new_code_cell("draw()", execution_count=3, outputs=[new_output("display_data", {"image/png": "…"})],
                       metadata={"mystnb": {"image": {"alt": "Accuracy falls as ε grows."}}}),
-        new_code_cell("box", execution_count=4, outputs=[new_output("display_data", {WIDGET_VIEW: {"model_id": "box"}})]),
+        new_code_cell("box", execution_count=4,
+                      outputs=[new_output("display_data", {WIDGET_VIEW: {"model_id": "box"}})]),
     ]
     metadata = {"widgets": {WIDGET_STATE: {"state": state, "version_major": 2, "version_minor": 0}}}
     return new_notebook(cells=cells, metadata=metadata)
@@ -51,8 +52,6 @@ def test_whole_chapter_has_no_fault(tmp_path: Path) -> None:
 def break_run(nb): nb.cells[CODE].update(execution_count=None, outputs=[])
 def break_output(nb): nb.cells[CODE].outputs = []
 def break_empty(nb): nb.cells[CODE].source = " \n"
-def break_error(nb): nb.cells[CODE].outputs = [new_output("error", ename="ValueError", evalue="no", traceback=[])]
-def break_stderr(nb): nb.cells[CODE].outputs = [new_output("stream", name="stderr", text="UserWarning: …")]
 def break_alt(nb): del nb.cells[FIGURE].metadata["mystnb"]
 def break_short_alt(nb): nb.cells[FIGURE].metadata["mystnb"]["image"]["alt"] = "plot"
 def break_widgets(nb): del nb.metadata["widgets"]
@@ -60,6 +59,14 @@ def break_frame(nb): del nb.metadata["widgets"][WIDGET_STATE]["state"]["frame"]
 def break_time(nb): del nb.cells[1].metadata["execution"]
 def break_speed(nb): nb.cells[1].metadata.update(times("2026-01-01T10:01:01Z"))
 def break_setup(nb): nb.cells[1].source = "import torch"
+
+
+def break_error(nb):
+    nb.cells[CODE].outputs = [new_output("error", ename="ValueError", evalue="no", traceback=[])]
+
+
+def break_stderr(nb):
+    nb.cells[CODE].outputs = [new_output("stream", name="stderr", text="UserWarning: …")]
 
 
 def break_frame_alt(nb):
@@ -71,7 +78,8 @@ def break_html_alt(nb):
 
 
 def break_bar(nb):
-    nb.cells[CODE].outputs = [new_output("display_data", {"text/plain": "100%|####| 512/512 [00:06<00:00, 79.28pass/s]"})]
+    bar = "100%|####| 512/512 [00:06<00:00, 79.28pass/s]"
+    nb.cells[CODE].outputs = [new_output("display_data", {"text/plain": bar})]
 
 
 @pytest.mark.parametrize(
@@ -114,4 +122,5 @@ def test_guard_sees_markdown_that_colab_cannot_show(text: str, tmp_path: Path) -
 
 
 def test_guard_sees_a_chapter_that_the_book_does_not_list(tmp_path: Path) -> None:
-    assert check(whole_chapter(), tmp_path, toc="- file: chapters/98_other") == ["_toc.yml does not list chapters/99_whole"]
+    found = check(whole_chapter(), tmp_path, toc="- file: chapters/98_other")
+    assert found == ["_toc.yml does not list chapters/99_whole"]

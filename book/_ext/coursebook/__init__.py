@@ -1,4 +1,4 @@
-"""The book's one Sphinx extension: pages that need no network, one repository address, a map of the course."""
+"""The book's one Sphinx extension: pages that need no network, one repository address, the course's map."""
 
 from sphinx.application import Sphinx
 

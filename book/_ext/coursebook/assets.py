@@ -67,8 +67,8 @@ def copy_to_build(app: Sphinx) -> None:
 
 
 def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
-    """All pages, where the style, the script or this extension is newer than the last build (Sphinx does not look)."""
-    built = Path(app.outdir) / "_static" / "course.css"
+    """All pages, if the style, the script or this extension is newer than the last build."""
+    last_build = Path(app.doctreedir) / "environment.pickle"
     sources = [*(HERE.parent / "_static").iterdir(), *Path(__file__).parent.glob("*.py")]
     newest = max(source.stat().st_mtime for source in sources)
-    return list(env.found_docs) if not built.is_file() or built.stat().st_mtime < newest else []
+    return list(env.found_docs) if last_build.is_file() and last_build.stat().st_mtime < newest else []

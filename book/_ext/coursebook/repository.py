@@ -10,7 +10,7 @@ VARIABLE = "BOOK_REPOSITORY_URL"
 
 
 def use_one_address(app: Sphinx, config: Config) -> None:
-    """Let every link follow one address: the theme's buttons, and links written `repo:path` or `colab:path`."""
+    """Make all links follow one address: the theme's buttons, and links to `repo:path` and `colab:path`."""
     options = config.html_theme_options
     url = os.environ.get(VARIABLE, "").strip() or options["repository_url"]
     url = url.rstrip("/").removesuffix(".git")
