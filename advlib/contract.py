@@ -40,7 +40,7 @@ def check_images(x, name: str = "x") -> None:
                          "Look at what made the images: a division by zero is the usual cause.")
     if low < 0 or high > 1:
         if high > 2 and low >= 0:
-            mend = f"These look like 8-bit values: divide by 255."
+            mend = "These look like 8-bit values: divide by 255."
         else:
             mend = ("These look normalised: pass plain pixels and put the normalisation inside the model, "
                     "nn.Sequential(advlib.models.Normalize(mean, std), model).")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from advlib import contract, losses
+from advlib import contract
 from advlib.device import in_batches
 from advlib.norms import L1, L2, Ball, Linf, readable
 

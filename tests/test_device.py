@@ -16,8 +16,8 @@ def test_parts_cover_everything_once_in_order():
 
 def test_a_size_is_chosen_from_the_size_of_an_image():
     sizes = []
-    in_batches(lambda rows: sizes.append(len(rows)), torch.arange(100), values=2**20)
-    assert max(sizes) == 4 and sum(sizes) == 100
+    in_batches(lambda rows: sizes.append(len(rows)), torch.arange(100), values=2**14)
+    assert max(sizes) == 16 and sum(sizes) == 100
 
 
 def test_out_of_memory_halves_and_goes_on():

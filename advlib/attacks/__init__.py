@@ -35,7 +35,7 @@ Beyond single images
 ``ascend`` and ``climb`` are the engine under all that follow a gradient.
 """
 
-from advlib.attacks.ascent import GradientMaskingWarning, ascend, climb
+from advlib.attacks.ascent import ascend, climb
 from advlib.attacks.bim import apgd, bim, mifgsm, pgd
 from advlib.attacks.fgsm import fgsm
 from advlib.attacks.generative import AdvGAN
@@ -47,6 +47,7 @@ from advlib.attacks.queries_scores import nes, square
 from advlib.attacks.sparse import jsma, one_pixel, sparse_rs
 from advlib.attacks.transfer import transfer
 from advlib.attacks.universal import universal
+from advlib.attacks.victim import GradientMaskingWarning
 from advlib.attacks.worst import worst_case
 
 __all__ = [

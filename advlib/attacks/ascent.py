@@ -8,7 +8,6 @@ perturbations, patches and gradients estimated from queries climb with the same 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -17,20 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract, losses
+from advlib.attacks.victim import Victim, round_towards
 from advlib.device import in_batches
 from advlib.models.fast import faster
 from advlib.norms import Ball
 from advlib.progress import progress
 
-__all__ = ["ascend", "climb", "Constant", "Linear", "Adaptive", "GradientMaskingWarning"]
-
-
-# The share of images without a gradient above which a result is called in question. A dead ReLU silences a few.
-MANY = 0.1
-
-
-class GradientMaskingWarning(UserWarning):
-    """The model's gradients vanish: a low success rate would say more about them than about robustness."""
+__all__ = ["ascend", "climb", "Constant", "Linear", "Adaptive"]
 
 
 # ------------------------------------------------------------------------------------------------ step sizes
@@ -215,7 +207,7 @@ def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int 
           progress(total=restarts * steps * len(x), unit="pass") as bar):
         clean = x.detach().to(labels.device)
         clean = clean.clone() if x.dtype == torch.float64 else clean.float().clone()
-        victim = _Classifier(model, labels, target, loss, x.dtype)
+        victim = Victim(model, labels, target, loss, x.dtype)
         adv, won = clean.clone(), clean.new_full((len(x),), -torch.inf)
         generator = torch.Generator().manual_seed(seed)
 
@@ -233,96 +225,7 @@ def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int 
             todo = torch.arange(len(x), device=labels.device)
             in_batches(attack, todo[won <= 0] if early_stop else todo, clean[0].numel(), batch_size)
         victim.warn()
-        return _towards(clean, adv, x.dtype).to(x.device)
-
-
-class _Classifier:
-    """The oracle that ``climb`` asks about a classifier: its loss, margin and input gradient."""
-
-    def __init__(self, model: nn.Module, y: Tensor, target: Tensor | None, loss: Callable, dtype: torch.dtype):
-        self.model, self.y, self.target, self.loss, self.dtype = model, y, target, loss, dtype
-        self.flat = torch.zeros_like(y, dtype=torch.bool)     # images on which the loss had no gradient
-        self.dead = torch.zeros_like(self.flat)               # images on which the margin had none either
-        self.classes = None                                   # known after the first forward pass
-
-    def gradient_on(self, batch: Tensor) -> Callable:
-        """The ``gradient`` of ``climb`` for the images ``batch``."""
-        step = 0
-
-        def gradient(adv: Tensor, rows: Tensor):
-            nonlocal step
-            step += 1
-            where, images = f" at step {step}", batch[rows]
-            loss, score, grad, silent = self._pass(adv, images, where)
-            if self.loss is not losses.margin and bool((silent & ~self.flat[images]).any()):
-                self.flat[images] |= silent
-                again, loss, grad = silent.clone(), loss.clone(), grad.clone()
-                loss[again], _, grad[again], silent[again] = self._pass(adv[again], images[again], where)
-            self.dead[images] = silent
-            return loss, score, grad
-
-        return gradient
-
-    def score_on(self, batch: Tensor) -> Callable:
-        """The ``score`` of ``climb`` for the images ``batch``."""
-        def score(adv: Tensor, rows: Tensor) -> Tensor:
-            with torch.no_grad():
-                images = batch[rows]
-                return losses.margin(self._logits(adv, " after the last step"), *self._goal(images))
-
-        return score
-
-    def _pass(self, adv: Tensor, images: Tensor, where: str):
-        """One forward and one backward pass, to the input alone: no weight gradient is computed.
-
-        Gives loss, margin, gradient, and which images got no gradient though they are not won yet.
-        """
-        adv = adv.detach().requires_grad_()
-        logits, goal, flat = self._logits(adv, where), self._goal(images), self.flat[images]
-        score = losses.margin(logits, *goal)
-        loss = self.loss(logits, *goal)
-        if bool(flat.any()):
-            loss = torch.where(flat, score, loss)
-        grad, largest = self.input_gradient(loss, adv, where)
-        return loss.detach(), score.detach(), grad, (largest == 0) & (score.detach() <= 0)
-
-    def input_gradient(self, loss: Tensor, adv: Tensor, where: str, again: bool = False):
-        """The gradient of each image's ``loss`` at ``adv``, and its largest entry (N,). ``again``: more will follow."""
-        if not loss.requires_grad:
-            raise ValueError("the model's logits do not depend differentiably on its input (a detach, .numpy(), "
-                             "torch.no_grad or argmax inside?); a gradient attack has nothing to follow. Remove it, "
-                             "or use advlib.attacks.square, which needs no gradient.")
-        (grad,) = torch.autograd.grad(loss.sum(), adv, retain_graph=again)
-        largest = grad.abs().amax(dim=(1, 2, 3))
-        contract.check_finite(largest, "input gradients", where)
-        return grad, largest
-
-    def _logits(self, adv: Tensor, where: str) -> Tensor:
-        logits = self.model(adv.to(self.dtype))
-        contract.check_logits(logits, len(adv), where)
-        if self.classes is None:
-            self.classes = logits.shape[1]
-            contract.check_probabilities(logits)
-            contract.check_labels(self.y, len(self.y), self.classes)
-            contract.check_target(self.target, self.y, self.classes)
-        return logits
-
-    def _goal(self, images: Tensor):
-        return self.y[images], None if self.target is None else self.target[images]
-
-    def warn(self) -> None:
-        """Say so where more than a few images had no gradient: the result means something else then."""
-        n, flat, dead = len(self.y), int(self.flat.sum()), int(self.dead.sum())
-        if dead > MANY * n:
-            text = (f"the input gradient is exactly zero on {dead} of {n} images, whichever the loss: the model masks "
-                    "its gradient, and this attack says nothing about its robustness. Use advlib.attacks.square, "
-                    "which needs no gradient.")
-        elif flat > MANY * n:
-            text = (f"the gradient of {getattr(self.loss, '__name__', 'the loss')} is exactly zero on {flat} of {n} "
-                    "images (a saturated softmax); the margin loss was climbed there instead.")
-        else:
-            return
-        warnings.warn(text, GradientMaskingWarning, stacklevel=3)
+        return round_towards(clean, adv, x.dtype).to(x.device)
 
 
 def _unit_l1(grad: Tensor) -> Tensor:
@@ -333,14 +236,3 @@ def _unit_l1(grad: Tensor) -> Tensor:
 
 def _choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     return torch.where(mask[:, None, None, None], yes, no)
-
-
-def _towards(clean: Tensor, adv: Tensor, dtype: torch.dtype) -> Tensor:
-    """``adv`` in ``dtype``, rounded towards the clean image, so that rounding never leaves the ball."""
-    rounded = adv.to(dtype)
-    if dtype in (torch.float16, torch.bfloat16):
-        past = (rounded.to(adv.dtype) - clean).abs() > (adv - clean).abs()
-        down = (rounded.to(adv.dtype) > clean).to(torch.int16)
-        # Among floats ≥ 0 the next smaller one has the bit pattern minus one.
-        rounded = torch.where(past, (rounded.view(torch.int16) - (2 * down - 1)).view(dtype), rounded)
-    return rounded

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from advlib import contract, losses, norms
-from advlib.attacks.ascent import _towards
+from advlib.attacks.victim import round_towards
 from advlib.data.images import Images
 from advlib.device import in_batches
 from advlib.files import replacing
@@ -85,7 +85,7 @@ class AdvGAN(nn.Module):
                 adv[rows] = images + self.within.project(self._perturbation(images)[0], images)
 
         in_batches(run, torch.arange(len(x), device=device), clean[0].numel() * self.width, batch_size)
-        return _towards(clean, adv, x.dtype).to(x.device)
+        return round_towards(clean, adv, x.dtype).to(x.device)
 
     def fit(self, model: nn.Module, images: Images, *, target: int | None = None, epochs: int = 10, lr: float = 2e-3,
             batch_size: int = 32, gan: float = 0.1, hinge: float = 0.1, confidence: float = 5.0,

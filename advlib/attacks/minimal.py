@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from advlib import contract, losses
-from advlib.attacks.ascent import _Classifier
+from advlib.attacks.victim import Victim
 from advlib.device import in_batches
 from advlib.norms import L0, L1, L2, Ball, Linf
 
@@ -53,7 +53,7 @@ def deepfool(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, s
     _check_number(overshoot, "overshoot")
     unit, dual = norm(1), DUAL[norm](1)
 
-    def search(victim: _Classifier, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
+    def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
         adv, todo, nudge = x.clone(), _all(rows), max(NUDGE, torch.finfo(victim.dtype).eps)
         for k in range(steps):
             gaps, grads = _boundaries(victim, adv[todo], rows[todo], candidates, f" at step {k + 1}")
@@ -74,11 +74,11 @@ def deepfool(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, s
     return attack_standing(model, x, y, None, batch_size, steps, search)
 
 
-def _boundaries(victim: _Classifier, adv: Tensor, rows: Tensor, candidates: int,
+def _boundaries(victim: Victim, adv: Tensor, rows: Tensor, candidates: int,
                 where: str) -> tuple[Tensor, Tensor]:
     """For the K likeliest other classes k: z_y − z_k (n, K), and gradients of z_k − z_y (K, n, C, H, W)."""
     adv = adv.detach().requires_grad_()
-    logits, y = victim._logits(adv, where), victim.y[rows][:, None]
+    logits, y = victim.logits(adv, where), victim.y[rows][:, None]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     others = logits.detach().scatter(1, y, -torch.inf).topk(min(candidates, logits.shape[1] - 1)).indices
     leads = logits.gather(1, others) - logits.gather(1, y)
@@ -116,7 +116,7 @@ def carlini_wagner(model: nn.Module, x: Tensor, y: Tensor, *, target: int | Tens
     _check_number(lr, "lr", positive=True)
     _check_number(initial_const, "initial_const", positive=True)
 
-    def search(victim: _Classifier, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
+    def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
         smallest, gradient, everyone = _Smallest(x, L2), victim.gradient_on(rows), _all(rows)
         failed, worked = x.new_zeros(len(x)), x.new_full((len(x),), torch.inf)     # constants on either side
         c = x.new_full((len(x),), initial_const)
@@ -170,7 +170,7 @@ def fmn(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, target
     _check_number(gamma, "gamma", positive=True)
     ball, walk = norm(1), Linf(1) if norm is Linf else L2(1)
 
-    def search(victim: _Classifier, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
+    def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
         smallest, gradient = _Smallest(x, norm), victim.gradient_on(rows)
         farthest = ball.size(torch.maximum(x, 1 - x))     # in the box
         adv, eps = x, torch.zeros_like(farthest)
@@ -208,13 +208,13 @@ def attack_standing(model: nn.Module, x: Tensor, y: Tensor, target: int | Tensor
     target = contract.check_target(target, labels)
     with contract.frozen(model), tqdm(total=passes * len(x), unit="pass", delay=2, leave=False) as bar:
         clean = x.detach().to(labels.device, torch.promote_types(x.dtype, torch.float32), copy=True)
-        victim = _Classifier(model, labels, target, losses.margin, x.dtype)
+        victim = Victim(model, labels, target, losses.margin, x.dtype)
         adv = clean.clone()
 
         def attack(rows: Tensor) -> None:
             with torch.no_grad():
-                logits = victim._logits(clean[rows], " on the images as they are")
-                rows = rows[losses.margin(logits, *victim._goal(rows)) <= 0]
+                logits = victim.logits(clean[rows], " on the images as they are")
+                rows = rows[losses.margin(logits, *victim.goal(rows)) <= 0]
             if len(rows):
                 adv[rows] = search(victim, rows, clean[rows], bar.update)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract, losses
-from advlib.attacks.ascent import _towards
+from advlib.attacks.victim import round_towards
 from advlib.device import in_batches
 from advlib.norms import L2, Ball, Linf
 from advlib.progress import progress
@@ -156,7 +156,7 @@ class BlackBox:
         return answers if answers.ndim == 1 else answers.argmax(1)
 
     def result(self, adv: Tensor, return_queries: bool) -> Attacked:
-        adv = _towards(self.clean, adv, self.x.dtype).to(self.x.device)
+        adv = round_towards(self.clean, adv, self.x.dtype).to(self.x.device)
         return (adv, self.used.to(self.x.device)) if return_queries else adv
 
     def _ask(self, images: Tensor, rows: Tensor, check: Callable) -> Tensor:
@@ -170,7 +170,7 @@ class BlackBox:
             # Rounded as the result will be, and a copy, since a black box may write into what it is shown.
             shown = images[part]
             if shown.dtype != self.x.dtype:
-                shown = _towards(self.clean[rows[part]], shown, self.x.dtype)
+                shown = round_towards(self.clean[rows[part]], shown, self.x.dtype)
             answer = self.victim(shown)
             check(answer, len(part), f" at query {asked}")
             answers.append(answer.to(rows.device))

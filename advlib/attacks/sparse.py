@@ -13,7 +13,7 @@ from scipy.optimize import differential_evolution
 from torch import Tensor, nn
 
 from advlib import contract, losses
-from advlib.attacks.ascent import _Classifier
+from advlib.attacks.victim import Victim
 from advlib.attacks.minimal import attack_standing
 from advlib.attacks.queries import Attacked, BlackBox, black_box, draws_for_each
 from advlib.norms import L0
@@ -50,7 +50,7 @@ def jsma(model: nn.Module, x: Tensor, y: Tensor, within: L0, *, target: int | Te
     _check_l0(within, "jsma")
     budget = int(within.eps)
 
-    def search(victim: _Classifier, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
+    def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
         n, c, h, w = x.shape
         best, best_margin = x.clone(), x.new_full((n,), -torch.inf)
         changed = x.new_zeros(n, h * w, dtype=torch.bool)
@@ -79,10 +79,10 @@ def jsma(model: nn.Module, x: Tensor, y: Tensor, within: L0, *, target: int | Te
     return attack_standing(model, x, y, target, batch_size, budget, search)
 
 
-def _jacobian(victim: _Classifier, adv: Tensor, rows: Tensor, aim: Tensor | None, where: str):
+def _jacobian(victim: Victim, adv: Tensor, rows: Tensor, aim: Tensor | None, where: str):
     """The margin (n,), the class aimed at, and the gradients of its logit and of the sum of all others."""
     adv = adv.detach().requires_grad_()
-    logits, (y, target) = victim._logits(adv, where), victim._goal(rows)
+    logits, (y, target) = victim.logits(adv, where), victim.goal(rows)
     margin = losses.margin(logits, y, target).detach()
     if aim is None:
         aim = logits.detach().scatter(1, y[:, None], -torch.inf).argmax(1) if target is None else target

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from advlib import contract, losses
-from advlib.attacks.ascent import Linear, _Classifier, _towards, climb
+from advlib.attacks.ascent import Linear, climb
+from advlib.attacks.victim import Victim, round_towards
 from advlib.device import in_batches
 from advlib.norms import L0, Ball
 
@@ -54,7 +55,7 @@ def universal(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: i
     add = lambda picture, images, generator: images + (2 * picture - 1)
     delta = 2 * climb_together(model, x, y, add, grey, half, target=target, steps=steps, seed=seed,
                                batch_size=batch_size) - 1
-    return _towards(torch.zeros_like(delta), delta.abs(), x.dtype).to(x.device) * delta.sign().to(x)
+    return round_towards(torch.zeros_like(delta), delta.abs(), x.dtype).to(x.device) * delta.sign().to(x)
 
 
 def climb_together(model: nn.Module, x: Tensor, y: Tensor, wear: Callable, start: Tensor, within: Ball, *,
@@ -77,7 +78,7 @@ def climb_together(model: nn.Module, x: Tensor, y: Tensor, wear: Callable, start
         clean = x.detach().to(labels.device)
         clean = clean if x.dtype == torch.float64 else clean.float()
         start = start.detach().to(clean)
-        victim = _Classifier(model, labels, target, _clipped_cross_entropy, x.dtype)
+        victim = Victim(model, labels, target, _clipped_cross_entropy, x.dtype)
         everyone = torch.arange(len(x), device=labels.device)
         gradient_at, margin_at = victim.gradient_on(everyone), victim.score_on(everyone)
         generator = torch.Generator().manual_seed(seed)

@@ -13,6 +13,7 @@ from advlib.attacks.minimal import fmn
 from advlib.attacks.queries_scores import square
 from advlib.attacks.sparse import sparse_rs
 from advlib.evaluate import logits_of
+from advlib.models.fast import faster
 from advlib.norms import L0, L1, L2, Ball, Linf
 from advlib.progress import progress
 
@@ -54,15 +55,16 @@ def worst_case(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: 
     target = contract.check_target(target, labels, logits.shape[1])
 
     best, score = x.detach().clone(), losses.margin(logits, labels, target)
-    for attack in progress(_attacks(within, logits, labels, target, queries, seed), unit="attack"):
-        rows = (score <= 0).nonzero().flatten()
-        if not len(rows):
-            break
-        x_adv = attack(model, x[rows], labels[rows], rows=rows, start=best[rows], batch_size=batch_size)
-        reached = losses.margin(logits_of(model, x_adv, batch_size=batch_size).to(x.device), labels[rows],
-                                None if target is None else target[rows])
-        better = reached > score[rows]
-        best[rows[better]], score[rows[better]] = x_adv[better], reached[better]
+    with contract.frozen(model), faster(model, x[:2].to(contract.model_device(model))):
+        for attack in progress(_attacks(within, logits, labels, target, queries, seed), unit="attack"):
+            rows = (score <= 0).nonzero().flatten()
+            if not len(rows):
+                break
+            x_adv = attack(model, x[rows], labels[rows], rows=rows, start=best[rows], batch_size=batch_size)
+            reached = losses.margin(logits_of(model, x_adv, batch_size=batch_size).to(x.device), labels[rows],
+                                    None if target is None else target[rows])
+            better = reached > score[rows]
+            best[rows[better]], score[rows[better]] = x_adv[better], reached[better]
     return best
 
 

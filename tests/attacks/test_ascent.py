@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from advlib import losses
-from advlib.attacks.ascent import Adaptive, Constant, GradientMaskingWarning, Linear, ascend, climb
+from advlib.attacks import GradientMaskingWarning
+from advlib.attacks.ascent import Adaptive, Constant, Linear, ascend, climb
 from advlib.evaluate import accuracy, logits_of
 from advlib.norms import L2, Linf
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from advlib.attacks.ascent import GradientMaskingWarning
+from advlib.attacks import GradientMaskingWarning
 from advlib.attacks.minimal import carlini_wagner, deepfool, fmn
 from advlib.losses import margin
 from advlib.norms import L0, L1, L2, Linf
@@ -247,7 +247,7 @@ class Times(nn.Module):
     (partial(carlini_wagner, lr=float("nan")), ValueError, "lr is nan"),
     (partial(carlini_wagner, initial_const="1"), TypeError, "initial_const is '1' of type str"),
     (partial(carlini_wagner, binary_search_steps=2.5), TypeError, "binary_search_steps is 2.5"),
-], ids=str)
+], ids=range(11))
 def test_bad_settings(call, error, message):
     with pytest.raises(error, match=message):
         call(network(), images(), torch.zeros(8).long())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from advlib.attacks.ascent import GradientMaskingWarning
+from advlib.attacks import GradientMaskingWarning
 from advlib.attacks.sparse import _divisor, _most_salient, jsma, one_pixel, sparse_rs
 from advlib.losses import margin
 from advlib.norms import L0, L2

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from advlib.attacks.ascent import GradientMaskingWarning
+from advlib.attacks import GradientMaskingWarning
 from advlib.attacks.universal import climb_together, universal
 from advlib.norms import L0, L1, L2, Linf
 
