@@ -1,0 +1,49 @@
+"""Times that can be compared on a busy machine, and tables of them."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+
+import torch
+
+
+def times(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """The median time of each run in seconds. They take turns, so that a slow minute slows all of them.
+
+    The first turn, which still looks for kernels and memory, is an outlier that a median of three or more drops.
+    """
+    seconds = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table; all columns but the first are numbers."""
+    head = list(head)
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def machine() -> str:
+    """The machine and the versions that a figure was measured with, in one line."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        names = [line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")]
+        name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads; Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def _cpu_info() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.is_file() else []

@@ -1,0 +1,32 @@
+"""Other libraries behind one call: ``attack(model, x, y, eps, step, steps, start) -> x_adv``, in an L∞ ball."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+from torch import Tensor, nn
+
+
+def torchattacks(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int, start: bool) -> Tensor:
+    import torchattacks
+
+    if steps == 1:
+        return torchattacks.FGSM(model, eps=eps)(x, y)
+    return torchattacks.PGD(model, eps=eps, alpha=step, steps=steps, random_start=start)(x, y)
+
+
+def foolbox(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int, start: bool) -> Tensor:
+    import foolbox
+
+    if steps == 1:
+        attack = foolbox.attacks.FGSM(random_start=False)
+    else:
+        attack = foolbox.attacks.LinfPGD(abs_stepsize=step, steps=steps, random_start=start)
+    _, x_adv, _ = attack(foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=eps)
+    return x_adv
+
+
+def installed() -> dict[str, Callable]:
+    """The peers that are here, by name."""
+    return {peer.__name__: peer for peer in (torchattacks, foolbox) if find_spec(peer.__name__)}

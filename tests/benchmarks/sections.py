@@ -1,0 +1,135 @@
+"""What is measured. Each section gives its tables as Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from advlib import contract
+from advlib.attacks import bim, fgsm, pgd
+from advlib.evaluate import accuracy
+from advlib.models.fast import faster
+from advlib.norms import Linf
+from tests.benchmarks import measure, peers, workloads
+from tests.benchmarks.workloads import Workload
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much to run: ``share`` of a workload's images, steps, repeats, images of the tables of strength."""
+
+    share: float = 1.0
+    steps: int = 40
+    repeats: int = 3
+    images: int = 1000
+    batches: tuple[int, ...] = (64, 256, 1024, 2048)
+
+
+FULL, QUICK = Scale(), Scale(share=0.25, steps=10, images=200, batches=(64, 256))
+
+
+def floor(model: nn.Module, x: Tensor, y: Tensor, steps: int) -> None:
+    """The least that an attack of ``steps`` gradients costs: passes forward, and back to the input alone."""
+    with contract.frozen(model):
+        for _ in range(steps):
+            adv = x.detach().requires_grad_()
+            torch.autograd.grad(F.cross_entropy(model(adv), y), adv)
+
+
+def speed(scale: Scale) -> str:
+    """One step and many, as multiples of the floor, ours and the peers' in the same run."""
+    columns = {load.name: {**_one_step(load, scale), **_many_steps(load, scale)}
+               for load in workloads.for_time(scale.share)}
+    names = next(iter(columns.values()))
+    rows = [[name, *(f"{column[name]:.2f}" for column in columns.values())] for name in names]
+    return measure.table(["time / floor", *columns], rows)
+
+
+def _one_step(load: Workload, scale: Scale) -> dict[str, float]:
+    model, x, y, eps = load.model, load.x, load.y, load.eps
+    runs = {"floor": partial(floor, model, x, y, 1), "FGSM: ours": partial(fgsm, model, x, y, Linf(eps))}
+    for name, peer in peers.installed().items():
+        runs[f"FGSM: {name}"] = partial(peer, model, x, y, eps, eps, 1, False)
+    return _ratios(measure.times(runs, 3 * scale.repeats))
+
+
+def _many_steps(load: Workload, scale: Scale) -> dict[str, float]:
+    model, x, y, eps, steps = load.model, load.x, load.y, load.eps, scale.steps
+    ours = partial(bim, model, x, y, Linf(eps), steps=steps, step=eps / 30, keep="last", early_stop=False)
+    many = f"{steps} steps: "
+    runs = {"floor": partial(floor, model, x, y, steps), many + "ours, plain": partial(ours, fast=False),
+            many + "ours": ours, many + "ours, bf16": partial(ours, fast="bf16")}
+    for name, peer in peers.installed().items():
+        runs[many + name] = partial(peer, model, x, y, eps, eps / 30, steps, False)
+    return _ratios(measure.times(runs, scale.repeats))
+
+
+def _ratios(seconds: dict[str, float]) -> dict[str, float]:
+    least = seconds.pop("floor")
+    return {name: value / least for name, value in seconds.items()}
+
+
+def signs(scale: Scale) -> str:
+    """How many signs of the input gradient the switches leave as they are."""
+    def gradient(load: Workload, fast: bool | str) -> Tensor:
+        with contract.frozen(load.model), faster(load.model, load.x, fast):
+            x = load.x.clone().requires_grad_()
+            return torch.autograd.grad(F.cross_entropy(load.model(x).float(), load.y, reduction="sum"), x)[0].sign()
+
+    rows = [[load.name, *(f"{(gradient(load, fast) == gradient(load, False)).float().mean():.5f}"
+                          for fast in (True, "bf16"))] for load in workloads.for_time(scale.share)]
+    return measure.table(["gradient signs that agree", "safe switches", "bf16"], rows)
+
+
+def batches(scale: Scale) -> str:
+    """Milliseconds per image and step: the same for few images and for many, if the batch size is chosen well."""
+    rows = []
+    for n in scale.batches:
+        load = workloads.for_time(n / 256)[0]
+        model, x, y = load.model, load.x, load.y
+        runs = {"floor": partial(floor, model, x, y, 5),
+                "ours": partial(bim, model, x, y, Linf(0.3), steps=5, early_stop=False, keep="last", fast=False),
+                "fast": partial(bim, model, x, y, Linf(0.3), steps=5, early_stop=False, keep="last")}
+        seconds = measure.times(runs, scale.repeats).values()
+        rows.append([str(n), *(f"{1000 * value / n / 5:.3f}" for value in seconds)])
+    return measure.table([f"images at once, {load.name}: ms per image and step", "floor", "ours, plain", "ours"], rows)
+
+
+def stopping(scale: Scale) -> str:
+    """Early stopping: time until all images are fooled, against libraries that make every step with each."""
+    load = workloads.lenet("clntrained", scale.images, 0.3)
+    if load is None:
+        return "Early stopping: no MNIST networks in ADVLIB_DATA, nothing measured."
+    model, x, y, eps = load.model, load.x, load.y, load.eps
+    runs = {"ours, defaults": partial(pgd, model, x, y, Linf(eps), steps=scale.steps),
+            "ours, every step": partial(pgd, model, x, y, Linf(eps), steps=scale.steps, early_stop=False)}
+    for name, peer in peers.installed().items():
+        runs[name] = partial(peer, model, x, y, eps, eps / 30, scale.steps, True)
+    seconds = measure.times(runs, scale.repeats)
+    rows = [[name, f"{seconds[name]:.2f}", f"{100 * accuracy(model, run(), y):.1f}"] for name, run in runs.items()]
+    return measure.table([f"{load.name}, ε = {eps}, {len(x)} images", "seconds", "robust accuracy, %"], rows)
+
+
+def strength(scale: Scale) -> str:
+    """Robust accuracy after the same attacks, ours and the peers'; the lower the truer."""
+    rows, steps = [], scale.steps
+    for load in workloads.for_strength(scale.images):
+        model, x, y, eps = load.model, load.x, load.y, load.eps
+        ours, textbook = partial(pgd, model, x, y, Linf(eps), steps=steps), {"step": eps / 30, "inertia": 0.0}
+        results = {"clean": x, "FGSM: ours": fgsm(model, x, y, Linf(eps))}
+        for name, peer in peers.installed().items():
+            results[f"FGSM: {name}"] = peer(model, x, y, eps, eps, 1, False)
+        results[f"PGD-{steps}: ours, constant step"] = ours(**textbook)
+        for name, peer in peers.installed().items():
+            results[f"PGD-{steps}: {name}"] = peer(model, x, y, eps, eps / 30, steps, True)
+        results |= {f"PGD-{steps}: ours": ours(), f"PGD-{steps}: ours, bf16": ours(fast="bf16")}
+        rows.append([f"{load.name}, ε = {eps:.3g}", *(f"{100 * accuracy(model, x_adv, y):.1f}"
+                                                     for x_adv in results.values())])
+    return measure.table([f"robust accuracy in %, {scale.images} images", *results], rows)
+
+
+SECTIONS = {section.__name__: section for section in (speed, signs, batches, stopping, strength)}

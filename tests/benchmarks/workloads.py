@@ -1,0 +1,70 @@
+"""What is attacked: three networks of different shape for time, and trained ones for strength."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from advlib.data import load_images
+from advlib.device import device
+from advlib.models import load_model, nets
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model, images it is asked about, and the ε of the attack. ``name`` stands in the tables."""
+
+    name: str
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    eps: float
+
+
+def for_time(share: float = 1.0) -> list[Workload]:
+    """Random weights cost as much as trained ones; ``share`` of the images makes a quick look."""
+    count = lambda n: max(2, int(n * share))
+    published = lenet("clntrained", count(256), 0.3)
+    return [published or _random("MNIST CNN (random)", nets.mnist_cnn(), (count(256), 1, 28, 28), 0.3),
+            _random("ResNet-18, 32²", resnet18(num_classes=10), (count(64), 3, 32, 32), 8 / 255),
+            _random("ResNet-18, 224²", resnet18(), (count(8), 3, 224, 224), 8 / 255)]
+
+
+def for_strength(n: int) -> list[Workload]:
+    """The course's own network, and advertorch's two where ``ADVLIB_DATA`` has them."""
+    published = [lenet("advtrained", n, 0.3), lenet("clntrained", n, 0.1), lenet("clntrained", n, 0.3)]
+    return [_signs(n, 4 / 255), *filter(None, published)]
+
+
+def lenet(weights: str, n: int, eps: float) -> Workload | None:
+    """advertorch's MNIST network and the first ``n`` test images; None without the files."""
+    folder = Path(os.environ.get("ADVLIB_DATA", ""))
+    path = folder / "models" / f"mnist_lenet5_{weights}.pt"
+    if not path.is_file() or not (folder / "MNIST").is_dir():
+        return None
+    model = nets.mnist_cnn()
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    images = load_images("mnist", "test", n=n)
+    return _ready(f"MNIST CNN ({weights})", model, images.x, images.y, eps)
+
+
+def _signs(n: int, eps: float) -> Workload:
+    images = load_images("signs", "test", n=n)
+    return _ready("signs-cnn", load_model("signs-cnn"), images.x, images.y, eps)
+
+
+def _random(name: str, model: nn.Module, shape: tuple[int, ...], eps: float) -> Workload:
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        y = model.eval()(x).argmax(1)
+    return _ready(name, model, x, y, eps)
+
+
+def _ready(name: str, model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Workload:
+    where = device()
+    return Workload(name, model.eval().to(where), x.to(where), y.to(where), eps)
