@@ -175,7 +175,7 @@ def test_a_target_that_is_read_already_is_an_error_of_that_photo(run, signs):
     (["--norm", "l0", "--eps", "2.5"], "a whole number"),
     (["--attack", "pdg"], "did you mean 'pgd'"),
     (["--attack", "ascend"], "unknown attack"),
-    (["--steps", "5"], "fgsm takes no --steps"),
+    (["--steps", "5", "--attack", "fgsm"], "fgsm takes no --steps"),
     (["--steps", "0", "--attack", "pgd"], "steps is 0"),
     (["--model", "sings-cnn"], "did you mean 'signs-cnn'"),
     (["--model", "nowhere.safetensors"], "nowhere.json is missing"),

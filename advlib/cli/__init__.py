@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         description="For every photo, write a picture of clean / perturbation / adversarial and the adversarial image "
         "as a lossless PNG,\nread it back, and print what the model sees in it.",
         epilog="examples:\n  advlib attack stop.jpg --eps 8/255\n"
-        "  advlib attack cat.jpg --model imagenet:squeezenet1_1 --attack pgd --eps 2/255 --target guacamole",
+        "  advlib attack cat.jpg --model imagenet:squeezenet1_1 --eps 2/255 --target guacamole",
     )
     attack.add_argument("photos", nargs="+", metavar="PHOTO", help="an image file; wildcards are expanded")
     attack.add_argument("--model", default="signs-cnn", help="a name that 'advlib models' lists, imagenet:NAME, or the "
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("--norm", default="linf", choices=["linf", "l2", "l1", "l0"], help="default: %(default)s")
     attack.add_argument("--eps", type=size, metavar="ε", help="how much may change, in pixel units: 8/255, 0.03 "
                         "(default for linf: 8/255); for l0 a number of pixels")
-    attack.add_argument("--attack", default="fgsm", metavar="NAME", help="fgsm, pgd, … (default: %(default)s)")
+    attack.add_argument("--attack", default="pgd", metavar="NAME", help="fgsm, pgd, … (default: %(default)s)")
     attack.add_argument("--steps", type=int, metavar="N", help="steps of an iterated attack")
     attack.add_argument("--label", metavar="CLASS", help="what the photos really show (default: what the model reads)")
     attack.add_argument("--target", metavar="CLASS", help="what the model shall read: a class by name or number")
