@@ -1,8 +1,8 @@
 """Switches that make a network's passes cheaper and leave its function alone.
 
-Batch norms are folded into the convolutions before them. On a CPU, convolutions work on images stored pixel by pixel
-(``channels_last``), and the gradient reaches the pixels by a cheaper way. Nothing is copied or traced: the model itself
-is switched, runs its own code, and is switched back.
+Batch norms are folded into the convolutions before them. On a CPU, convolutions work on images stored pixel by
+pixel (``channels_last``), and the gradient reaches the pixels by a cheaper way. Nothing is copied or traced: the
+model itself is switched, runs its own code, and is switched back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["faster"]
 
 # How far logits may move, as a share of the largest: far above rounding, far below what a wrong switch does.
 ROUNDING = 1e-3
-# Where the CPU's kernels for ``channels_last`` are slow: maps of at most so many pixels with at least so many channels.
+# Where a CPU's kernels for ``channels_last`` are slow: maps of so few pixels with so many channels.
 FEW_PIXELS, MANY_CHANNELS = 16, 256
 
 # What a pass met on its way, in order: a convolution or batch norm, its input and its output.
@@ -28,12 +28,12 @@ Met = list[tuple[nn.Module, Tensor, Tensor]]
 
 @contextmanager
 def faster(model: nn.Module, x: Tensor, fast: bool | str = True) -> Iterator[None]:
-    """Within this context ``model`` computes the same up to rounding, in less time; afterwards it is as it was.
+    """Within this context ``model`` computes the same up to rounding in less time; afterwards it is as it was.
 
-    x           a few images like those to come, (N, C, H, W), on the model's device. Each switch is tried on two of
-                them, and undone where the logits are not the same or the model fails.
-    fast        True for what leaves the result alone, False for nothing. "bf16" computes in half precision besides
-                (autocast): faster again, but it flips the sign of every tenth or hundredth gradient entry.
+    x           images like those to come, (N, C, H, W), on the model's device. Each switch is tried on two of them,
+                and undone where the logits are not the same or the model fails.
+    fast        True for what leaves the result alone, False for nothing. "bf16" computes in half precision
+                besides (autocast): faster again, but it flips the signs of 1 to 8 % of the gradient.
 
     A model is left alone where a switch could be noticed: with hooks, compiled or scripted, or without a plain
     ``nn.Conv2d``. Only plain layers are touched, so parametrised and custom ones stay.
@@ -84,12 +84,12 @@ def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> None:
         with ExitStack() as trial:
             switch(model, met, trial)
             logits = _logits(model, x)
-            if logits is not None and bool(((logits - expected).abs() <= ROUNDING * expected.abs().max()).all()):
+            if logits is not None and bool((logits - expected).abs().max() <= ROUNDING * expected.abs().max()):
                 undo.push(trial.pop_all())
 
 
 def _logits(model: nn.Module, x: Tensor, note: Callable | None = None) -> Tensor | None:
-    """The model's logits at ``x``, where a pass forward and back goes well, with random numbers nobody misses.
+    """The model's logits at ``x``, if a pass forward and back goes well, with random numbers nobody misses.
 
     ``note`` is told of every plain convolution and batch norm on the way.
     """
@@ -109,9 +109,9 @@ def _logits(model: nn.Module, x: Tensor, note: Callable | None = None) -> Tensor
 
 
 def _fold_batch_norms(model: nn.Module, met: Met, undo: ExitStack) -> None:
-    """w ← w · γ / √(σ² + ε) and b ← (b − μ) · γ / √(σ² + ε) + β, for each batch norm that eats a convolution's output.
+    """w ← w · γ / √(σ² + ε) and b ← (b − μ) · γ / √(σ² + ε) + β: in eval mode a batch norm is a fixed affine map.
 
-    In eval mode a batch norm is a fixed affine map, so the convolution can do its work.
+    So a convolution whose output goes into one and nowhere else can do its work.
     """
     modules = [module for module, _, _ in met]
     weights = [id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)]
@@ -119,8 +119,8 @@ def _fold_batch_norms(model: nn.Module, met: Met, undo: ExitStack) -> None:
         if (type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and eaten is made
                 and modules.count(conv) == modules.count(norm) == weights.count(id(conv.weight)) == 1
                 and not norm.training and norm.running_mean is not None):
-            weight, bias = fuse_conv_bn_weights(conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps,
-                                                norm.weight, norm.bias)
+            weight, bias = fuse_conv_bn_weights(conv.weight, conv.bias, norm.running_mean, norm.running_var,
+                                                norm.eps, norm.weight, norm.bias)
             undo.callback(setattr, conv, "bias", conv.bias)
             undo.callback(setattr, conv.weight, "data", conv.weight.data)
             undo.callback(delattr, norm, "forward")
@@ -132,7 +132,7 @@ def _identity(x: Tensor) -> Tensor:
 
 
 def _channels_last(model: nn.Module, met: Met, undo: ExitStack) -> None:
-    """Store weights so; what a convolution with such weights puts out is stored alike, and so on to the end."""
+    """Store weights so: what a convolution with such weights puts out is stored alike, and so on to the end."""
     for conv, x, _ in met:
         if type(conv) is not nn.Conv2d:
             continue
@@ -146,9 +146,10 @@ def _channels_last(model: nn.Module, met: Met, undo: ExitStack) -> None:
 def _subpixel_gradient(model: nn.Module, met: Met, undo: ExitStack) -> None:
     """Let the gradient reach the pixels through a convolution that makes S × S of them at once.
 
-    The gradient of a convolution with stride S is a transposed one. To three colours that is slow: kernels work on 16
-    channels at a time. But pixel S·q + r gets its gradient from the weights S·b + r at the outputs q − b, for each
-    remainder r: an ordinary convolution with S² outputs per colour, put side by side (Shi et al. 2016, Section 2.2).
+    The gradient of a convolution with stride S is a transposed one. To three colours that is slow: kernels work on
+    16 channels at a time. But pixel S·q + r gets its gradient from the weights S·b + r at the outputs q − b, for
+    each remainder r: an ordinary convolution with S² outputs per colour, put side by side (Shi et al. 2016, "Is the
+    deconvolution layer the same as a convolutional layer?").
     """
     conv, x, _ = met[0]
     if type(conv) is not nn.Conv2d or "forward" in vars(conv):
@@ -158,9 +159,10 @@ def _subpixel_gradient(model: nn.Module, met: Met, undo: ExitStack) -> None:
                and conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros")
     if regular and 1 < stride <= size and conv.in_channels * stride**2 <= 16:
         taps = -(-size // stride)
-        weight = F.pad(conv.weight.detach(), (0, taps * stride - size) * 2).unflatten(3, (taps, stride))
-        weight = weight.unflatten(2, (taps, stride)).flip(2, 4).permute(1, 3, 5, 0, 2, 4)      # C, r, r, O, b, b
-        weight = weight.flatten(0, 2).contiguous(memory_format=torch.channels_last)
+        weight = F.pad(conv.weight.detach(), (0, taps * stride - size) * 2)                  # O, C, S·b + r twice
+        weight = weight.unflatten(3, (taps, stride)).unflatten(2, (taps, stride)).flip(2, 4)
+        weight = weight.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)                              # C·r·r, O, b, b
+        weight = weight.contiguous(memory_format=torch.channels_last)
         undo.callback(delattr, conv, "forward")
         conv.forward = lambda x: _Strided.apply(x, conv, weight)
 
@@ -178,5 +180,5 @@ class _Strided(torch.autograd.Function):
         pixels = F.conv2d(grad, ctx.weight.to(grad.dtype), padding=ctx.weight.shape[-1] - 1)
         (top, left), (height, width) = ctx.conv.padding, ctx.shape
         pixels = F.pixel_shuffle(pixels, ctx.conv.stride[0])[:, :, top:top + height, left:left + width]
-        unseen = (0, width - pixels.shape[3], 0, height - pixels.shape[2])      # at the edge, past the last stride
+        unseen = (0, width - pixels.shape[3], 0, height - pixels.shape[2])     # at the edge, past the last stride
         return F.pad(pixels, unseen), None, None

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [SECTION …] [--quick]``: what our attacks cost and find, beside other libraries."""
+"""What our attacks cost and find, beside other libraries: `make bench` runs all sections."""
 
 import argparse
 import os

@@ -14,7 +14,7 @@ import torch
 def times(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """The median time of each run in seconds. They take turns, so that a slow minute slows all of them.
 
-    The first turn, which still looks for kernels and memory, is an outlier that a median of three or more drops.
+    The first turn, which still looks for kernels and memory, is an outlier: a median of three or more drops it.
     """
     seconds = {name: [] for name in runs}
     for _ in range(repeats):
@@ -41,7 +41,8 @@ def machine() -> str:
     else:
         names = [line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")]
         name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads; Python {platform.python_version()}, torch {torch.__version__}"
+    return (f"{name}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
+            f"torch {torch.__version__}")
 
 
 def _cpu_info() -> list[str]:

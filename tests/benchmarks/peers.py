@@ -1,4 +1,4 @@
-"""Other libraries behind one call: ``attack(model, x, y, eps, step, steps, start) -> x_adv``, in an L∞ ball."""
+"""Other libraries behind one call, in an L∞ ball; one step is FGSM, many are PGD, from a random start or not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from torch import Tensor, nn
 
 
-def torchattacks(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int, start: bool) -> Tensor:
+def torchattacks(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int,
+                 start: bool) -> Tensor:
     import torchattacks
 
     if steps == 1:
@@ -16,7 +17,8 @@ def torchattacks(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float
     return torchattacks.PGD(model, eps=eps, alpha=step, steps=steps, random_start=start)(x, y)
 
 
-def foolbox(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int, start: bool) -> Tensor:
+def foolbox(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int,
+            start: bool) -> Tensor:
     import foolbox
 
     if steps == 1:

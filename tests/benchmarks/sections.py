@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from advlib import contract
 from advlib.attacks import bim, fgsm, pgd
+from advlib.attacks.ascent import Constant, ascend
 from advlib.evaluate import accuracy
 from advlib.models.fast import faster
 from advlib.norms import Linf
@@ -78,7 +79,8 @@ def signs(scale: Scale) -> str:
     def gradient(load: Workload, fast: bool | str) -> Tensor:
         with contract.frozen(load.model), faster(load.model, load.x, fast):
             x = load.x.clone().requires_grad_()
-            return torch.autograd.grad(F.cross_entropy(load.model(x).float(), load.y, reduction="sum"), x)[0].sign()
+            loss = F.cross_entropy(load.model(x).float(), load.y, reduction="sum")
+            return torch.autograd.grad(loss, x)[0].sign()
 
     rows = [[load.name, *(f"{(gradient(load, fast) == gradient(load, False)).float().mean():.5f}"
                           for fast in (True, "bf16"))] for load in workloads.for_time(scale.share)]
@@ -86,17 +88,17 @@ def signs(scale: Scale) -> str:
 
 
 def batches(scale: Scale) -> str:
-    """Milliseconds per image and step: the same for few images and for many, if the batch size is chosen well."""
+    """Milliseconds per image and step: the same for few images and for many, if batches are chosen well."""
     rows = []
     for n in scale.batches:
         load = workloads.for_time(n / 256)[0]
         model, x, y = load.model, load.x, load.y
-        runs = {"floor": partial(floor, model, x, y, 5),
-                "ours": partial(bim, model, x, y, Linf(0.3), steps=5, early_stop=False, keep="last", fast=False),
-                "fast": partial(bim, model, x, y, Linf(0.3), steps=5, early_stop=False, keep="last")}
+        ours = partial(bim, model, x, y, Linf(0.3), steps=5, keep="last", early_stop=False)
+        runs = {"floor": partial(floor, model, x, y, 5), "plain": partial(ours, fast=False), "ours": ours}
         seconds = measure.times(runs, scale.repeats).values()
         rows.append([str(n), *(f"{1000 * value / n / 5:.3f}" for value in seconds)])
-    return measure.table([f"images at once, {load.name}: ms per image and step", "floor", "ours, plain", "ours"], rows)
+    head = f"ms per image and step, {load.name}; images"
+    return measure.table([head, "floor", "ours, plain", "ours"], rows)
 
 
 def stopping(scale: Scale) -> str:
@@ -110,7 +112,8 @@ def stopping(scale: Scale) -> str:
     for name, peer in peers.installed().items():
         runs[name] = partial(peer, model, x, y, eps, eps / 30, scale.steps, True)
     seconds = measure.times(runs, scale.repeats)
-    rows = [[name, f"{seconds[name]:.2f}", f"{100 * accuracy(model, run(), y):.1f}"] for name, run in runs.items()]
+    rows = [[name, f"{seconds[name]:.2f}", f"{100 * accuracy(model, run(), y):.1f}"]
+            for name, run in runs.items()]
     return measure.table([f"{load.name}, ε = {eps}, {len(x)} images", "seconds", "robust accuracy, %"], rows)
 
 
@@ -119,11 +122,12 @@ def strength(scale: Scale) -> str:
     rows, steps = [], scale.steps
     for load in workloads.for_strength(scale.images):
         model, x, y, eps = load.model, load.x, load.y, load.eps
-        ours, textbook = partial(pgd, model, x, y, Linf(eps), steps=steps), {"step": eps / 30, "inertia": 0.0}
+        ours = partial(pgd, model, x, y, Linf(eps), steps=steps)
+        textbook = partial(ascend, model, x, y, Linf(eps), steps=steps, schedule=Constant(1 / 30))
         results = {"clean": x, "FGSM: ours": fgsm(model, x, y, Linf(eps))}
         for name, peer in peers.installed().items():
             results[f"FGSM: {name}"] = peer(model, x, y, eps, eps, 1, False)
-        results[f"PGD-{steps}: ours, constant step"] = ours(**textbook)
+        results[f"PGD-{steps}: ours, constant step"] = textbook(random_start=True)
         for name, peer in peers.installed().items():
             results[f"PGD-{steps}: {name}"] = peer(model, x, y, eps, eps / 30, steps, True)
         results |= {f"PGD-{steps}: ours": ours(), f"PGD-{steps}: ours, bf16": ours(fast="bf16")}

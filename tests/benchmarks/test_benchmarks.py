@@ -31,7 +31,8 @@ def test_peers_take_the_same_steps_as_we_do(name):
     ours = [fgsm(model, x, y, Linf(0.1)),
             bim(model, x, y, Linf(0.1), steps=3, step=0.02, early_stop=False, keep="last", fast=False)]
     for there, here in zip(theirs, ours):
-        assert ((there - here).abs() < 1e-5).float().mean() > 0.999     # the rest: gradients too small for a sign
+        # The rest are gradients too small for a sign.
+        assert ((there - here).abs() < 1e-5).float().mean() > 0.999
 
 
 def test_times_are_medians_of_runs_that_take_turns():
