@@ -46,6 +46,16 @@ GTSRB_CLASSES = (
 )
 
 
+class MissingData(FileNotFoundError):
+    """What is asked for is neither on disk nor to be fetched: where it was looked for, how to get it, how to point to it.
+
+    A notebook shows these words alone: the call stack would bury them.
+    """
+
+    def _render_traceback_(self) -> list[str]:  # asked for by IPython
+        return str(self).splitlines()
+
+
 @dataclass(frozen=True)
 class Source:
     """How torchvision opens one set, and how it names the archives below its root."""
@@ -96,7 +106,7 @@ def find_source(source: Source) -> Path | None:
 def open_source(source: Source) -> datasets.VisionDataset:
     """The torchvision data set, unpacked or downloaded first where need be.
 
-    Raises `FileNotFoundError`, which says where it looked, why the download failed and what to do.
+    Raises `MissingData`, a `FileNotFoundError` that says where it looked, why the download failed and what to do.
     """
     cached = cache_folder() / source.folder
     for root in filter(None, (data_folder(), cached)):
@@ -129,7 +139,7 @@ def _fetch(source: Source, cached: Path) -> None:
                 shutil.rmtree(cached, ignore_errors=True)
                 os.replace(root, cached)
     except Exception as error:  # no network, a wrong hash, a full disk, a broken archive: each its own type
-        raise FileNotFoundError(_not_found(source, cached, copied, error)) from None
+        raise MissingData(_not_found(source, cached, copied, error)) from None
 
 
 def _copy_archives(source: Source, root: Path) -> list[str]:
@@ -214,7 +224,7 @@ def _sample_files() -> list[tuple[Path, int]]:
     given = data_folder()
     folder = given / "gtsrb_sample" if given else None
     if not folder or not folder.is_dir():
-        raise FileNotFoundError(
+        raise MissingData(
             f"there is no sample of GTSRB photos. Looked in: {folder or 'ADVLIB_DATA (not set)'}.\n"
             "  To get one: put some of GTSRB's photos into gtsrb_sample/CCCCC/, CCCCC being the number of the class "
             'in five digits; or use split="test", which can be downloaded.\n'

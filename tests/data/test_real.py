@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 from torchvision import datasets
 
@@ -128,6 +129,14 @@ def test_where_it_looked_how_to_get_it_and_how_to_point_to_it(elsewhere, monkeyp
     assert str(elsewhere / "given") in said and str(elsewhere / "cache") in said
     assert "no network in this test" in said and archive in said and "set the environment variable ADVLIB_DATA" in said
     assert "incomplete" not in said
+
+
+def test_a_notebook_shows_the_message_without_a_traceback(elsewhere, capsys):
+    shell = InteractiveShell()
+    shell.push({"load_images": load_images})
+    shell.run_cell("load_images('mnist')")
+    said = capsys.readouterr().out.strip()
+    assert said.startswith("MNIST is not on disk") and said.count("\n") == 3 and "Traceback" not in said
 
 
 def test_without_a_folder_it_says_so(elsewhere):
