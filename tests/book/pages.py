@@ -46,6 +46,7 @@ class Book:
 
     def open(self, page: str, *, over: str = "http", theme: str = "light", width: int = 1280) -> "Visit":
         context = self.browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        context.set_default_timeout(120_000)  # a busy machine is slow, not wrong
         self.contexts.append(context)
         base = self.folder.as_uri() if over == "file" else self.address
         visit = Visit(context.new_page(), base)
