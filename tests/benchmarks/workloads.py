@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,9 +32,9 @@ def for_time(share: float = 1.0) -> list[Workload]:
     """Random weights cost as much as trained ones; ``share`` of the images makes a quick look."""
     count = lambda n: max(2, int(n * share))
     published = lenet("clntrained", count(256), 0.3)
-    return [published or _random("MNIST CNN (random)", nets.mnist_cnn(), (count(256), 1, 28, 28), 0.3),
-            _random("ResNet-18, 32²", resnet18(num_classes=10), (count(64), 3, 32, 32), 8 / 255),
-            _random("ResNet-18, 224²", resnet18(), (count(8), 3, 224, 224), 8 / 255)]
+    return [published or _random("MNIST CNN (random)", nets.mnist_cnn, (count(256), 1, 28, 28), 0.3),
+            _random("ResNet-18, 32²", partial(resnet18, num_classes=10), (count(64), 3, 32, 32), 8 / 255),
+            _random("ResNet-18, 224²", resnet18, (count(8), 3, 224, 224), 8 / 255)]
 
 
 def for_strength(n: int) -> list[Workload]:
@@ -58,10 +60,12 @@ def _signs(n: int, eps: float) -> Workload:
     return _ready("signs-cnn", load_model("signs-cnn"), images.x, images.y, eps)
 
 
-def _random(name: str, model: nn.Module, shape: tuple[int, ...], eps: float) -> Workload:
-    x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+def _random(name: str, make: Callable[[], nn.Module], shape: tuple[int, ...], eps: float) -> Workload:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, x = make().eval(), torch.rand(shape)
     with torch.no_grad():
-        y = model.eval()(x).argmax(1)
+        y = model(x).argmax(1)
     return _ready(name, model, x, y, eps)
 
 
