@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from pathlib import Path
@@ -129,15 +130,36 @@ def to_8bit_within(x_adv: Tensor, x: Tensor, within: Ball) -> Tensor:
     return to_8bit((x + chosen / 255).clamp(0, 1))
 
 
+def to_jpeg(x: Tensor, quality: int) -> Tensor:
+    """What comes back from JPEG files of ``quality`` 1 to 95: images (N, 1 or 3, H, W) in [0, 1]; not differentiable.
+
+    >>> x = torch.full((2, 3, 8, 8), 100 / 255)
+    >>> (to_jpeg(x, 75) * 255).unique()
+    tensor([100.])
+    """
+    back = []
+    for image in x:
+        file = io.BytesIO()
+        _picture(image).save(file, format="JPEG", quality=quality)
+        levels = torch.from_numpy(np.array(Image.open(file))).to(x) / 255
+        back.append(levels[None] if levels.ndim == 2 else levels.permute(2, 0, 1))
+    return torch.stack(back)
+
+
 def save_png(x: Tensor, path: str | os.PathLike) -> None:
     """Write one image (1, C, H, W) or (C, H, W), pixels in [0, 1], as an 8-bit PNG; whole or not at all."""
     if x.ndim == 4 and len(x) == 1:
         x = x[0]
     if x.ndim != 3 or len(x) not in (1, 3):
         raise ValueError(f"save_png writes one image of 1 or 3 channels, but got the shape {tuple(x.shape)}")
-    levels = to_8bit(x.detach().clamp(0, 1)).mul(255).round().to("cpu", torch.uint8).permute(1, 2, 0).numpy()
     with replacing(path) as temporary:
-        Image.fromarray(levels.squeeze(2) if len(x) == 1 else levels).save(temporary, format="PNG")
+        _picture(x).save(temporary, format="PNG")
+
+
+def _picture(image: Tensor) -> Image.Image:
+    """One image (C, H, W), pixels in [0, 1], as an 8-bit picture."""
+    levels = image.detach().clamp(0, 1).mul(255).round().to("cpu", torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(levels.squeeze(2) if len(image) == 1 else levels)
 
 
 def _existing_file(path: str | os.PathLike) -> Path:

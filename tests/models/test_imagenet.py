@@ -10,8 +10,10 @@ import torchvision
 from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
-from advlib.attacks import fgsm, pgd
+from advlib import evaluate
+from advlib.attacks import eot, fgsm, pgd
 from advlib.data import load_photo
+from advlib.data.photos import into_box, to_8bit, to_8bit_within, to_jpeg
 from advlib.models import load_model
 from advlib.models.imagenet import Preprocess, architectures
 from advlib.norms import Linf
@@ -202,9 +204,41 @@ def test_real_photos_are_fooled_at_their_own_size():
     assert fooled >= 12
 
 
-def test_a_cat_becomes_guacamole():
+def test_real_photos_are_read_as_something_else_and_survive_what_was_expected():
+    """All photos through a targeted attack, a file, a JPEG and a smaller size, and before another network's eyes."""
     model = load_model(needs("squeezenet1_1"))
-    cat = next(path for path in photos() if "tabby" in path.name)
-    x = model.preprocess(load_photo(cat))
-    x_adv = pgd(model, x, model(x).argmax(1), Linf(2 / 255), target=model.classes.index("guacamole"), steps=15)
-    assert model.classes[model(x_adv).argmax()] == "guacamole"
+    target = model.classes.index("guacamole")
+    x = to_8bit(torch.cat([model.preprocess(load_photo(path)) for path in photos()]))
+    y, _ = evaluate.predict(model, x)
+    x, y = x[y != target], y[y != target]
+    within, to_half = Linf(4 / 255), lambda x, generator=None: half(x)
+    made = {"PGD": pgd(model, x, y, within, target=target, steps=10, early_stop=False),
+            "PGD through half the size": pgd(eot(model, to_half, samples=1), x, y, within, target=target, steps=10,
+                                             early_stop=False)}
+    ways = {"PNG": to_8bit, "JPEG 95": lambda x: to_jpeg(x, 95), "JPEG 75": lambda x: to_jpeg(x, 75), "half": half}
+    reached = {}
+    for attack, x_adv in made.items():
+        x_adv = to_8bit_within(x_adv, x, within)
+        assert within.size(x_adv - x).max() <= within.eps + 1e-6
+        reached[attack] = {way: int((evaluate.predict(model, handle(x_adv))[0] == target).sum())
+                           for way, handle in ways.items()}
+        print(f"{attack} at 4/255, read as guacamole, of {len(x)}: {reached[attack]}")
+    assert reached["PGD"]["PNG"] >= len(x) - 1
+    assert reached["PGD"]["half"] < len(x) / 2 < reached["PGD through half the size"]["half"]
+
+
+def half(x):
+    """Half as large, and as large as before again."""
+    small = torch.nn.functional.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True)
+    return into_box(torch.nn.functional.interpolate(small, size=x.shape[2:], mode="bilinear", antialias=True))
+
+
+def test_real_photos_before_another_networks_eyes():
+    model, other = load_model(needs("squeezenet1_1")), load_model(needs("mobilenet_v2"))
+    x = torch.cat([model.preprocess(load_photo(path)) for path in photos()])
+    y, seen = evaluate.predict(model, x)[0], evaluate.predict(other, x)[0]
+    x_adv = fgsm(model, x, y, Linf(16 / 255))
+    changed = {name: int((evaluate.predict(one, x_adv)[0] != before).sum())
+               for name, one, before in (("attacked", model, y), ("other", other, seen))}
+    print(f"FGSM at 16/255 changed, of {len(x)} readings: {changed}")
+    assert changed["attacked"] >= len(x) - 2 and 0 < changed["other"]
