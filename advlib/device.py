@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["device", "in_batches"]
+__all__ = ["device", "in_batches", "width"]
 
-# Input values worked on at once when nobody says: on a CPU what its cache likes, about 40 signs of 48×48×3.
-VALUES_AT_ONCE = {"cpu": 2**18, "mps": 2**23, "cuda": 2**25}
-FEWEST = 4    # images at once, however large
+# Numbers in a network's widest layer, over all images worked on at once, when nobody says. On a CPU, 16 MB: with
+# more, each layer is fetched from memory again, and an image costs a seventh more.
+VALUES_AT_ONCE = {"cpu": 2**22, "mps": 2**26, "cuda": 2**28}
+FEWEST = 8     # images at once, however large: fewer do not share the cost of reading the weights
+COPIES = 10    # of an image that an attack holds at a time: iterates, gradients, masks
 
 
 def device() -> torch.device:
@@ -27,13 +30,28 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def width(model: Callable, image: Tensor) -> int:
+    """About how many numbers there are where a pass over one ``image`` (C, H, W) is widest.
+
+    That is behind the first convolution as a rule, or else in what an attack keeps of the image itself.
+
+    >>> width(nn.Conv2d(1, 32, 3), torch.rand(1, 28, 28)), width(nn.Flatten(), torch.rand(1, 28, 28))
+    (25088, 7840)
+    """
+    growth = [conv.out_channels / (conv.in_channels * math.prod(conv.stride))
+              for conv in (model.modules() if isinstance(model, nn.Module) else ()) if isinstance(conv, nn.Conv2d)]
+    return round(image.numel() * max([COPIES, *growth[:1]]))
+
+
 def in_batches(run: Callable[[Tensor], None], rows: Tensor, values: int, batch_size: int | None = None) -> None:
     """Call ``run`` on consecutive parts of ``rows``; a part that does not fit into memory is halved.
 
-    values      numbers in one image, from which a batch size is chosen where ``batch_size`` is None.
+    values      numbers held for one row (``width``), from which a batch size is chosen where ``batch_size`` is None:
+                parts of equal size, as large as pays.
     """
     if batch_size is None:
-        batch_size = max(FEWEST, VALUES_AT_ONCE.get(rows.device.type, 2**18) // values)
+        most = max(FEWEST, VALUES_AT_ONCE.get(rows.device.type, VALUES_AT_ONCE["cpu"]) // values)
+        batch_size = math.ceil(len(rows) / math.ceil(len(rows) / most)) if len(rows) else most
     elif isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; expected a whole number ≥ 1, or None to choose one.")
     while len(rows):

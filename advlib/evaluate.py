@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.device import in_batches
+from advlib.device import in_batches, width
 from advlib.norms import L1, L2, Ball, Linf, readable
 
 __all__ = ["predict", "accuracy", "robust_accuracy", "interval", "report", "Report", "curve", "Curve"]
@@ -45,7 +45,7 @@ def logits_of(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> 
             contract.check_logits(logits, len(rows))
             parts.append(logits if logits.dtype == torch.float64 else logits.float())
 
-        in_batches(run, torch.arange(len(x), device=images.device), x[0].numel(), batch_size)
+        in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     contract.check_probabilities(parts[0])
     return torch.cat(parts)
 

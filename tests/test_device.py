@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
-from advlib.device import device, in_batches
+from advlib.device import VALUES_AT_ONCE, device, in_batches, width
 
 
 def test_device_is_one_that_is_here():
@@ -16,8 +17,18 @@ def test_parts_cover_everything_once_in_order():
 
 def test_a_size_is_chosen_from_the_size_of_an_image():
     sizes = []
-    in_batches(lambda rows: sizes.append(len(rows)), torch.arange(100), values=2**14)
-    assert max(sizes) == 16 and sum(sizes) == 100
+    in_batches(lambda rows: sizes.append(len(rows)), torch.arange(100), values=VALUES_AT_ONCE["cpu"] // 30)
+    assert sizes == [25, 25, 25, 25]
+    in_batches(lambda rows: sizes.append(len(rows)), torch.arange(0), values=1)
+    assert sum(sizes) == 100
+
+
+def test_width_is_that_of_the_first_convolution_or_of_what_an_attack_keeps():
+    image = torch.rand(3, 224, 224)
+    strided = nn.Sequential(nn.Conv2d(3, 96, 7, stride=2, padding=3), nn.Conv2d(96, 9999, 3))
+    assert width(strided, image) == 10 * image.numel()
+    assert width(nn.Conv2d(3, 96, 7, padding=3), image) == 96 * 224 * 224
+    assert width(lambda x: x, image) == width(nn.Flatten(), image) == 10 * image.numel()
 
 
 def test_out_of_memory_halves_and_goes_on():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from advlib import contract, losses
 from advlib.attacks.victim import Victim, round_towards
-from advlib.device import in_batches
+from advlib.device import in_batches, width
 from advlib.models.fast import faster
 from advlib.norms import Ball
 from advlib.progress import progress
@@ -223,7 +223,7 @@ def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int 
             # Drawn for all images at once, so that batches and early stops do not change the draw.
             start = clean + within.sample(clean, generator) if random_start else clean
             todo = torch.arange(len(x), device=labels.device)
-            in_batches(attack, todo[won <= 0] if early_stop else todo, clean[0].numel(), batch_size)
+            in_batches(attack, todo[won <= 0] if early_stop else todo, width(model, clean[0]), batch_size)
         victim.warn()
         return round_towards(clean, adv, x.dtype).to(x.device)
 

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from advlib import contract, losses
 from advlib.attacks.victim import Victim
-from advlib.device import in_batches
+from advlib.device import in_batches, width
 from advlib.norms import L0, L1, L2, Ball, Linf
 
 __all__ = ["deepfool", "carlini_wagner", "fmn"]
@@ -218,7 +218,7 @@ def attack_standing(model: nn.Module, x: Tensor, y: Tensor, target: int | Tensor
             if len(rows):
                 adv[rows] = search(victim, rows, clean[rows], bar.update)
 
-        in_batches(attack, torch.arange(len(x), device=labels.device), clean[0].numel(), batch_size)
+        in_batches(attack, torch.arange(len(x), device=labels.device), width(model, clean[0]), batch_size)
         victim.warn()
         # Rounded as the model saw it: no ball is to be kept, but success is.
         return adv.to(x.dtype).to(x.device)

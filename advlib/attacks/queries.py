@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from advlib import contract, losses
 from advlib.attacks.victim import round_towards
-from advlib.device import in_batches
+from advlib.device import in_batches, width
 from advlib.norms import L2, Ball, Linf
 from advlib.progress import progress
 
@@ -175,7 +175,7 @@ class BlackBox:
             check(answer, len(part), f" at query {asked}")
             answers.append(answer.to(rows.device))
 
-        in_batches(ask, torch.arange(len(rows), device=rows.device), images[0].numel(), self.batch_size)
+        in_batches(ask, torch.arange(len(rows), device=rows.device), width(self.victim, images[0]), self.batch_size)
         self.bar.update(len(rows))
         return torch.cat(answers)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from advlib import contract
 from advlib.attacks.ascent import Linear, climb
 from advlib.attacks.queries import Attacked, BlackBox, black_box, draws_for_each
-from advlib.device import VALUES_AT_ONCE
+from advlib.device import VALUES_AT_ONCE, width
 from advlib.norms import L2, Ball, Linf
 
 __all__ = ["nes", "square"]
@@ -62,7 +62,7 @@ def nes(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Ball, 
             margin = box.margins(adv, rows)
             direction = torch.zeros_like(adv)
             standing = (margin <= 0).nonzero().flatten()      # nobody asks for a way on who is there
-            at_once = max(1, VALUES_AT_ONCE.get(adv.device.type, 2**22) // (samples * adv[0].numel()))
+            at_once = max(1, VALUES_AT_ONCE.get(adv.device.type, 2**22) // (samples * width(victim, adv[0])))
             for part in standing.split(at_once) if len(standing) else ():
                 direction[part] = _estimate(box, adv[part], rows[part], draws, samples, sigma)
             return margin, margin, direction

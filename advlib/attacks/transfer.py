@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from advlib import contract, losses
 from advlib.attacks.ascent import Constant, ascend
-from advlib.device import in_batches
+from advlib.device import in_batches, width
 from advlib.norms import Ball
 from advlib.progress import progress
 
@@ -74,7 +74,8 @@ def transfer(substitutes: nn.Module | Sequence[nn.Module], x: Tensor, y: Tensor,
         bar.update(len(rows))
 
     with progress(total=len(x), unit="image") as bar:
-        in_batches(attack, torch.arange(len(x), device=x.device), x[0].numel(), batch_size)
+        widest = max(width(network, x[0]) for network in substitutes)
+        in_batches(attack, torch.arange(len(x), device=x.device), widest, batch_size)
     return x_adv
 
 

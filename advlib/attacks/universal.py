@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from advlib import contract, losses
 from advlib.attacks.ascent import Linear, climb
 from advlib.attacks.victim import Victim, round_towards
-from advlib.device import in_batches
+from advlib.device import in_batches, width
 from advlib.norms import L0, Ball
 
 __all__ = ["universal", "climb_together"]
@@ -95,7 +95,7 @@ def climb_together(model: nn.Module, x: Tensor, y: Tensor, wear: Callable, start
                 with torch.no_grad():
                     margin[rows] = margin_at(wear(picture, clean[rows], same).clamp(0, 1), rows).to(margin)
 
-            in_batches(look, everyone, clean[0].numel(), batch_size)
+            in_batches(look, everyone, width(model, clean[0]), batch_size)
             return (margin > 0).sum().to(margin)[None] + F.softsign(margin.mean())
 
         def gradient(picture: Tensor, _):

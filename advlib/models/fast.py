@@ -74,18 +74,26 @@ def _plain(module: nn.Module, kind: type) -> bool:
 
 
 def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> None:
-    """Throw each switch, and leave it where the model still gives the same logits."""
+    """Throw all switches, or where the model then gives other logits, each that leaves them the same."""
     met: Met = []
     expected = _logits(model, x, note=lambda module, inputs, output: met.append((module, inputs[0], output)))
     if expected is None:
         return
     switches = [_fold_batch_norms] + [_channels_last, _subpixel_gradient] * (x.device.type == "cpu")
-    for switch in switches:
+
+    def kept(chosen: list[Callable]) -> bool:
         with ExitStack() as trial:
-            switch(model, met, trial)
+            for switch in chosen:
+                switch(model, met, trial)
             logits = _logits(model, x)
-            if logits is not None and bool((logits - expected).abs().max() <= ROUNDING * expected.abs().max()):
+            same = logits is not None and bool((logits - expected).abs().max() <= ROUNDING * expected.abs().max())
+            if same:
                 undo.push(trial.pop_all())
+            return same
+
+    if not kept(switches):
+        for switch in switches:
+            kept([switch])
 
 
 def _logits(model: nn.Module, x: Tensor, note: Callable | None = None) -> Tensor | None:
