@@ -11,6 +11,7 @@ import pytest
 import yaml
 from sphinx.errors import ConfigError
 
+from advlib.attacks.facts import FACTS
 from book._ext.coursebook import assets, repository
 from tests.book.pages import PAGES, ROOT, Book
 
@@ -142,3 +143,18 @@ def test_map_links_the_chapters_that_exist(book: Book) -> None:
     links = [link.get_attribute("href") for link in page.locator(".course-map td a").all()]
     assert links == [f"../{name}.html" for name in chapters]
     assert page.locator(".course-map tbody tr").count() == 24
+
+
+def test_cheat_sheet_shows_every_attack_and_links_the_chapters_that_exist(book: Book) -> None:
+    page = book.open("book/cheat_sheet").page
+    assert page.locator(".cheat-sheet tbody td:first-child strong").all_inner_texts() == [fact.title for fact in FACTS]
+    assert page.locator(".cheat-sheet tbody td code").all_inner_texts() == [fact.call for fact in FACTS]
+    exist = {int(Path(name).name[:2]): name for name in PAGES if name.startswith("chapters/")}
+    links = [link.get_attribute("href") for link in page.locator(".cheat-sheet td a").all()]
+    assert links == [f"../{exist[fact.chapter]}.html" for fact in FACTS if fact.chapter in exist]
+
+
+def test_cheat_sheet_is_no_wider_than_the_page_on_a_desktop(book: Book) -> None:
+    boxes = "[...document.querySelectorAll('.cheat-sheet table')].map(table => table.parentElement)"
+    page = book.open("book/cheat_sheet").page
+    assert page.evaluate(f"{boxes}.every(box => box.scrollWidth <= box.clientWidth)")

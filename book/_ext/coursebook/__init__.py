@@ -1,8 +1,8 @@
-"""The book's one Sphinx extension: pages that need no network, one repository address, the course's map."""
+"""The book's one Sphinx extension: pages that need no network, one repository address, the course's map, its cheat sheet."""
 
 from sphinx.application import Sphinx
 
-from . import assets, course_map, repository
+from . import assets, cheat_sheet, course_map, repository
 
 
 def setup(app: Sphinx) -> dict:
@@ -11,4 +11,5 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", assets.copy_to_build)
     app.connect("env-get-outdated", assets.pages_to_draw_again)
     app.add_directive("course-map", course_map.CourseMap)
+    app.add_directive("cheat-sheet", cheat_sheet.CheatSheet)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
