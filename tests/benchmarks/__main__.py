@@ -17,7 +17,7 @@ if unknown := set(arguments.sections) - set(SECTIONS):
     parser.error(f"no section called {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
 
 os.environ["TQDM_DISABLE"] = "1"
-torch.set_num_threads(os.cpu_count() or 1)
+torch.set_num_threads(measure.cores())
 print(f"Measured on {measure.machine()}; peers: {', '.join(peers.installed()) or 'none installed'}.")
 for name in arguments.sections or SECTIONS:
     began = time.perf_counter()

@@ -29,6 +29,13 @@ def foolbox(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, ste
     return x_adv
 
 
+def autoattack(model: nn.Module, x: Tensor, y: Tensor, eps: float, classes: int) -> Tensor:
+    """AutoAttack's standard set (Croce & Hein 2020) as torchattacks has it."""
+    import torchattacks
+
+    return torchattacks.AutoAttack(model, norm="Linf", eps=eps, version="standard", n_classes=classes, seed=0)(x, y)
+
+
 def installed() -> dict[str, Callable]:
     """The peers that are here, by name."""
     return {peer.__name__: peer for peer in (torchattacks, foolbox) if find_spec(peer.__name__)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.attacks import bim, fgsm, pgd
+from advlib.attacks import bim, fgsm, pgd, worst_case
 from advlib.attacks.ascent import Constant, ascend
 from advlib.evaluate import accuracy
 from advlib.models.fast import faster
@@ -28,9 +29,10 @@ class Scale:
     repeats: int = 3
     images: int = 1000
     batches: tuple[int, ...] = (64, 256, 1024, 2048)
+    queries: int = 5000
 
 
-FULL, QUICK = Scale(), Scale(share=0.25, steps=10, images=200, batches=(64, 256))
+FULL, QUICK = Scale(), Scale(share=0.25, steps=10, images=200, batches=(64, 256), queries=500)
 
 
 def floor(model: nn.Module, x: Tensor, y: Tensor, steps: int) -> None:
@@ -138,4 +140,21 @@ def strength(scale: Scale) -> str:
     return measure.table([f"robust accuracy in %, {scale.images} images", *results], rows)
 
 
-SECTIONS = {section.__name__: section for section in (speed, signs, batches, stopping, strength)}
+def worst(scale: Scale) -> str:
+    """Sets of attacks that leave nothing to choose: `worst_case` against AutoAttack, on a network that resists."""
+    load = workloads.lenet("advtrained", max(2, scale.images // 20), 0.3)
+    if load is None:
+        return "The worst case: no MNIST networks in ADVLIB_DATA, nothing measured."
+    model, x, y, eps = load.model, load.x, load.y, load.eps
+    runs = {"ours, worst_case": lambda: worst_case(model, x, y, Linf(eps), queries=scale.queries)}
+    if "torchattacks" in peers.installed() and scale.queries == FULL.queries:     # AutoAttack always asks so often
+        runs["AutoAttack, standard"] = lambda: peers.autoattack(model, x, y, eps, classes=10)
+    rows = []
+    for name, run in runs.items():
+        began = time.perf_counter()
+        x_adv = run()
+        rows.append([name, f"{time.perf_counter() - began:.0f}", f"{100 * accuracy(model, x_adv, y):.1f}"])
+    return measure.table([f"{load.name}, ε = {eps}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
+
+
+SECTIONS = {section.__name__: section for section in (speed, signs, batches, stopping, strength, worst)}

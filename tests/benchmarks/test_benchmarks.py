@@ -9,7 +9,7 @@ from advlib.norms import Linf
 from tests.benchmarks import measure, peers
 from tests.benchmarks.sections import SECTIONS, Scale
 
-TINY = Scale(share=0.01, steps=2, repeats=1, images=4, batches=(2, 4))
+TINY = Scale(share=0.01, steps=2, repeats=1, images=4, batches=(2, 4), queries=20)
 
 
 @pytest.mark.parametrize("name", SECTIONS)
