@@ -2,9 +2,10 @@
 
 from advlib.exercises.fgsm import fgm_l2, fgsm, fooling_rate, smallest_eps
 from advlib.exercises.imagenet import straight_through, survivor, to_file
+from advlib.exercises.loss import cross_entropy, flat_factor, logsumexp, margin_loss
 from advlib.exercises.mnist import relu_gradient, robust_mlp
 
 __all__ = [
-    "fgm_l2", "fgsm", "fooling_rate", "relu_gradient", "robust_mlp", "smallest_eps", "straight_through",
-    "survivor", "to_file",
+    "cross_entropy", "fgm_l2", "fgsm", "flat_factor", "fooling_rate", "logsumexp", "margin_loss",
+    "relu_gradient", "robust_mlp", "smallest_eps", "straight_through", "survivor", "to_file",
 ]

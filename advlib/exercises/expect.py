@@ -3,6 +3,7 @@ nothing."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -48,6 +49,40 @@ def image_batch(result: object, x: Tensor) -> None:
             "a division by zero: an image's gradient can be exactly zero",
             "add a tiny number, such as 1e-12, to what you divide by",
         )
+
+
+def number(value: object, name: str) -> float:
+    """A finite number, also out of a tensor with one entry."""
+    try:
+        result = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, RuntimeError):
+        result = math.nan
+    if not math.isfinite(result):
+        raise Mistake(f"{name} is {value!r:.40}, expected one finite number", mend="pass a float")
+    return result
+
+
+def one_per_image(result: object, logits: Tensor) -> None:
+    """A tensor (N,) for logits (N, K)."""
+    n, k = logits.shape
+    if not isinstance(result, Tensor):
+        raise Mistake(
+            f"got {type(result).__name__}, expected a tensor with one number per image, shape ({n},)",
+            mend="compute with tensors from beginning to end",
+        )
+    if result.shape == (n,):
+        return
+    causes = {
+        (): ("the mean or the sum over the batch was taken", "each image has a number of its own: no mean at the end"),
+        (n, 1): ("keepdim=True, or [:, None], on the way", "drop the second dimension: [:, 0]"),
+        (n, n): ("z[:, y] takes all labels' columns for every image", "one entry per row: z[torch.arange(len(z)), y]"),
+        (n, k): ("nothing was picked or added up within a row", "the classes are the second dimension"),
+        (k,): ("the sum or maximum runs over the images", "the classes are the second dimension: dim=1"),
+    }
+    raise Mistake(
+        f"the result has shape {tuple(result.shape)}, expected one number per image: ({n},)",
+        *causes.get(tuple(result.shape), ("a reshape, or a lost axis", "return one number per image")),
+    )
 
 
 def untouched(x: Tensor, before: Tensor, attempt) -> None:

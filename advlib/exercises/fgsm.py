@@ -112,7 +112,7 @@ def _compare(
 @checks_value
 def smallest_eps(eps: float, model: nn.Module, x: Tensor, y: Tensor, *, tolerance: float = 1e-3) -> str:
     """``eps`` is, to 1/1000, the smallest ε at which FGSM fools ``model`` on one image ``x``, label ``y``."""
-    eps = _number(eps, "ε")
+    eps = expect.number(eps, "ε")
     if eps > 1:
         raise Mistake(f"ε is {eps:g}, but pixels lie in [0, 1]", "ε in steps of 0 to 255", "divide it by 255")
     if eps <= 0:
@@ -156,7 +156,7 @@ _RATE = "divide the number of images right before and wrong after by the number 
 @checks_value
 def fooling_rate(rate: float, model: nn.Module, x: Tensor, y: Tensor, eps: float) -> str:
     """``rate`` is the share of the rightly read images that FGSM at ``eps`` turns wrong, to three digits."""
-    rate = _number(rate, "the rate")
+    rate = expect.number(rate, "the rate")
     with frozen(model):
         x_adv = mistakes.fgsm(model, x, y, eps)
     was_right, is_wrong = predict(model, x)[0] == y, predict(model, x_adv)[0] != y
@@ -191,14 +191,3 @@ def fooling_rate(rate: float, model: nn.Module, x: Tensor, y: Tensor, eps: float
         "another ε, another set of images, or a model in training mode",
         "use the same model, images and ε as the check is given",
     )
-
-
-def _number(value: object, name: str) -> float:
-    """A finite number, also out of a tensor with one entry."""
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, RuntimeError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise Mistake(f"{name} is {value!r:.40}, expected one finite number", mend="pass a float")
-    return number
