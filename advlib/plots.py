@@ -204,7 +204,7 @@ def curves(
         )
         if band:
             ax.fill_between(eps, *band, color=colour, alpha=0.18, linewidth=0)
-        ends.append((accuracy[-1], eps[-1], name, colour))
+        ends.append((accuracy[-1], sum(accuracy), eps[-1], name, colour))
         all_eps.update(eps)
     if chance is not None:
         ax.axhline(chance, color=INK, linewidth=1, linestyle=(0, (2, 2)))
@@ -246,15 +246,15 @@ def _fraction_ticks(ax: Axes, eps: list[float]) -> None:
     ax.set_xticks(shown, [in_255ths(e) for e in shown])
 
 
-def _name_ends(ax: Axes, ends: list[tuple[float, float, str, str]], gap: float = 0.07) -> None:
+def _name_ends(ax: Axes, ends: list[tuple[float, float, float, str, str]], gap: float = 0.07) -> None:
     """Write each line's name right of its end, moved apart where ends are close, tied to it by a thin
-    leader."""
+    leader. Where two lines end alike, the one that lay higher before is named above."""
     heights: list[float] = []
     for y, *_ in sorted(ends):
         heights.append(max(y, heights[-1] + gap) if heights else y)
     right = ax.get_xlim()[1]
     excess = max(0.0, heights[-1] - 1.0)
-    for (y, x, name, colour), height in zip(sorted(ends), heights, strict=True):
+    for (y, _, x, name, colour), height in zip(sorted(ends), heights, strict=True):
         ax.annotate(
             name,
             (x, y),
@@ -264,6 +264,7 @@ def _name_ends(ax: Axes, ends: list[tuple[float, float, str, str]], gap: float =
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
+                "relpos": (0, 0.5),  # from before the name, not from its middle
                 "color": colour,
                 "linewidth": 1,
                 "shrinkA": 2,

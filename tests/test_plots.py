@@ -117,6 +117,12 @@ def test_direct_labels_keep_apart():
     assert min(b - a for a, b in itertools.pairwise(heights)) >= 0.069
 
 
+def test_direct_labels_of_lines_that_end_alike_are_in_the_order_of_the_lines():
+    lines = {"low": (EPS, [1, 0.2, 0.1, 0]), "high": (EPS, [1, 0.8, 0.5, 0]), "middle": (EPS, [1, 0.5, 0.2, 0])}
+    labels = plots.curves(lines).axes[0].texts
+    assert [t.get_text() for t in sorted(labels, key=lambda t: t.xyann[1])] == ["low", "middle", "high"]
+
+
 def test_direct_labels_stay_below_the_top():
     figure = plots.curves({name: (EPS, [1, 1, 1, y]) for name, y in zip("abc", (0.98, 0.99, 1.0))})
     assert max(t.xyann[1] for t in figure.axes[0].texts) <= 1.0001
