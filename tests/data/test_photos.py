@@ -26,6 +26,13 @@ def save(array_or_image, path, **options):
     return path
 
 
+def png(*chunks):
+    """A PNG file of these chunks, written by hand where Pillow would not write it."""
+    parts = [(kind.encode() + data, len(data)) for kind, data in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", size) + part + struct.pack(">I", zlib.crc32(part))
+                                          for part, size in parts)
+
+
 def quietly(path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -74,6 +81,19 @@ def test_deep_greyscale_keeps_its_depth(tmp_path, suffix, as_type, scale):
     x = quietly(save((values * scale).astype(as_type), tmp_path / f"a.{suffix}"))
     assert np.abs(x[0].numpy() - values).max() < 2 / 65535
     assert len(x.unique()) > 1000  # more than the 256 levels of 8 bits
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bits_a_colour_are_read_to_the_nearest_levels(tmp_path, channels):
+    deep = np.random.default_rng(0).integers(0, 65536, (30, 40, channels))
+    deep[..., 3:] = 65535  # opaque
+    path = tmp_path / "a.png"
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
+    header = struct.pack(">IIBBBBB", 40, 30, 16, 2 if channels == 3 else 6, 0, 0, 0)
+    path.write_bytes(png(("IHDR", header), ("IDAT", zlib.compress(rows)), ("IEND", b"")))
+    x = quietly(path)
+    assert x.shape == (1, 3, 30, 40)
+    assert np.abs(x[0].permute(1, 2, 0).numpy() - deep[..., :3] / 65535).max() < 1 / 255
 
 
 @pytest.mark.parametrize("values", [np.full((20, 20), np.nan), np.full((20, 20), -1.0), np.full((20, 20), 1e6)])
@@ -140,11 +160,8 @@ def test_scaling_down_and_turning_go_together(tmp_path, monkeypatch):
 
 def bomb(path, width, height):
     """A PNG of a few bytes that claims to be enormous."""
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) +
-                     chunk(b"IEND", b""))
+    path.write_bytes(png(("IHDR", header), ("IDAT", zlib.compress(b"")), ("IEND", b"")))
     return path
 
 

@@ -78,7 +78,7 @@ def test_the_model_is_torchvisions_with_its_normalisation_inside(hub, name):
     assert torch.allclose(model(x), reference.eval()(normalised), atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(300, 400), (400, 300), (224, 224), (60, 90), (1000, 230)])
+@pytest.mark.parametrize("size", [(300, 400), (400, 300), (224, 224), (60, 90), (1000, 230), (16, 300)])
 def test_preprocessing_is_torchvisions_up_to_the_normalisation(hub, size):
     weights = torchvision.models.get_model_weights("resnet18").IMAGENET1K_V1
     preset = weights.transforms()
