@@ -19,6 +19,8 @@ __all__ = ["nes", "square"]
 # Andriushchenko et al. (2020), Section 4: of 10,000 queries, those after which the squares' area is halved.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 IMPROVING = 200    # queries that a start is worth
+# When to look whether an image is worth more queries: first at this share of them, then each time they have doubled.
+FIRST_LOOK, HASTE = 1 / 20, 2
 
 
 # ------------------------------------------------------------------------------------------------------- NES
@@ -84,7 +86,8 @@ def _estimate(box: BlackBox, adv: Tensor, rows: Tensor, draws: list, samples: in
 # ---------------------------------------------------------------------------------------------------- Square
 def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Ball, *,
            target: int | Tensor | None = None, queries: int = 5000, p: float = 0.8, start: Tensor | None = None,
-           seed: int = 0, batch_size: int | None = None, return_queries: bool = False) -> Attacked:
+           give_up: bool = False, seed: int = 0, batch_size: int | None = None,
+           return_queries: bool = False) -> Attacked:
     """Random search with squares: paint one at random, keep it if the margin grew.
 
     Andriushchenko et al. (2020), "Square Attack", Algorithm 1, with the proposals of Algorithm 2 (L∞: all pixels of a
@@ -100,6 +103,8 @@ def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Bal
     p           area of the first squares as a share of the image.
     start       images within the ball to improve, such as another attack's best failures, instead of fresh stripes:
                 the squares are then as small as after the paper's first 200 queries, and shrink with its slowness.
+    give_up     leave an image whose margin would still not get there if each doubling of the queries raised it twice
+                as much as the last one did. Most images that a search cannot fool are known after a tenth of it.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
     (N,).
 
@@ -123,10 +128,16 @@ def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Bal
         clean, generator = box.clean, torch.Generator().manual_seed(seed)
         adv = first(clean, within, generator) if start is None else _checked_start(start, clean, within)
         margin = box.margins(adv, box.rows)
+        hopeless, at_last_look = torch.zeros_like(margin, dtype=torch.bool), None
+        looks = {round(queries * FIRST_LOOK * 2**i) for i in range(5)} if give_up else ()
         for k in range(1, queries):
+            if k in looks:
+                if at_last_look is not None:
+                    hopeless |= margin + HASTE * (margin - at_last_look) * math.log2(queries / k) <= 0
+                at_last_look = margin.clone()
             # Drawn for all images, so that the draws do not depend on which of them still stand.
             u = torch.rand(len(clean), 5 + clean.shape[1], generator=generator).to(clean)
-            rows = (margin <= 0).nonzero().flatten()
+            rows = ((margin <= 0) & ~hopeless).nonzero().flatten()
             if not len(rows):
                 break
             done = 10_000 * k / queries if start is None else IMPROVING + k

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ def worst_case(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: 
     still stands goes on to the next attack, which begins where it can from the best failure so far.
 
     queries     how often the random search may ask about each image that got that far (a tenth more where it begins
-                from a failure first); 0 leaves it out.
+                from a failure first); 0 leaves it out. Images that it gets nowhere near are given up earlier.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x. Where nothing fooled the model, the image with
     the largest margin that was seen.
 
@@ -92,10 +93,10 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
 
     def improved_at_random(model, x, y, *, rows, start, batch_size):
         return square(model, x, y, within, target=aim(rows), queries=max(2, queries // 10), start=start, seed=seed,
-                      batch_size=batch_size)
+                      give_up=True, batch_size=batch_size)
 
     def at_random(model, x, y, *, rows, start, batch_size):
-        search = sparse_rs if isinstance(within, L0) else square
+        search = sparse_rs if isinstance(within, L0) else partial(square, give_up=True)
         return search(model, x, y, within, target=aim(rows), queries=queries, seed=seed, batch_size=batch_size)
 
     ranks = range(min(RIVALS, logits.shape[1] - 1) if target is None else 1)

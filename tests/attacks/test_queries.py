@@ -234,6 +234,16 @@ def test_square_improves_a_start():
     assert margin(start)[0] < margin(x_adv)[0] and int(used[0]) > 1
 
 
+def test_square_gives_up_only_where_it_gets_nowhere(lenet, mnist):
+    model, (x, y) = lenet("clntrained"), mnist(40)
+    patient, asked = square(model, x, y, Linf(0.15), queries=400, return_queries=True)
+    hasty, fewer = square(model, x, y, Linf(0.15), queries=400, give_up=True, return_queries=True)
+    fell, given_up = asked < 400, fewer < asked
+    assert torch.equal(hasty[~given_up], patient[~given_up]) and (fewer[given_up] >= 40).all()
+    assert (fell & ~given_up).sum() > 0.75 * fell.sum() > 10
+    assert fewer[~fell].float().mean() < 200
+
+
 @settings(max_examples=25, deadline=None)
 @given(ball=st.sampled_from([Linf(0.2), Linf(0.0), L2(0.5), L2(0.0)]), n=st.integers(1, 3), channels=st.integers(1, 4),
        height=st.integers(1, 9), width=st.integers(1, 9), queries=st.integers(1, 30),
