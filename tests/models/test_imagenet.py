@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 from advlib import evaluate
-from advlib.attacks import eot, fgsm, pgd
+from advlib.attacks import bim, eot, fgsm, pgd
 from advlib.data import load_photo
 from advlib.data.photos import into_box, to_8bit, to_8bit_within, to_jpeg
 from advlib.models import load_model
@@ -191,16 +191,17 @@ def test_real_photos_are_read_as_torchvision_reads_them(name):
     assert right >= 10
 
 
-def test_real_photos_are_fooled_at_their_own_size():
+@pytest.mark.parametrize("attack, level", [(fgsm, 2), (bim, 1)])
+def test_real_photos_are_fooled_at_their_own_size(attack, level):
     model = load_model(needs("squeezenet1_1"))
-    whole, fooled = model.on_photos(), 0
+    whole, within, fooled = model.on_photos(), Linf(level / 255), 0
     for path in photos():
         x = load_photo(path)
         y = whole(x).argmax(1)
-        x_adv = fgsm(whole, x, y, Linf(2 / 255))
-        assert x_adv.shape == x.shape and (x_adv - x).abs().max() <= 2 / 255 + 1e-6
+        x_adv = attack(whole, x, y, within)
+        assert x_adv.shape == x.shape and within.size(x_adv - x) <= within.eps + 1e-6
         fooled += (whole(x_adv).argmax(1) != y).item()
-    print(f"FGSM at 2/255 fooled {fooled} of {len(photos())}")
+    print(f"{attack.__name__} at {level}/255 fooled {fooled} of {len(photos())}")
     assert fooled >= 12
 
 
