@@ -4,8 +4,12 @@ from advlib.exercises.fgsm import fgm_l2, fgsm, fooling_rate, smallest_eps
 from advlib.exercises.imagenet import straight_through, survivor, to_file
 from advlib.exercises.loss import cross_entropy, flat_factor, logsumexp, margin_loss
 from advlib.exercises.mnist import relu_gradient, robust_mlp
+from advlib.exercises.norms import (
+    far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1,
+)
 
 __all__ = [
-    "cross_entropy", "fgm_l2", "fgsm", "flat_factor", "fooling_rate", "logsumexp", "margin_loss",
-    "relu_gradient", "robust_mlp", "smallest_eps", "straight_through", "survivor", "to_file",
+    "cross_entropy", "far_but_same", "fgm_l2", "fgsm", "flat_factor", "fooling_rate", "logsumexp",
+    "margin_loss", "norms_by_hand", "project_l1", "project_l2", "project_linf", "relu_gradient",
+    "robust_mlp", "smallest_eps", "steepest_l1", "straight_through", "survivor", "to_file",
 ]
