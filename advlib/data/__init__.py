@@ -2,5 +2,6 @@
 
 from advlib.data.images import Images, load_images
 from advlib.data.photos import load_photo, save_png
+from advlib.data.real import on_disk
 
-__all__ = ["Images", "load_images", "load_photo", "save_png"]
+__all__ = ["Images", "load_images", "load_photo", "on_disk", "save_png"]

@@ -103,6 +103,19 @@ def find_source(source: Source) -> Path | None:
     return None
 
 
+def on_disk(name: str) -> bool:
+    """Is "mnist", "cifar10" or "gtsrb" on this machine, so that `load_images` needs no network for it?
+
+    Raises ValueError for any other name.
+
+    >>> on_disk("mnist") in (True, False)
+    True
+    """
+    if name not in (known := ("mnist", "cifar10", "gtsrb")):
+        raise ValueError(unknown("real data set", name, known))
+    return all(find_source(source(name, split)) for split in ("train", "test"))
+
+
 def open_source(source: Source) -> datasets.VisionDataset:
     """The torchvision data set, unpacked or downloaded first where need be.
 

@@ -7,9 +7,11 @@ from advlib.exercises.mnist import relu_gradient, robust_mlp
 from advlib.exercises.norms import (
     far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1,
 )
+from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 
 __all__ = [
-    "cross_entropy", "far_but_same", "fgm_l2", "fgsm", "flat_factor", "fooling_rate", "logsumexp",
-    "margin_loss", "norms_by_hand", "project_l1", "project_l2", "project_linf", "relu_gradient",
-    "robust_mlp", "smallest_eps", "steepest_l1", "straight_through", "survivor", "to_file",
+    "cross_entropy", "every_target", "far_but_same", "fgm_l2", "fgsm", "flat_factor", "fooling_rate",
+    "logsumexp", "margin_loss", "norms_by_hand", "project_l1", "project_l2", "project_linf",
+    "relu_gradient", "robust_mlp", "smallest_eps", "steepest_l1", "straight_through", "survivor",
+    "targeted_bim", "targeted_fgsm", "to_file",
 ]

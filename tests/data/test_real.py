@@ -298,3 +298,25 @@ def test_real_photos_of_signs(elsewhere, monkeypatch):
     theirs, ours = load_images("gtsrb", "sample"), load_images("gtsrb-signs", "sample")
     covered = sum(int(label) in {sign.gtsrb for sign in signs.CLASSES} for label in theirs.y)
     assert len(ours) == covered > 0 and ours.x.shape[1:] == (3, 48, 48)
+
+
+# -- is it here? -----------------------------------------------------------------------------------------------------
+
+def test_nothing_is_on_an_empty_machine():
+    assert not any(real.on_disk(name) for name in ("mnist", "cifar10", "gtsrb"))
+
+
+def test_archives_are_on_disk_once_both_splits_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("ADVLIB_DATA", str(tmp_path))
+    *first, last = real.source("mnist", "train").archives
+    for archive in first:
+        tmp_path.joinpath(archive).parent.mkdir(parents=True, exist_ok=True)
+        tmp_path.joinpath(archive).touch()
+    assert not real.on_disk("mnist")
+    tmp_path.joinpath(last).touch()
+    assert real.on_disk("mnist")
+
+
+def test_an_unknown_set_is_an_error_not_absent():
+    with pytest.raises(ValueError, match="letters"):
+        real.on_disk("letters")
