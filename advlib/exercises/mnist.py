@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +35,7 @@ class Layers:
         return out
 
     def back(self, error: Tensor, masks: list[Tensor]) -> Tensor:
-        """Carry the error at the logits back to the pixels; one mask for each hidden layer, the first layer's first."""
+        """Carry the error at the logits back to the pixels; a mask for each hidden layer, the first first."""
         for weight, mask in zip(self.weights[:0:-1], masks[::-1], strict=True):
             error = (error @ weight) * mask
         return error @ self.weights[0]
@@ -43,7 +44,7 @@ class Layers:
 def draw(sizes: tuple[int, ...], n: int, seed: int) -> Layers:
     """Random layers of these sizes, and ``n`` images."""
     generator = torch.Generator().manual_seed(seed)
-    weights = [2 * torch.randn(b, a, generator=generator) / a**0.5 for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [2 * torch.randn(b, a, generator=generator) / a**0.5 for a, b in itertools.pairwise(sizes)]
     biases = [torch.randn(b, generator=generator) for b in sizes[1:]]
     y = torch.randint(sizes[-1], (n,), generator=generator)
     return Layers(weights, biases, torch.rand(n, sizes[0], generator=generator), y)
@@ -67,8 +68,8 @@ def relu_gradient(attempt: Attempt) -> str:
         raise Mistake(
             f"on a {name} network, {off:.0%} of the entries differ from the gradient",
             "a layer, a mask or the error at the logits is not the one of the derivation",
-            "start from p − e_y; for each layer from the last: multiply by its weights, then by the mask of the "
-            "layer below",
+            "start from p − e_y; for each layer from the last: multiply by its weights, then by the mask of "
+            "the layer below",
         )
     return "the gradient of autograd, on networks with none, one, two and three hidden layers"
 
@@ -95,13 +96,14 @@ def wrong_gradients(net: Layers) -> list[tuple[Tensor, Mistake]]:
         (-right, "this is the gradient with its sign flipped", "e_y − p instead of p − e_y",
          "the error at the logits is p − e_y: it is negative at the true class only"),
         (net.back(error, ones), "the gradient passes through hidden units that are silent",
-         "the mask of the ReLU is missing", "multiply by (a > 0), a being what the layer puts out before its ReLU"),
+         "the mask of the ReLU is missing",
+         "multiply by (a > 0), a being what the layer puts out before its ReLU"),
         (net.back(logits.softmax(1), masks), "the true class plays no part", "e_y was not subtracted from p",
          "subtract 1 at the true class: p − F.one_hot(y, k)"),
         (net.back(logits - onehot, masks), "the error at the logits is not p − e_y", "the softmax is missing",
          "p = logits.softmax(1)"),
-        (right / len(net.x), "each gradient is divided by the number of images", "the mean of the losses was taken",
-         "each image has a gradient of its own: leave the mean out"),
+        (right / len(net.x), "each gradient is divided by the number of images",
+         "the mean of the losses was taken", "each image has a gradient of its own: leave the mean out"),
         (right.sign(), "these are signs", "the sign was taken already", "return the gradient itself"),
         (unbiased, "this is the gradient of a network without its biases", "the forward pass leaves them out",
          "a = x @ weight.T + bias"),
@@ -141,15 +143,16 @@ SIZE = 784 * 128 + 128 + 128 * 10 + 10
 
 @checks_value
 def robust_mlp(model: nn.Module, x: Tensor, y: Tensor, eps: float, *, clean: float, robust: float) -> str:
-    """A 784–128–10 network that is right on a share ``clean`` of the images, and on ``robust`` under PGD at ``eps``."""
+    """A 784–128–10 network, right on a share ``clean`` of images and on ``robust`` under PGD at ``eps``."""
     if not isinstance(model, nn.Module):
         raise Mistake(f"got {type(model).__name__}, expected the network",
                       "fit(…) returns its history and trains the network in place", "pass the network itself")
     size = sum(parameter.numel() for parameter in model.parameters())
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     if size != SIZE or len(layers) != 2:
-        raise Mistake(f"the network has {len(layers)} linear layers and {size:,} parameters; 784–128–10 has 2 and "
-                      f"{SIZE:,}", "another architecture", "start from nets.mnist_mlp(): only its training may change")
+        raise Mistake(f"the network has {len(layers)} linear layers and {size:,} parameters; 784–128–10 has "
+                      f"2 and {SIZE:,}", "another architecture",
+                      "start from nets.mnist_mlp(): only its training may change")
     x = x.to(next(model.parameters()).dtype)
     try:
         logits_of(model, x)
@@ -165,7 +168,8 @@ def robust_mlp(model: nn.Module, x: Tensor, y: Tensor, eps: float, *, clean: flo
     after_one = accuracy(model, attacks.fgsm(model, x, y, Linf(eps)), y)
     after_many = accuracy(model, attacks.pgd(model, x, y, Linf(eps), steps=20), y)
     if after_many >= robust:
-        return f"{right:.0%} of the clean images and {after_many:.0%} under PGD at ε = {eps:g}, with the same {SIZE:,} weights"
+        return (f"{right:.0%} of the clean images and {after_many:.0%} under PGD at ε = {eps:g}, with the "
+                f"same {SIZE:,} weights")
     seen = f"it reads {after_many:.0%} rightly under PGD at ε = {eps:g}; {robust:.0%} are asked for"
     if after_one >= robust:
         raise Mistake(
@@ -176,5 +180,5 @@ def robust_mlp(model: nn.Module, x: Tensor, y: Tensor, eps: float, *, clean: flo
     if after_many < 0.5:
         raise Mistake(seen, "it never saw an attacked image while it was trained, or ε was far too small",
                       "pass perturb=… to fit(…)")
-    raise Mistake(seen, "too few images or epochs, or an attack in training that is weaker than the one in the check",
+    raise Mistake(seen, "too few images or epochs, or a weaker attack in training than in the check",
                   "train on more of the 60,000 images, on several steps, at an ε no smaller than the check's")
