@@ -1,6 +1,7 @@
 """Every check that a chapter calls, by chapter. A new chapter adds a file beside this one and a line here."""
 
 from advlib.exercises.fgsm import fgm_l2, fgsm, fooling_rate, smallest_eps
+from advlib.exercises.gradients import backprop, finite_differences, input_gradient, silent_network
 from advlib.exercises.imagenet import straight_through, survivor, to_file
 from advlib.exercises.loss import cross_entropy, flat_factor, logsumexp, margin_loss
 from advlib.exercises.mnist import relu_gradient, robust_mlp
@@ -10,8 +11,9 @@ from advlib.exercises.norms import (
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 
 __all__ = [
-    "cross_entropy", "every_target", "far_but_same", "fgm_l2", "fgsm", "flat_factor", "fooling_rate",
-    "logsumexp", "margin_loss", "norms_by_hand", "project_l1", "project_l2", "project_linf",
-    "relu_gradient", "robust_mlp", "smallest_eps", "steepest_l1", "straight_through", "survivor",
-    "targeted_bim", "targeted_fgsm", "to_file",
+    "backprop", "cross_entropy", "every_target", "far_but_same", "fgm_l2", "fgsm", "finite_differences",
+    "flat_factor", "fooling_rate", "input_gradient", "logsumexp", "margin_loss", "norms_by_hand",
+    "project_l1", "project_l2", "project_linf", "relu_gradient", "robust_mlp", "silent_network",
+    "smallest_eps", "steepest_l1", "straight_through", "survivor", "targeted_bim", "targeted_fgsm",
+    "to_file",
 ]

@@ -73,9 +73,15 @@ def one_per_image(result: object, logits: Tensor) -> None:
     if result.shape == (n,):
         return
     causes = {
-        (): ("the mean or the sum over the batch was taken", "each image has a number of its own: no mean at the end"),
+        (): (
+            "the mean or the sum over the batch was taken",
+            "each image has a number of its own: no mean at the end",
+        ),
         (n, 1): ("keepdim=True, or [:, None], on the way", "drop the second dimension: [:, 0]"),
-        (n, n): ("z[:, y] takes all labels' columns for every image", "one entry per row: z[torch.arange(len(z)), y]"),
+        (n, n): (
+            "z[:, y] takes all labels' columns for every image",
+            "one entry per row: z[torch.arange(len(z)), y]",
+        ),
         (n, k): ("nothing was picked or added up within a row", "the classes are the second dimension"),
         (k,): ("the sum or maximum runs over the images", "the classes are the second dimension: dim=1"),
     }

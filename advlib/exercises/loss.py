@@ -46,6 +46,7 @@ def margin_loss(attempt: Attempt) -> str:
 
 def _batches() -> list[tuple[Tensor, Tensor]]:
     """Logits and labels: ordinary ones first, then those on which only a careful answer survives."""
+
     def drawn(n: int, k: int, seed: int, scale: float = 3.0, shift: float = 0.0) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(seed)
         y = torch.randint(k, (n,), generator=generator)
@@ -53,7 +54,13 @@ def _batches() -> list[tuple[Tensor, Tensor]]:
 
     far, y = drawn(6, 5, seed=4, scale=100)
     far += torch.tensor([1000.0, -1000.0, 0.0, 500.0, -500.0, 0.0])[:, None]
-    return [drawn(7, 5, seed=0), drawn(6, 6, seed=1), drawn(1, 16, seed=2), drawn(5, 4, seed=3, shift=-9), (far, y)]
+    return [
+        drawn(7, 5, seed=0),
+        drawn(6, 6, seed=1),
+        drawn(1, 16, seed=2),
+        drawn(5, 4, seed=3, shift=-9),
+        (far, y),
+    ]
 
 
 def _judge(attempt: Attempt, z: Tensor, y: Tensor, right: Tensor, suspects: mistakes.Suspects) -> None:
@@ -90,7 +97,8 @@ def _compare(result: Tensor, right: Tensor, suspects: mistakes.Suspects) -> None
 def _intact(z: Tensor, before: Tensor) -> None:
     if not torch.equal(z, before):
         raise Mistake(
-            "the caller's z was changed", "an assignment into z, or an operation in place",
+            "the caller's z was changed",
+            "an assignment into z, or an operation in place",
             "work on a copy: others = z.clone()",
         )
 
@@ -124,8 +132,11 @@ def flat_factor(factor: float, z: Tensor, y: Tensor) -> str:
     """``factor`` · z leaves half of the rows without any cross-entropy gradient; 5 % less does not."""
     factor = expect.number(factor, "the factor")
     if factor <= 0:
-        raise Mistake(f"the factor is {factor:g}", "logits times zero or less are another network",
-                      "look among the numbers above 0")
+        raise Mistake(
+            f"the factor is {factor:g}",
+            "logits times zero or less are another network",
+            "look among the numbers above 0",
+        )
 
     def silent(scale: float) -> float:
         logits = (scale * z.detach()).requires_grad_()
@@ -134,14 +145,21 @@ def flat_factor(factor: float, z: Tensor, y: Tensor) -> str:
 
     if silent(1.05 * factor) < 0.5:
         no_loss = (F.cross_entropy(factor * z, y, reduction="none") == 0).float().mean().item()
-        cause = "the loss was looked at, or the slope at the true class alone" if no_loss >= 0.5 else "it is too small"
+        cause = (
+            "the loss was looked at, or the slope at the true class alone"
+            if no_loss >= 0.5
+            else "it is too small"
+        )
         raise Mistake(
-            f"times {factor:.3g}, {silent(factor):.0%} of the images have no gradient left ({no_loss:.0%} have a loss of 0)",
-            cause, "count the images for which all entries of the gradient are exactly 0",
+            f"times {factor:.3g}, {silent(factor):.0%} of the images have no gradient left "
+            f"({no_loss:.0%} have a loss of 0)",
+            cause,
+            "count the images for which all entries of the gradient are exactly 0",
         )
     if silent(0.95 * factor) >= 0.5:
         raise Mistake(
             f"times {0.95 * factor:.3g}, already {silent(0.95 * factor):.0%} of the images have no gradient",
-            "the search stopped early, or its steps are too long", "try smaller factors, in steps of a twentieth",
+            "the search stopped early, or its steps are too long",
+            "try smaller factors, in steps of a twentieth",
         )
-    return f"times {factor:.3g}, half of the {len(z)} images have no gradient left, and times {0.95 * factor:.3g} fewer"
+    return f"times {factor:.3g}, half of the {len(z)} images have no gradient left; with 5 % less, fewer"
