@@ -100,7 +100,7 @@ FACTS: tuple[Fact, ...] = (
     Fact(apgd, "Auto-PGD", INSIDE, r"PGD with inertia; $\alpha \to \alpha/2$ where $\ell$ stalls",
          ALL, WEIGHTS, 101, 100, 21),
     Fact(worst_case, "Worst case", INSIDE, r"$\min_a m(x'_a)$ over $a = {}$PGD, Auto-PGD, FMN, Square",
-         ALL, WEIGHTS, 985, 410, 21, "in L∞, ten classes or more; up to 5,935 forward where the search comes close"),
+         ALL, WEIGHTS, 875, 410, 21, "in L∞, ten classes or more; up to 5,935 forward where the search comes close"),
     Fact(deepfool, "DeepFool", SMALLEST, r"$\delta_k = \dfrac{h_y - h_k}{\lVert w_k\rVert_*}\, s(w_k)$ with "
          r"$w_k = \nabla_x (h_k - h_y)$; nearest $k$", (L2, Linf),
          WEIGHTS, 52, 500, 9, "a backward pass per rival class"),

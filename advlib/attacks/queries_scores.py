@@ -20,7 +20,7 @@ __all__ = ["nes", "square"]
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 IMPROVING = 200    # queries that a start is worth
 # When to look whether an image is worth more queries: first at this share of them, then each time they have doubled.
-FIRST_LOOK, HASTE = 1 / 20, 2
+FIRST_LOOK, HASTE = 1 / 25, 4
 
 
 # ------------------------------------------------------------------------------------------------------- NES
@@ -103,7 +103,7 @@ def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Bal
     p           area of the first squares as a share of the image.
     start       images within the ball to improve, such as another attack's best failures, instead of fresh stripes:
                 the squares are then as small as after the paper's first 200 queries, and shrink with its slowness.
-    give_up     leave an image whose margin would still not get there if each doubling of the queries raised it twice
+    give_up     leave an image whose margin would still not get there if each doubling of the queries raised it four times
                 as much as the last one did. Most images that a search cannot fool are known after a tenth of it.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
     (N,).

@@ -239,9 +239,9 @@ def test_square_gives_up_only_where_it_gets_nowhere(lenet, mnist):
     patient, asked = square(model, x, y, Linf(0.15), queries=400, return_queries=True)
     hasty, fewer = square(model, x, y, Linf(0.15), queries=400, give_up=True, return_queries=True)
     fell, given_up = asked < 400, fewer < asked
-    assert torch.equal(hasty[~given_up], patient[~given_up]) and (fewer[given_up] >= 40).all()
+    assert torch.equal(hasty[~given_up], patient[~given_up]) and (fewer[given_up] >= 32).all()
     assert (fell & ~given_up).sum() > 0.75 * fell.sum() > 10
-    assert fewer[~fell].float().mean() < 200
+    assert fewer[~fell].float().mean() < 300
 
 
 @settings(max_examples=25, deadline=None)
