@@ -236,8 +236,11 @@ def _points(name: str, line: Any) -> list[list[float]]:
 
 
 def _fraction_ticks(ax: Axes, eps: list[float]) -> None:
-    """Label the axis in 255ths where every ε is a whole number of them, as many as there is room for."""
-    if any(abs(e * 255 - round(e * 255)) > 1e-3 for e in eps):
+    """Label the axis in 255ths where every ε is a whole number of them, as many as there is room for.
+
+    An axis that goes beyond 1 shows no ε of L∞: an L2 length, a number of steps.
+    """
+    if eps[-1] > 1 or any(abs(e * 255 - round(e * 255)) > 1e-3 for e in eps):
         return
     room, shown = 0.09 * (eps[-1] - eps[0]), [eps[0]]
     for e in eps[1:]:

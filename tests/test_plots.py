@@ -134,6 +134,7 @@ def ticks(figure):
 
 def test_ticks_are_255ths_where_that_is_exact_and_there_is_room():
     assert ticks(plots.curves({"a": (EPS, [1] * 4)})) == ["0", "2/255", "4/255", "8/255"]
+    assert "255" not in "".join(ticks(plots.curves({"steps, not ε": ([1, 2, 4, 8], [1] * 4)})))
     many = [k / 255 for k in range(33)]
     assert 5 <= len(ticks(plots.curves({"a": (many, [1] * 33)}))) <= 12
     assert not any("/" in t for t in ticks(plots.curves({"a": ([0, 0.5, 1.1], [1] * 3)})))

@@ -1,5 +1,6 @@
 """Every check that a chapter calls, by chapter. A new chapter adds a file beside this one and a line here."""
 
+from advlib.exercises.bim import bim, cheap_attack, restarts
 from advlib.exercises.fgsm import fgm_l2, fgsm, fooling_rate, smallest_eps
 from advlib.exercises.gradients import backprop, finite_differences, input_gradient, silent_network
 from advlib.exercises.imagenet import straight_through, survivor, to_file
@@ -11,9 +12,9 @@ from advlib.exercises.norms import (
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 
 __all__ = [
-    "backprop", "cross_entropy", "every_target", "far_but_same", "fgm_l2", "fgsm", "finite_differences",
-    "flat_factor", "fooling_rate", "input_gradient", "logsumexp", "margin_loss", "norms_by_hand",
-    "project_l1", "project_l2", "project_linf", "relu_gradient", "robust_mlp", "silent_network",
-    "smallest_eps", "steepest_l1", "straight_through", "survivor", "targeted_bim", "targeted_fgsm",
-    "to_file",
+    "backprop", "bim", "cheap_attack", "cross_entropy", "every_target", "far_but_same", "fgm_l2",
+    "fgsm", "finite_differences", "flat_factor", "fooling_rate", "input_gradient", "logsumexp",
+    "margin_loss", "norms_by_hand", "project_l1", "project_l2", "project_linf", "relu_gradient",
+    "restarts", "robust_mlp", "silent_network", "smallest_eps", "steepest_l1", "straight_through",
+    "survivor", "targeted_bim", "targeted_fgsm", "to_file",
 ]
