@@ -14,7 +14,7 @@ from torchvision.models import ResNet18_Weights, resnet18
 from advlib import cli
 from advlib.cli import attack, doctor, train
 from advlib.data import load_images, load_photo, save_png
-from advlib.models import load_model
+from advlib.models import load_model, model_names
 from advlib.models.recipes import RECIPES, Recipe
 from advlib.norms import L0, L1, L2, Linf
 
@@ -281,6 +281,15 @@ def test_training_twice_gives_the_same_weights(run, quick, tmp_path):
     assert (tmp_path / "one/quick.safetensors").read_bytes() == (tmp_path / "two/quick.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("fresh, seeds", [(True, [5, 6, 7]), (False, [5])])
+def test_each_epoch_sees_new_images_or_the_same_again(fresh, seeds, monkeypatch):
+    asked = []
+    monkeypatch.setattr(train, "load_images", lambda *given: asked.append(given[-1]) or load_images(*given))
+    recipe = Recipe(net="signs-linear", data="signs", train_images=32, epochs=3, lr=1e-3, seed=5, fresh=fresh)
+    train.train(recipe, "cpu")
+    assert asked == seeds
+
+
 def test_an_unknown_recipe(run):
     status, _, err = run("train", "signs-ccn")
     assert status == 2 and "unknown recipe 'signs-ccn': did you mean 'signs-cnn'" in err
@@ -310,7 +319,7 @@ def test_a_sick_installation_is_told_and_the_rest_still_checked(run, monkeypatch
     monkeypatch.setattr("advlib.models.zoo.load_model", broken)
     status, out, _ = run("doctor")
     lines = out.splitlines()
-    assert status == 1 and lines[-1] == "3 to mend"
+    assert status == 1 and lines[-1] == f"{1 + len(model_names())} to mend"
     assert "✗ no-such-package: PackageNotFoundError" in out
     assert "✗ model signs-cnn: ValueError: the file is broken or was swapped" in lines
     assert any(line.startswith("✓ device") for line in lines)

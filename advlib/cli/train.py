@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
@@ -44,7 +45,8 @@ def run(args: Namespace) -> int:
         "net": recipe.net,
         "input": list(test.x.shape[1:]),
         "classes": list(test.classes),
-        "data": f"{recipe.data}: {recipe.epochs} epochs of {recipe.train_images:,} images",
+        "data": (f"{recipe.data}: {recipe.epochs} epochs of {'' if recipe.fresh else 'the same '}"
+                 f"{recipe.train_images:,} images"),
         "command": f"advlib train {args.name}",
         "seed": recipe.seed,
         "recipe": asdict(recipe),
@@ -62,10 +64,17 @@ def train(recipe: Recipe, where: str | torch.device) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = NETS[recipe.net]().to(where)
-    fit(model, lambda epoch: load_images(recipe.data, "train", recipe.train_images, recipe.seed + epoch),
-        epochs=recipe.epochs, lr=recipe.lr, batch_size=recipe.batch_size, weight_decay=recipe.weight_decay,
-        seed=recipe.seed)
+    fit(model, training_images(recipe), epochs=recipe.epochs, lr=recipe.lr, batch_size=recipe.batch_size,
+        weight_decay=recipe.weight_decay, seed=recipe.seed)
     return model
+
+
+def training_images(recipe: Recipe) -> Images | Callable[[int], Images]:
+    """What the recipe trains on: one set of images, or a function that gives each epoch its own."""
+    def draw(epoch: int) -> Images:
+        return load_images(recipe.data, "train", recipe.train_images, recipe.seed + epoch)
+
+    return draw if recipe.fresh else draw(0)
 
 
 def measure(model: nn.Module, data: str, test: Images) -> list[dict]:

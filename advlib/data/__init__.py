@@ -1,7 +1,6 @@
 """What is attacked, as pictures: generated road signs, real data sets, and a person's own photos."""
 
-from advlib.data.images import Images, load_images
+from advlib.data.images import Images, load_images, on_disk
 from advlib.data.photos import load_photo, save_png
-from advlib.data.real import on_disk
 
 __all__ = ["Images", "load_images", "load_photo", "on_disk", "save_png"]

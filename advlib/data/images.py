@@ -132,6 +132,19 @@ def load_images(name: str, split: str = "test", n: int | None = None, seed: int 
     return Images(*real.LOADERS[name](split, n, seed))
 
 
+def on_disk(name: str) -> bool:
+    """Is "mnist", "cifar10" or "gtsrb" on this machine, so that `load_images` needs no network for it?
+
+    Raises ValueError for any other name.
+
+    >>> on_disk("mnist") in (True, False)
+    True
+    """
+    from advlib.data import real  # as above
+
+    return real.on_disk(name)
+
+
 def _generated_signs(split: str, n: int | None, seed: int) -> Images:
     if split not in GENERATED:
         raise ValueError(unknown("split of 'signs'", split, GENERATED))

@@ -104,13 +104,7 @@ def find_source(source: Source) -> Path | None:
 
 
 def on_disk(name: str) -> bool:
-    """Is "mnist", "cifar10" or "gtsrb" on this machine, so that `load_images` needs no network for it?
-
-    Raises ValueError for any other name.
-
-    >>> on_disk("mnist") in (True, False)
-    True
-    """
+    """See `advlib.data.on_disk`."""
     if name not in (known := ("mnist", "cifar10", "gtsrb")):
         raise ValueError(unknown("real data set", name, known))
     return all(find_source(source(name, split)) for split in ("train", "test"))

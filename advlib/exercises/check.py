@@ -10,11 +10,13 @@ from advlib.exercises.norms import (
     far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1,
 )
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
+from advlib.exercises.why import noise_ratio, sturdier, worst_margin
 
 __all__ = [
     "backprop", "bim", "cheap_attack", "cross_entropy", "every_target", "far_but_same", "fgm_l2",
     "fgsm", "finite_differences", "flat_factor", "fooling_rate", "input_gradient", "logsumexp",
-    "margin_loss", "norms_by_hand", "project_l1", "project_l2", "project_linf", "relu_gradient",
-    "restarts", "robust_mlp", "silent_network", "smallest_eps", "steepest_l1", "straight_through",
-    "survivor", "targeted_bim", "targeted_fgsm", "to_file",
+    "margin_loss", "noise_ratio", "norms_by_hand", "project_l1", "project_l2", "project_linf",
+    "relu_gradient", "restarts", "robust_mlp", "silent_network", "smallest_eps", "steepest_l1",
+    "straight_through", "sturdier", "survivor", "targeted_bim", "targeted_fgsm", "to_file",
+    "worst_margin",
 ]

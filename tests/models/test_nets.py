@@ -9,8 +9,8 @@ from torch import nn
 
 from advlib.models import nets
 
-SHAPES = {"signs-cnn": (3, 48, 48, 16), "signs-linear": (3, 48, 48, 16), "mnist-mlp": (1, 28, 28, 10),
-          "mnist-cnn": (1, 28, 28, 10)}
+SHAPES = {"signs-cnn": (3, 48, 48, 16), "signs-linear": (3, 48, 48, 16), "signs-small": (3, 48, 48, 16),
+          "mnist-mlp": (1, 28, 28, 10), "mnist-cnn": (1, 28, 28, 10)}
 
 
 def test_every_net_is_known_here():
