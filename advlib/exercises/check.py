@@ -10,13 +10,14 @@ from advlib.exercises.norms import (
     far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1,
 )
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
+from advlib.exercises.threat_models import black_box, obeys, success_rate
 from advlib.exercises.why import noise_ratio, sturdier, worst_margin
 
 __all__ = [
-    "backprop", "bim", "cheap_attack", "cross_entropy", "every_target", "far_but_same", "fgm_l2",
-    "fgsm", "finite_differences", "flat_factor", "fooling_rate", "input_gradient", "logsumexp",
-    "margin_loss", "noise_ratio", "norms_by_hand", "project_l1", "project_l2", "project_linf",
+    "backprop", "bim", "black_box", "cheap_attack", "cross_entropy", "every_target", "far_but_same",
+    "fgm_l2", "fgsm", "finite_differences", "flat_factor", "fooling_rate", "input_gradient", "logsumexp",
+    "margin_loss", "noise_ratio", "norms_by_hand", "obeys", "project_l1", "project_l2", "project_linf",
     "relu_gradient", "restarts", "robust_mlp", "silent_network", "smallest_eps", "steepest_l1",
-    "straight_through", "sturdier", "survivor", "targeted_bim", "targeted_fgsm", "to_file",
-    "worst_margin",
+    "straight_through", "sturdier", "success_rate", "survivor", "targeted_bim", "targeted_fgsm",
+    "to_file", "worst_margin",
 ]
