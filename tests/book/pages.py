@@ -18,18 +18,18 @@ def toc_pages(root: Path = ROOT) -> list[str]:
     return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
 
 
-def widget_cells(page: str, root: Path = ROOT) -> int:
-    """How many cells of the page's notebook show a widget (0 for a page that is no notebook)."""
+def widgets_of(page: str, root: Path = ROOT) -> int:
+    """How many widgets the page's notebook shows (0 for a page that is no notebook)."""
     notebook = root / f"{page}.ipynb"
     if not notebook.is_file():
         return 0
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return sum(any(WIDGET_VIEW in out.get("data", {}) for out in cell.get("outputs", [])) for cell in cells)
+    return sum(WIDGET_VIEW in out.get("data", {}) for cell in cells for out in cell.get("outputs", []))
 
 
 # `make test` tests the whole book, the notebooks among its pages with their widgets.
 PAGES = toc_pages()
-LIVE_PAGES = [page for page in PAGES if widget_cells(page)]
+LIVE_PAGES = [page for page in PAGES if widgets_of(page)]
 
 # Written by the widgets' own JSON-schema check when it loads; nothing on the page is amiss.
 HARMLESS = re.compile(r"strict mode: use allowUnionTypes")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.book.pages import PAGES, Book, widget_cells
+from tests.book.pages import PAGES, Book, widgets_of
 
 FORMULAS = """() => [...document.querySelectorAll('.math')].map(math => ({
     text: math.textContent.slice(0, 80),
@@ -18,7 +18,7 @@ PICTURES = """() => [...document.images].map(img => ({
 @pytest.mark.parametrize("page", PAGES)
 def test_page_needs_nothing_but_itself(book: Book, page: str, over: str) -> None:
     visit = book.open(page, over=over)
-    assert visit.page.locator(".widget-subarea").count() == widget_cells(page)
+    assert visit.page.locator(".widget-subarea").count() == widgets_of(page)
     for formula in visit.page.evaluate(FORMULAS):
         assert formula["drawn"] and not formula["wrong"], formula
     for picture in visit.page.evaluate(PICTURES):

@@ -50,4 +50,4 @@ class CourseMap(SphinxDirective):
         self.env.note_dependency(str(path))
         seconds = run_seconds(json.loads(path.read_text(encoding="utf-8")))
         link = f"[{title}](../chapters/{file}.ipynb)"
-        return f"| {number} | {link}<br>{hook} | {minutes} min<br>runs in {seconds:.0f} s |"
+        return f"| {number} | {link}<br>{hook} | {minutes} min<br>runs in {seconds:.0f}&nbsp;s |"
