@@ -8,14 +8,9 @@ from torch.nn import functional as F
 from advlib import Linf, attacks, load_images, load_model
 from advlib.exercises import check
 from tests.exercises.printed import checks, solutions
+from tests.exercises.verdicts import verdict
 
 CHAPTER = "07_bim"
-
-
-def verdict(capsys, checker, *args):
-    """What the check prints, its line breaks undone."""
-    checker(*args)
-    return " ".join(capsys.readouterr().out.split())
 
 
 @pytest.fixture(scope="module")

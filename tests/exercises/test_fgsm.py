@@ -6,17 +6,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from advlib.exercises import check, specimens
+from tests.exercises.verdicts import verdict
 
 
 def gradient(model, x, y, reduction="mean"):
     x = x.clone().detach().requires_grad_()
     return torch.autograd.grad(F.cross_entropy(model(x), y, reduction=reduction), x)[0]
-
-
-def verdict(capsys, checker, *args, **options):
-    """What the check prints, its line breaks undone."""
-    checker(*args, **options)
-    return " ".join(capsys.readouterr().out.split())
 
 
 # --- right answers -------------------------------------------------------------------------------

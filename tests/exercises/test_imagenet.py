@@ -13,15 +13,10 @@ from advlib.data.photos import to_8bit, to_8bit_within, to_jpeg
 from advlib.exercises import check
 from advlib.models import load_model
 from tests.exercises.printed import CHAPTERS, checks, solutions
+from tests.exercises.verdicts import verdict
 from tests.notebooks.needs import missing
 
 CHAPTER = "23_imagenet"
-
-
-def verdict(capsys, checker, *args):
-    """What the check prints, its line breaks undone."""
-    checker(*args)
-    return " ".join(capsys.readouterr().out.split())
 
 
 def functions(*names):

@@ -6,23 +6,9 @@ from torch.nn import functional as F
 
 from advlib.exercises import check
 from tests.exercises.printed import checks, solutions
+from tests.exercises.verdicts import fails_with, verdict
 
 rows = torch.arange
-
-
-def verdict(capsys, checker, *args):
-    """What the check prints, its line breaks undone."""
-    checker(*args)
-    return " ".join(capsys.readouterr().out.split())
-
-
-def fails_with(capsys, monkeypatch, checker, answer, message):
-    """The message is printed, and where a class is graded it is raised."""
-    said = verdict(capsys, checker, answer)
-    assert said.startswith("✗") and message in said, said
-    monkeypatch.setenv("ADVLIB_GRADING", "1")
-    with pytest.raises(AssertionError, match="^✗"):
-        checker(answer)
 
 
 # --- log-sum-exp ------------------------------------------------------------------------------------------

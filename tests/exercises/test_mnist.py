@@ -14,15 +14,10 @@ from advlib.exercises import check
 from advlib.models import nets
 from advlib.norms import Linf
 from tests.exercises.printed import checks, solutions
+from tests.exercises.verdicts import verdict
 from tests.notebooks.needs import missing
 
 CHAPTER = "22_mnist"
-
-
-def verdict(capsys, checker, *args, **options):
-    """What the check prints, its line breaks undone."""
-    checker(*args, **options)
-    return " ".join(capsys.readouterr().out.split())
 
 
 # --- the gradient by hand ---------------------------------------------------------------------------------

@@ -7,14 +7,9 @@ from advlib import evaluate, load_images, load_model
 from advlib.exercises import check
 from advlib.norms import L1, L2, Linf
 from tests.exercises.printed import checks, solutions
+from tests.exercises.verdicts import verdict
 
 CHAPTER = "04_norms"
-
-
-def verdict(capsys, checker, *args):
-    """What the check prints, its line breaks undone."""
-    checker(*args)
-    return " ".join(capsys.readouterr().out.split())
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,9 @@ from advlib import attacks, evaluate, load_images, load_model
 from advlib.exercises import check, specimens
 from advlib.norms import Linf
 from tests.exercises.printed import checks, solutions
+from tests.exercises.verdicts import verdict
 
 CHAPTER = "08_targeted"
-
-
-def verdict(capsys, checker, *args):
-    """What the check prints, its line breaks undone."""
-    checker(*args)
-    return " ".join(capsys.readouterr().out.split())
 
 
 def grad(model, x, label, reduction="sum"):

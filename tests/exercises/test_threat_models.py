@@ -7,14 +7,9 @@ from advlib import attacks, load_images, load_model
 from advlib.exercises import check, specimens
 from advlib.norms import Linf
 from tests.exercises.printed import checks, solutions
+from tests.exercises.verdicts import verdict
 
 CHAPTER = "01_threat_models"
-
-
-def verdict(capsys, checker, *args):
-    """What the check prints, its line breaks undone."""
-    checker(*args)
-    return " ".join(capsys.readouterr().out.split())
 
 
 # --- judging an attacker ----------------------------------------------------------------------------------

@@ -9,12 +9,7 @@ from advlib.defenses.training import fit
 from advlib.exercises import check
 from advlib.models import nets
 from tests.exercises.printed import checks, solutions
-
-
-def verdict(capsys, checker, answer):
-    """What the check prints, its line breaks undone."""
-    checker(answer)
-    return " ".join(capsys.readouterr().out.split())
+from tests.exercises.verdicts import verdict
 
 
 # --- the worst margin of a linear model ----------------------------------------------------------------
