@@ -74,10 +74,11 @@ def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, att
         TypeError, ValueError: input that breaks the pixel-space contract.
 
     >>> from advlib.norms import Linf
-    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 5))
-    >>> x = torch.rand(6, 1, 2, 2)
-    >>> robust_accuracy(model, x, predict(model, x)[0], Linf(1.0), queries=50)
-    0.0
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    >>> _ = model[1].weight.data.copy_(torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 1, 1]]))
+    >>> x = torch.tensor([[0.9, 0.9, 0.1, 0.1], [0.55, 0.5, 0.5, 0.45]]).view(2, 1, 2, 2)   # far, near the boundary
+    >>> robust_accuracy(model, x, torch.tensor([0, 0]), Linf(0.1), queries=50)
+    0.5
     """
     if attack is None:
         from advlib.attacks.worst import worst_case as attack  # which counts with this module, so not at the top
