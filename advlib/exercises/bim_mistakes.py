@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advlib.exercises.frame import Mistake
-
-Suspects = list[tuple[Tensor, Mistake]]
+from advlib.exercises.frame import Mistake, Suspects
 
 
 @dataclass(frozen=True)

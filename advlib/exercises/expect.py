@@ -4,13 +4,13 @@ nothing."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advlib.exercises.frame import Mistake
+from advlib.exercises.frame import Mistake, Suspects
 
 CLIPPED_LAST = "end with .clamp(0, 1), after the step"
 
@@ -122,8 +122,15 @@ def tidy(result: Tensor, model: nn.Module, attempt) -> None:
         attempt.note("the model was left in training mode; an attack leaves it as it was")
 
 
-def no_known_mistake(result: Tensor, suspects: Iterable[tuple[Tensor, Mistake]], right: Tensor) -> None:
-    """Raise the mistake that leads to this very result, unless it leads to the right images here as well."""
+def same(a: Tensor, b: Tensor, share: float = 0.999) -> bool:
+    """Equal up to rounding on nearly all pixels (a gradient near zero may round to either sign)."""
+    return a.shape == b.shape and ((a - b).abs() <= 1e-5).float().mean().item() >= share
+
+
+def no_known_mistake(
+    result: Tensor, suspects: Suspects, right: Tensor, same: Callable[[Tensor, Tensor], bool] = same
+) -> None:
+    """Raise the mistake that leads to this very result, unless it leads to the right one here as well."""
     for wrong, mistake in suspects:
         if same(result, wrong) and not same(wrong, right):
             raise mistake
@@ -171,8 +178,3 @@ def climbs(model: nn.Module, x: Tensor, y: Tensor, result: Tensor) -> None:
             "the step does not follow the gradient of the loss at x",
             "add the step: x + …, with the gradient of the cross-entropy of (model(x), y)",
         )
-
-
-def same(a: Tensor, b: Tensor, share: float = 0.999) -> bool:
-    """Equal up to rounding on nearly all pixels (a gradient near zero may round to either sign)."""
-    return a.shape == b.shape and ((a - b).abs() <= 1e-5).float().mean().item() >= share

@@ -12,7 +12,7 @@ from advlib.contract import frozen
 from advlib.evaluate import predict
 from advlib.exercises import expect, specimens
 from advlib.exercises import fgsm_mistakes as mistakes
-from advlib.exercises.frame import Attempt, Mistake, checks_function, checks_value
+from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
 from advlib.exercises.specimens import Specimen
 
 Attack = Callable[..., Tensor]
@@ -77,7 +77,7 @@ def _compare(
     attempt: Attempt,
     specimen: Specimen,
     formula: Attack,
-    known: Callable[..., mistakes.Suspects],
+    known: Callable[..., Suspects],
     norm: str,
     size: Size,
 ) -> None:

@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advlib.exercises.expect import CLIPPED_LAST
-from advlib.exercises.frame import Mistake
-
-Suspects = list[tuple[Tensor, Mistake]]
+from advlib.exercises.frame import Mistake, Suspects
 
 
 def clip(x: Tensor) -> Tensor:

@@ -42,6 +42,10 @@ class Mistake(Exception):
         return "\n".join(parts)
 
 
+# What known mistakes lead to: a wrong result, and the mistake that gives it.
+Suspects = list[tuple[Tensor, Mistake]]
+
+
 class Unwritten(Exception):
     """The stub is still there."""
 

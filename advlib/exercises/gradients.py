@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from advlib.evaluate import predict
 from advlib.exercises import expect, specimens
 from advlib.exercises import gradients_mistakes as mistakes
-from advlib.exercises.frame import Attempt, Mistake, checks_function, checks_value
+from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
 
 # --- my_input_gradient(model, x, y) -----------------------------------------------------------------------
 
@@ -163,13 +163,11 @@ def finite_differences(attempt: Attempt) -> str:
     return "two-sided differences of three functions, with τ of 0.5, 0.1 and 0.001"
 
 
-def _compare(result: Tensor, right: Tensor, suspects: mistakes.Suspects) -> None:
+def _compare(result: Tensor, right: Tensor, suspects: Suspects) -> None:
     result = result.detach()
     if mistakes.alike(result, right):
         return
-    for wrong, mistake in suspects:
-        if mistakes.alike(result, wrong) and not mistakes.alike(wrong, right):
-            raise mistake
+    expect.no_known_mistake(result, suspects, right, same=mistakes.alike)
     off = (result - right).norm() / right.norm()
     raise Mistake(
         f"the result is off by {off:.0%} of the right one's length",

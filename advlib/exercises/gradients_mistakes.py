@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advlib import losses
-from advlib.exercises.frame import Mistake
-
-Suspects = list[tuple[Tensor, Mistake]]
+from advlib.exercises.frame import Mistake, Suspects
 
 
 def alike(a: Tensor, b: Tensor) -> bool:

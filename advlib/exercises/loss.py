@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from advlib import losses
 from advlib.exercises import expect
 from advlib.exercises import loss_mistakes as mistakes
-from advlib.exercises.frame import Attempt, Mistake, checks_function, checks_value
+from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
 
 # --- my_logsumexp(z), my_cross_entropy(z, y) and my_margin_loss(z, y) -------------------------------------
 
@@ -63,7 +63,7 @@ def _batches() -> list[tuple[Tensor, Tensor]]:
     ]
 
 
-def _judge(attempt: Attempt, z: Tensor, y: Tensor, right: Tensor, suspects: mistakes.Suspects) -> None:
+def _judge(attempt: Attempt, z: Tensor, y: Tensor, right: Tensor, suspects: Suspects) -> None:
     before = z.clone()
     result = attempt(z, y)
     _intact(z, before)
@@ -71,14 +71,12 @@ def _judge(attempt: Attempt, z: Tensor, y: Tensor, right: Tensor, suspects: mist
     _compare(result, right, suspects)
 
 
-def _compare(result: Tensor, right: Tensor, suspects: mistakes.Suspects) -> None:
+def _compare(result: Tensor, right: Tensor, suspects: Suspects) -> None:
     """Raise what is wrong with one batch's result, a known mistake by its name."""
     result = result.detach()
     if mistakes.alike(result, right):
         return
-    for wrong, mistake in suspects:
-        if mistakes.alike(result, wrong) and not mistakes.alike(wrong, right):
-            raise mistake
+    expect.no_known_mistake(result, suspects, right, same=mistakes.alike)
     if not result.isfinite().all():
         raise Mistake(
             f"{int((~result.isfinite()).sum())} of {len(result)} results are nan or infinite; "

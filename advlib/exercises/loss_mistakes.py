@@ -12,9 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from advlib import losses
-from advlib.exercises.frame import Mistake
-
-Suspects = list[tuple[Tensor, Mistake]]
+from advlib.exercises.frame import Mistake, Suspects
 
 
 def alike(a: Tensor, b: Tensor) -> bool:

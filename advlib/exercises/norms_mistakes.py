@@ -8,9 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from advlib.exercises.frame import Mistake
-
-Suspects = list[tuple[Tensor, Mistake]]
+from advlib.exercises.frame import Mistake, Suspects
 
 BATCH_SIZE = Mistake(
     "the images of a batch share one budget",

@@ -11,9 +11,7 @@ from torch.nn import functional as F
 
 from advlib.evaluate import predict
 from advlib.exercises import expect, specimens
-from advlib.exercises.frame import Attempt, Mistake, checks_function, checks_value
-
-Suspects = list[tuple[Tensor, Mistake]]
+from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
 
 
 @dataclass(frozen=True)

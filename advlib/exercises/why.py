@@ -9,10 +9,9 @@ from advlib.attacks import pgd
 from advlib.contract import frozen
 from advlib.data import load_images
 from advlib.evaluate import accuracy
-from advlib.exercises.frame import Attempt, Mistake, checks_function, checks_value
+from advlib.exercises import expect
+from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
 from advlib.norms import Linf
-
-Suspects = list[tuple[Tensor, Mistake]]
 
 
 # --- my_worst_margin(w, b, x, y, eps) ------------------------------------------------------------------
@@ -155,14 +154,14 @@ def _per_image(result: object, count: int, what: str) -> None:
 
 
 def _compare(result: Tensor, right: Tensor, suspects: Suspects, what: str) -> None:
+    result = result.detach()
+
     def same(a: Tensor, b: Tensor) -> bool:
-        return torch.allclose(a.detach().float(), b, rtol=1e-4, atol=1e-5)
+        return torch.allclose(a.float(), b, rtol=1e-4, atol=1e-5)
 
     if same(result, right):
         return
-    for wrong, mistake in suspects:
-        if same(result, wrong):
-            raise mistake
-    off = (result.detach() - right).abs().max().item()
+    expect.no_known_mistake(result, suspects, right, same)
+    off = (result - right).abs().max().item()
     raise Mistake(f"the result is not {what}: it is off by up to {off:.4g}", "another formula",
                   "go back to the derivation, and check it on two inputs by hand")
