@@ -42,8 +42,8 @@ STYLE = {
     "figure.dpi": 120,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",  # opaque: legible on a dark page too
-    "font.size": 11,
-    "axes.titlesize": 11,
+    "font.size": 13,  # a figure is 340 pixels wide on a phone
+    "axes.titlesize": 13,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": INK,
@@ -85,7 +85,7 @@ def style():
 
 
 @style()
-def draw_panels(rows: Sequence[Sequence[Panel]], *, width: float = 2.2, fontsize: float = 11) -> Figure:
+def draw_panels(rows: Sequence[Sequence[Panel]], *, width: float = 2.2, fontsize: float = 13) -> Figure:
     """Draw rows of panels, each ``width`` inches wide, with hard pixel edges; a heading only where it
     changes.
 
@@ -148,7 +148,7 @@ def grid(
     images: Any,
     labels: Sequence[Any] | None = None,
     *,
-    columns: int = 8,
+    columns: int = 4,
     classes: Sequence[str] | None = None,
 ) -> Figure:
     """Many small images with a label under each.
@@ -171,7 +171,7 @@ def grid(
     panels = [Panel(pixels_of(image), "", text) for image, text in zip(images, captions, strict=True)]
     columns = min(columns, len(panels))
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
-    return draw_panels(rows, width=1.15, fontsize=9)
+    return draw_panels(rows, width=1.6, fontsize=12)
 
 
 def _caption(label: Any, classes: Sequence[str] | None) -> str:
@@ -194,7 +194,7 @@ def curves(
     """
     if not lines or len(lines) > len(MARKERS):
         raise ValueError(f"got {len(lines)} lines, expected 1 to {len(MARKERS)}: split the figure in two")
-    figure = Picture(figsize=(7, 4), layout="constrained")
+    figure = Picture(figsize=(6.4, 4), layout="constrained")
     ax = figure.subplots()
     ends, all_eps = [], set()
     for (name, line), colour, marker, dash in zip(lines.items(), COLOURS, MARKERS, DASHES, strict=False):
@@ -214,7 +214,7 @@ def curves(
             xycoords=("axes fraction", "data"),
             xytext=(6, 3),
             textcoords="offset points",
-            fontsize=9,
+            fontsize=11,
         )
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.0), xlim=(min(all_eps), max(all_eps)))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -242,7 +242,7 @@ def _fraction_ticks(ax: Axes, eps: list[float]) -> None:
     """
     if eps[-1] > 1 or any(abs(e * 255 - round(e * 255)) > 1e-3 for e in eps):
         return
-    room, shown = 0.09 * (eps[-1] - eps[0]), [eps[0]]
+    room, shown = 0.14 * (eps[-1] - eps[0]), [eps[0]]
     for e in eps[1:]:
         if e - shown[-1] >= room:
             shown.append(e)

@@ -33,6 +33,10 @@ class Html(str):
 
 # --- frames -----------------------------------------------------------------------------------------------
 
+# A flex basis for what has letters in it: nothing on a line of 30rem or more, beyond any line on a narrower one,
+# where a figure so takes a line of its own.
+WHOLE_LINE = "max(0px, (30rem - 100%) * 999)"
+
 
 def picture(
     image: Any,
@@ -58,9 +62,10 @@ def picture(
         raise ValueError("got an empty alt text: say in a sentence what the picture shows")
     if isinstance(image, Figure):
         data, kind, own_width, pixels = png_of(image), "png", math.ceil(image.get_figwidth() * 100), math.inf
+        basis = WHOLE_LINE
     else:
         data, kind, pixels = encode(image, quality)
-        own_width = pixels * math.ceil(192 / pixels)
+        own_width, basis = pixels * math.ceil(192 / pixels), "0"
     width = width or own_width
     rendering = "pixelated" if pixels < width else "auto"
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
@@ -69,17 +74,17 @@ def picture(
         f'<img class="dark-light" alt="{html.escape(alt)}" src="{source}" '
         f'style="width: 100%; height: auto; margin: 0; padding: 0; image-rendering: {rendering}">'
     )
-    box = f"flex: 1 1 0; max-width: {width}px; min-width: 0; text-align: center; line-height: 1.35"
+    box = f"flex: 1 1 {basis}; max-width: {width}px; min-width: 0; text-align: center; line-height: 1.35"
     return Html(f'<div style="{box}">{_text_line(heading)}{drawn}{_text_line(caption)}</div>')
 
 
 def row(*pictures: str) -> Html:
-    """Pictures side by side, shrinking together on a narrow page.
+    """Pictures side by side, shrinking together on a narrow page; there a figure gets a line of its own.
 
     >>> row("<b>left</b>", "<b>right</b>").count("<b>")
     2
     """
-    return Html(f'<div style="display: flex; gap: 8px; align-items: flex-start">{"".join(pictures)}</div>')
+    return Html(f'<div style="display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start">{"".join(pictures)}</div>')
 
 
 def triptych(

@@ -85,7 +85,7 @@ def test_triptych_draws_hard_pixels_with_readings_below():
 def test_grid_takes_images_values_tensors_and_lists():
     value = Images(X, torch.tensor([0, 1, 2, 0, 1]), ("a", "b", "c"))
     assert texts(plots.grid(value))[1::2][:3] == ["a", "b", "c"]
-    assert len(plots.grid(X).axes) == 5
+    assert len(plots.grid(X, columns=8).axes) == 5
     assert len(plots.grid(list(X), columns=2).axes) == 6
     assert "class 7" in texts(plots.grid(X[:1], labels=torch.tensor([7])))
 

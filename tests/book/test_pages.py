@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.book.pages import PAGES, Book, widgets_of
+from advlib.plots import STYLE
+from tests.book.pages import LIVE_PAGES, PAGES, Book, widgets_of
 
 FORMULAS = """() => [...document.querySelectorAll('.math')].map(math => ({
     text: math.textContent.slice(0, 80),
@@ -11,6 +12,10 @@ FORMULAS = """() => [...document.querySelectorAll('.math')].map(math => ({
 }))"""
 PICTURES = """() => [...document.images].map(img => ({
     source: img.src.slice(0, 80), drawn: img.complete && img.naturalWidth > 0, alt: img.getAttribute('alt'),
+}))"""
+# Figures: what a cell shows, but for pictures of few pixels, which have no letters. How much smaller than drawn each is.
+FIGURES = """() => [...document.querySelectorAll('.cell_output img')].filter(img => img.naturalWidth > 300).map(img => ({
+    shrunk: img.clientWidth / img.naturalWidth, alt: img.alt.slice(0, 80),
 }))"""
 
 
@@ -31,6 +36,14 @@ def test_phone_scrolls_down_and_never_sideways(book: Book, page: str) -> None:
     visit = book.open(page, width=375)
     wide = visit.page.evaluate("document.scrollingElement.scrollWidth")
     assert wide <= 375, f"the page is {wide} px wide"
+
+
+@pytest.mark.parametrize("page", LIVE_PAGES)
+def test_figures_can_be_read_on_a_phone(book: Book, page: str) -> None:
+    drawn = STYLE["font.size"] * STYLE["figure.dpi"] / 72
+    for figure in book.open(page, width=375).page.evaluate(FIGURES):
+        letters = drawn * figure["shrunk"]
+        assert letters >= 9, f"letters of {letters:.1f} px in: {figure['alt']}"
 
 
 def test_first_address_leads_to_landing_page(book: Book) -> None:
