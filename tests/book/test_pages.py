@@ -46,6 +46,12 @@ def test_figures_can_be_read_on_a_phone(book: Book, page: str) -> None:
         assert letters >= 9, f"letters of {letters:.1f} px in: {figure['alt']}"
 
 
+@pytest.mark.parametrize("page", LIVE_PAGES)
+def test_sliders_have_room_on_a_phone(book: Book, page: str) -> None:
+    for track in book.open(page, width=375).page.locator(".noUi-target").all():
+        assert track.bounding_box()["width"] >= 120
+
+
 def test_first_address_leads_to_landing_page(book: Book) -> None:
     visit = book.open("index")
     visit.page.wait_for_url(f"**/{PAGES[0]}.html")
