@@ -15,7 +15,7 @@ from advlib.attacks import bim, fgsm, pgd, worst_case
 from advlib.attacks.ascent import Constant, ascend
 from advlib.evaluate import accuracy
 from advlib.models.fast import faster
-from advlib.norms import Linf
+from advlib.norms import Linf, readable
 from tests.benchmarks import measure, peers, workloads
 from tests.benchmarks.workloads import Workload
 
@@ -118,7 +118,7 @@ def stopping(scale: Scale) -> str:
             for name in attacks}
     rows = [[name, f"{seconds:.2f}", f"{left[name]:.1f}"] for name, seconds
             in measure.times(runs, scale.repeats).items()]
-    return measure.table([f"{load.name}, ε = {eps}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
+    return measure.table([f"{load.name}, ε = {readable(eps)}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
 
 
 def strength(scale: Scale) -> str:
@@ -134,7 +134,7 @@ def strength(scale: Scale) -> str:
         for name, peer in peers.installed().items():
             results[f"BIM-{steps}: {name}"] = peer(model, x, y, eps, eps / 10, steps, False)
         results |= {f"PGD-{steps}: ours": ours(), f"PGD-{steps}: ours, bf16": ours(fast="bf16")}
-        columns[f"{load.name}, ε = {eps:.2g}"] = {name: f"{100 * accuracy(model, x_adv, y):.1f}"
+        columns[f"{load.name}, ε = {readable(eps)}"] = {name: f"{100 * accuracy(model, x_adv, y):.1f}"
                                                  for name, x_adv in results.items()}
     names = next(iter(columns.values()))
     rows = [[name, *(column[name] for column in columns.values())] for name in names]
@@ -143,7 +143,7 @@ def strength(scale: Scale) -> str:
 
 def worst(scale: Scale) -> str:
     """Sets of attacks that leave nothing to choose: `worst_case` against AutoAttack, on a network that resists."""
-    load = workloads.lenet("advtrained", max(2, scale.images // 20), 0.3)
+    load = workloads.lenet("advtrained", max(2, scale.images // 5), 0.3)
     if load is None:
         return "The worst case: no MNIST networks in ADVLIB_DATA, nothing measured."
     model, x, y, eps = load.model, load.x, load.y, load.eps
@@ -155,7 +155,7 @@ def worst(scale: Scale) -> str:
         began = time.perf_counter()
         x_adv = run()
         rows.append([name, f"{time.perf_counter() - began:.0f}", f"{100 * accuracy(model, x_adv, y):.1f}"])
-    return measure.table([f"{load.name}, ε = {eps}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
+    return measure.table([f"{load.name}, ε = {readable(eps)}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
 
 
 SECTIONS = {section.__name__: section for section in (speed, signs, batches, stopping, strength, worst)}
