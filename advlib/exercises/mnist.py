@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from advlib import attacks
 from advlib.evaluate import accuracy, logits_of
 from advlib.exercises import expect
-from advlib.exercises.frame import Attempt, Mistake, checks_function, checks_value
+from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
 from advlib.norms import Linf
 
 # --- my_gradient(weights, biases, x, y) -------------------------------------------------------------------
@@ -81,7 +81,7 @@ def gradient(net: Layers) -> Tensor:
     return torch.autograd.grad(loss, x)[0]
 
 
-def wrong_gradients(net: Layers) -> list[tuple[Tensor, Mistake]]:
+def wrong_gradients(net: Layers) -> Suspects:
     """What the best-known mistakes lead to."""
     *hidden, logits = net.forward()
     masks = [(a > 0).to(a) for a in hidden]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from advlib.contract import frozen
 from advlib.evaluate import predict
 from advlib.exercises import expect
-from advlib.exercises.frame import Attempt, Mistake, checks_function
+from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function
 
 NEAR = 1e-6  # what rounding may add
 
@@ -53,7 +53,7 @@ def judged(x: Tensor, x_adv: Tensor, eps: float) -> Tensor:
     return (_size(x, x_adv) <= eps + NEAR) & _in_box(x_adv)
 
 
-def _wrong_verdicts(x: Tensor, x_adv: Tensor, eps: float) -> list[tuple[Tensor, Mistake]]:
+def _wrong_verdicts(x: Tensor, x_adv: Tensor, eps: float) -> Suspects:
     delta = (x_adv - x).flatten(1)
     box, small = _in_box(x_adv), _size(x, x_adv) <= eps + NEAR
     cases = [
