@@ -49,7 +49,15 @@ def test_figures_can_be_read_on_a_phone(book: Book, page: str) -> None:
 @pytest.mark.parametrize("page", LIVE_PAGES)
 def test_sliders_have_room_on_a_phone(book: Book, page: str) -> None:
     for track in book.open(page, width=375).page.locator(".noUi-target").all():
-        assert track.bounding_box()["width"] >= 120
+        assert track.bounding_box()["width"] >= 240
+
+
+@pytest.mark.parametrize("page", ["book/cheat_sheet", "book/notation"])
+def test_formulas_in_tables_are_whole_on_a_phone(book: Book, page: str) -> None:
+    formulas = book.open(page, width=375).page.locator("td mjx-container").all()
+    assert formulas
+    for formula in formulas:
+        assert formula.evaluate("it => it.firstElementChild.getBoundingClientRect().width <= it.clientWidth + 1")
 
 
 def test_first_address_leads_to_landing_page(book: Book) -> None:
