@@ -1,25 +1,32 @@
 """Sliders and quizzes of the built book work without a kernel: by keyboard and mouse, http and file."""
 
-import pytest
-from playwright.sync_api import Locator, expect
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
 
-from tests.book.pages import LIVE_PAGES, Book
+import pytest
+from playwright.sync_api import Browser, Locator, expect
+
+from tests.book.pages import LIVE_PAGES, Book, Visit
 
 # What one widget's cell shows: the pictures and words of its frames, not the slider's own readout.
 SHOWN = """cell => [...cell.querySelectorAll('.widget-html-content')].map(frame => frame.innerHTML).join()"""
 
-pytestmark = [
-    pytest.mark.parametrize("over", ["file", "http"]),
-    pytest.mark.parametrize("page", LIVE_PAGES),
-]
+
+@pytest.fixture(scope="module", params=product(LIVE_PAGES, ["file", "http"]), ids="-".join)
+def visit(built_book: Path, address: str, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A page with widgets, loaded once: the tests use it one after the other, as a reader does."""
+    page, over = request.param
+    book = Book(built_book, address, browser)
+    yield book.open(page, over=over)
+    book.close_pages()
 
 
-def slider_cells(visit) -> list[Locator]:
+def slider_cells(visit: Visit) -> list[Locator]:
     return visit.page.locator(".widget-subarea", has=visit.page.locator(".noUi-handle")).all()
 
 
-def test_each_slider_moves_by_keyboard(book: Book, page: str, over: str) -> None:
-    visit = book.open(page, over=over)
+def test_each_slider_moves_by_keyboard(visit: Visit) -> None:
     for cell in slider_cells(visit):
         for handle in cell.locator(".noUi-handle").all():
             handle.focus()
@@ -37,8 +44,7 @@ def test_each_slider_moves_by_keyboard(book: Book, page: str, over: str) -> None
     assert visit.complaints == []
 
 
-def test_each_slider_moves_by_mouse(book: Book, page: str, over: str) -> None:
-    visit = book.open(page, over=over)
+def test_each_slider_moves_by_mouse(visit: Visit) -> None:
     for cell in slider_cells(visit):
         for track in cell.locator(".noUi-target").all():
             handle = track.locator(".noUi-handle")
@@ -58,8 +64,7 @@ def test_each_slider_moves_by_mouse(book: Book, page: str, over: str) -> None:
     assert visit.complaints == []
 
 
-def test_each_slider_has_a_name_and_says_its_value(book: Book, page: str, over: str) -> None:
-    visit = book.open(page, over=over)
+def test_each_slider_has_a_name_and_says_its_value(visit: Visit) -> None:
     for cell in slider_cells(visit):
         for slider in cell.locator(".widget-slider").all():
             handle, readout = slider.locator(".noUi-handle"), slider.locator(".widget-readout")
@@ -69,8 +74,7 @@ def test_each_slider_has_a_name_and_says_its_value(book: Book, page: str, over: 
             expect(handle).to_have_attribute("aria-valuetext", readout.inner_text().strip())
 
 
-def test_each_answer_of_a_quiz_shows_its_own_feedback(book: Book, page: str, over: str) -> None:
-    visit = book.open(page, over=over)
+def test_each_answer_of_a_quiz_shows_its_own_feedback(visit: Visit) -> None:
     quizzes = visit.page.locator(".widget-subarea", has=visit.page.locator(".widget-radio-box")).all()
     for quiz in quizzes:
         assert quiz.locator("[role=radiogroup]").get_attribute("aria-label")
