@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from advlib import contract, losses
 from advlib.attacks.victim import Victim
 from advlib.device import in_batches, width
 from advlib.norms import L0, L1, L2, Ball, Linf
+from advlib.progress import progress
 
 __all__ = ["deepfool", "carlini_wagner", "fmn"]
 
@@ -206,7 +206,7 @@ def attack_standing(model: nn.Module, x: Tensor, y: Tensor, target: int | Tensor
     contract.check_labels(y, len(x))
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
-    with contract.frozen(model), tqdm(total=passes * len(x), unit="pass", delay=2, leave=False) as bar:
+    with contract.frozen(model), progress(total=passes * len(x), unit="pass") as bar:
         clean = x.detach().to(labels.device, torch.promote_types(x.dtype, torch.float32), copy=True)
         victim = Victim(model, labels, target, losses.margin, x.dtype)
         adv = clean.clone()

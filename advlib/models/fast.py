@@ -1,8 +1,8 @@
 """Switches that make a network's passes cheaper and leave its function alone.
 
-Batch norms are folded into the convolutions before them. On a CPU, convolutions work on images stored pixel by
-pixel (``channels_last``), and the gradient reaches the pixels by a cheaper way. Nothing is copied or traced: the
-model itself is switched, runs its own code, and is switched back.
+Batch norms are folded into the convolutions before them, and weights that only meet padding are left out. On a CPU,
+convolutions work on images stored pixel by pixel (``channels_last``), and the gradient reaches the pixels by a cheaper
+way. Nothing is copied or traced: the model itself is switched, runs its own code, and is switched back.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> None:
     expected = _logits(model, x, note=lambda module, inputs, output: met.append((module, inputs[0], output)))
     if expected is None:
         return
-    switches = [_fold_batch_norms] + [_channels_last, _subpixel_gradient] * (x.device.type == "cpu")
+    switches = [_fold_batch_norms, _crop_kernels] + [_channels_last, _subpixel_gradient] * (x.device.type == "cpu")
 
     def kept(chosen: list[Callable]) -> bool:
         with ExitStack() as trial:
@@ -121,11 +121,9 @@ def _fold_batch_norms(model: nn.Module, met: Met, undo: ExitStack) -> None:
 
     So a convolution whose output goes into one and nowhere else can do its work.
     """
-    modules = [module for module, _, _ in met]
-    weights = [id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)]
+    once = _met_once(model, met)
     for (conv, _, made), (norm, eaten, _) in zip(met, met[1:]):
-        if (type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and eaten is made
-                and modules.count(conv) == modules.count(norm) == weights.count(id(conv.weight)) == 1
+        if (type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and eaten is made and {conv, norm} <= once
                 and not norm.training and norm.running_mean is not None):
             weight, bias = fuse_conv_bn_weights(conv.weight, conv.bias, norm.running_mean, norm.running_var,
                                                 norm.eps, norm.weight, norm.bias)
@@ -135,8 +133,45 @@ def _fold_batch_norms(model: nn.Module, met: Met, undo: ExitStack) -> None:
             conv.weight.data, conv.bias, norm.forward = weight.data, bias, _identity
 
 
+def _met_once(model: nn.Module, met: Met) -> set[nn.Module]:
+    """The layers that a pass meets once and whose weights no other layer shares: they may be changed."""
+    modules = [module for module, _, _ in met]
+    weights = [id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)]
+    return {module for module in modules if modules.count(module) == 1 and weights.count(id(module.weight)) <= 1}
+
+
 def _identity(x: Tensor) -> Tensor:
     return x
+
+
+def _crop_kernels(model: nn.Module, met: Met, undo: ExitStack) -> None:
+    """Leave out the rows and columns of a kernel that meet no pixel, only the padding around the map.
+
+    Of 3 × 3 weights on a map of one pixel, that leaves the one in the middle: a ninth of the weights to fetch.
+    """
+    once = _met_once(model, met)
+    for conv, x, made in met:
+        if type(conv) is nn.Conv2d and conv in once and _regular(conv):
+            rows, columns = map(_seen, x.shape[2:], made.shape[2:], conv.weight.shape[2:], conv.stride, conv.padding)
+            weight = conv.weight.data[:, :, rows, columns]
+            if weight.shape != conv.weight.shape:
+                undo.callback(setattr, conv.weight, "data", conv.weight.data)
+                undo.callback(setattr, conv, "padding", conv.padding)
+                conv.weight.data = weight.contiguous()
+                conv.padding = (conv.padding[0] - rows.start, conv.padding[1] - columns.start)
+
+
+def _seen(pixels: int, outputs: int, weights: int, stride: int, padding: int) -> slice:
+    """The weights that meet a pixel, along one side: weight k of output o meets pixel stride · o + k − padding.
+
+    The map's size stays: with them and as much less padding as is left out in front, there are as many outputs.
+    """
+    return slice(max(0, padding - stride * (outputs - 1)), min(weights, padding + pixels))
+
+
+def _regular(conv: nn.Conv2d) -> bool:
+    """Whether it pads with zeros, by numbers, and its kernel has no gaps."""
+    return conv.padding_mode == "zeros" and not isinstance(conv.padding, str) and conv.dilation == (1, 1)
 
 
 def _channels_last(model: nn.Module, met: Met, undo: ExitStack) -> None:
@@ -162,10 +197,10 @@ def _subpixel_gradient(model: nn.Module, met: Met, undo: ExitStack) -> None:
     conv, x, _ = met[0]
     if type(conv) is not nn.Conv2d or "forward" in vars(conv):
         return
-    (size, *sizes), (stride, *strides) = conv.kernel_size, conv.stride
-    regular = (sizes == [size] and strides == [stride] and conv.padding in [(n, n) for n in range(size)]
-               and conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros")
-    if regular and 1 < stride <= size and conv.in_channels * stride**2 <= 16:
+    (size, *sizes), (stride, *strides) = conv.weight.shape[2:], conv.stride
+    square = sizes == [size] and strides == [stride] and conv.padding in [(n, n) for n in range(size)]
+    if (square and _regular(conv) and conv.groups == 1 and 1 < stride <= size
+            and conv.in_channels * stride**2 <= 16):
         taps = -(-size // stride)
         weight = F.pad(conv.weight.detach(), (0, taps * stride - size) * 2)                  # O, C, S·b + r twice
         weight = weight.unflatten(3, (taps, stride)).unflatten(2, (taps, stride)).flip(2, 4)

@@ -75,15 +75,16 @@ def test_the_function_stays_and_so_does_its_gradient():
         assert same(model(X), logits) and same(gradient(), grad)
 
 
-@pytest.mark.parametrize("size, stride, padding, side", [
-    (7, 2, 3, 12), (3, 2, 1, 11), (5, 2, 0, 12), (4, 2, 2, 9), (2, 2, 0, 11), (3, 1, 1, 12), (3, 3, 0, 12)])
+@pytest.mark.parametrize("size, stride, padding, shape", [
+    (7, 2, 3, (12, 13)), (7, 2, 3, (4, 4)), (3, 2, 1, (11, 12)), (5, 2, 0, (12, 13)), (4, 2, 2, (9, 10)),
+    (2, 2, 0, (11, 12)), (3, 1, 1, (12, 13)), (3, 3, 0, (12, 13))])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_gradient_of_a_strided_first_layer(size, stride, padding, side, channels):
+def test_the_gradient_of_a_strided_first_layer(size, stride, padding, shape, channels):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(channels, 8, size, stride, padding), nn.Flatten(), nn.LazyLinear(5))
         model = model.double()
-        x = torch.rand(4, channels, side, side + 1, dtype=torch.float64, requires_grad=True)
+        x = torch.rand(4, channels, *shape, dtype=torch.float64, requires_grad=True)
         model(x)
     gradient = lambda: torch.autograd.grad(model(x).logsumexp(1).sum(), x)[0]
     expected = gradient()
@@ -101,8 +102,33 @@ def test_small_maps_of_many_channels_stay_as_they_are():
     assert not model[5]._forward_pre_hooks
 
 
+@pytest.mark.parametrize("side, size, stride, padding, left", [
+    (1, 3, 1, 1, 1), (1, 5, 2, 2, 1), (2, 3, 2, 1, 2), (2, 5, 1, 2, 3), (2, 3, 1, 1, 3), (1, 4, 1, 2, 2),
+    (2, 7, 2, 3, 2)])
+@pytest.mark.parametrize("groups", [1, 8])
+def test_a_kernel_keeps_what_meets_a_pixel(side, size, stride, padding, left, groups):
+    conv = nn.Conv2d(8, 8, size, stride, padding, groups=groups)
+    model = network(nn.AdaptiveAvgPool2d(side), conv, nn.BatchNorm2d(8))
+    gradient = lambda: torch.autograd.grad(model(x).logsumexp(1).sum(), x)[0]
+    x = X.clone().requires_grad_()
+    logits, grad = model(X), gradient()
+    with faster(model, X):
+        assert conv.weight.shape[2:] == (left, left)
+        assert same(model(X), logits) and same(gradient(), grad)
+    assert conv.weight.shape[2:] == (size, size) and conv.padding == (padding, padding)
+
+
+@pytest.mark.parametrize("change", [{"padding": "same"}, {"dilation": 2, "padding": 2},
+                                    {"padding": 1, "padding_mode": "circular"}], ids=str)
+def test_irregular_kernels_are_not_cropped(change):
+    model = network(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 3, **change))
+    expected = model(X)
+    with faster(model, X):
+        assert model[4].weight.shape[2:] == (3, 3) and same(model(X), expected)
+
+
 def test_the_model_is_as_it_was_even_after_an_error():
-    model = network(Block())
+    model = network(Block(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 3, padding=1))
     tensors = {name: (tensor.data_ptr(), tensor.clone()) for name, tensor in model.state_dict().items()}
     with pytest.raises(KeyError):
         with faster(model, X):
