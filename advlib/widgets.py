@@ -84,7 +84,8 @@ def row(*pictures: str) -> Html:
     >>> row("<b>left</b>", "<b>right</b>").count("<b>")
     2
     """
-    return Html(f'<div style="display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start">{"".join(pictures)}</div>')
+    box = "display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start"
+    return Html(f'<div style="{box}">{"".join(pictures)}</div>')
 
 
 def triptych(

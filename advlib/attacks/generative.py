@@ -11,7 +11,6 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from advlib import contract, losses, norms
 from advlib.attacks.victim import round_towards
@@ -19,6 +18,7 @@ from advlib.data.images import Images
 from advlib.device import in_batches
 from advlib.files import replacing
 from advlib.norms import L2, Ball, Linf
+from advlib.progress import progress
 
 __all__ = ["AdvGAN", "GanEpoch"]
 
@@ -114,7 +114,7 @@ class AdvGAN(nn.Module):
         teach_d = torch.optim.Adam(self.discriminator.parameters(), lr)
         rates = [torch.optim.lr_scheduler.CosineAnnealingLR(teach, epochs) for teach in (teach_g, teach_d)]
         history = []
-        with contract.frozen(model), tqdm(total=epochs * len(images), unit="image", delay=2, leave=False) as bar:
+        with contract.frozen(model), progress(total=epochs * len(images), unit="image") as bar:
             for epoch in range(epochs):
                 total = torch.zeros(4)
                 for rows in torch.randperm(len(images), generator=generator).split(batch_size):

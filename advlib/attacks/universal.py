@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from advlib import contract, losses
 from advlib.attacks.ascent import Linear, climb
 from advlib.attacks.victim import Victim, round_towards
 from advlib.device import in_batches, width
 from advlib.norms import L0, Ball
+from advlib.progress import progress
 
 __all__ = ["universal", "climb_together"]
 
@@ -74,7 +74,7 @@ def climb_together(model: nn.Module, x: Tensor, y: Tensor, wear: Callable, start
         contract.check_count(value, name)
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
-    with contract.frozen(model), tqdm(total=steps, unit="step", delay=2, leave=False) as bar:
+    with contract.frozen(model), progress(total=steps, unit="step") as bar:
         clean = x.detach().to(labels.device)
         clean = clean if x.dtype == torch.float64 else clean.float()
         start = start.detach().to(clean)

@@ -23,11 +23,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms.functional import to_tensor
-from tqdm.auto import tqdm
 
 from advlib.data import signs
 from advlib.data.photos import fit_square
 from advlib.names import unknown
+from advlib.progress import progress
 
 Loaded = tuple[Tensor, Tensor, tuple[str, ...]]  # images, labels, names of the classes
 
@@ -247,8 +247,7 @@ def _read_signs(name: str, split: str, files: list, n: int | None, seed: int) ->
         order = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed))
         files = [files[i] for i in order[:n].tolist()]
     x = torch.empty(len(files), 3, SIGN_SIZE, SIGN_SIZE)
-    slow = len(files) > 2_000
-    for i, (path, _) in enumerate(tqdm(files, desc=f"reading {name}", disable=not slow)):
+    for i, (path, _) in enumerate(progress(files, desc=f"reading {name}")):
         with Image.open(path) as photo:
             x[i] = fit_square(to_tensor(photo.convert("RGB"))[None], SIGN_SIZE)[0]
     return x, torch.tensor([label for _, label in files])

@@ -137,7 +137,8 @@ def _met_once(model: nn.Module, met: Met) -> set[nn.Module]:
     """The layers that a pass meets once and whose weights no other layer shares: they may be changed."""
     modules = [module for module, _, _ in met]
     weights = [id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)]
-    return {module for module in modules if modules.count(module) == 1 and weights.count(id(module.weight)) <= 1}
+    return {module for module in modules if modules.count(module) == 1
+            and (module.weight is None or weights.count(id(module.weight)) == 1)}
 
 
 def _identity(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from advlib.attacks import bim, fgsm, pgd, worst_case
 from advlib.attacks.ascent import Constant, ascend
 from advlib.evaluate import accuracy
 from advlib.models.fast import faster
-from advlib.norms import Linf, readable
+from advlib.norms import Linf
 from tests.benchmarks import measure, peers, workloads
 from tests.benchmarks.workloads import Workload
 
@@ -118,7 +118,7 @@ def stopping(scale: Scale) -> str:
             for name in attacks}
     rows = [[name, f"{seconds:.2f}", f"{left[name]:.1f}"] for name, seconds
             in measure.times(runs, scale.repeats).items()]
-    return measure.table([f"{load.name}, ε = {readable(eps)}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
+    return measure.table([f"{load.attacked}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
 
 
 def strength(scale: Scale) -> str:
@@ -134,8 +134,7 @@ def strength(scale: Scale) -> str:
         for name, peer in peers.installed().items():
             results[f"BIM-{steps}: {name}"] = peer(model, x, y, eps, eps / 10, steps, False)
         results |= {f"PGD-{steps}: ours": ours(), f"PGD-{steps}: ours, bf16": ours(fast="bf16")}
-        columns[f"{load.name}, ε = {readable(eps)}"] = {name: f"{100 * accuracy(model, x_adv, y):.1f}"
-                                                 for name, x_adv in results.items()}
+        columns[load.attacked] = {name: f"{100 * accuracy(model, x_adv, y):.1f}" for name, x_adv in results.items()}
     names = next(iter(columns.values()))
     rows = [[name, *(column[name] for column in columns.values())] for name in names]
     return measure.table([f"robust accuracy in %, {scale.images} images", *columns], rows)
@@ -155,7 +154,7 @@ def worst(scale: Scale) -> str:
         began = time.perf_counter()
         x_adv = run()
         rows.append([name, f"{time.perf_counter() - began:.0f}", f"{100 * accuracy(model, x_adv, y):.1f}"])
-    return measure.table([f"{load.name}, ε = {readable(eps)}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
+    return measure.table([f"{load.attacked}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
 
 
 SECTIONS = {section.__name__: section for section in (speed, signs, batches, stopping, strength, worst)}

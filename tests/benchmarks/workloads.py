@@ -15,6 +15,7 @@ from torchvision.models import resnet18
 from advlib.data import load_images
 from advlib.device import device
 from advlib.models import load_model, nets
+from advlib.norms import readable
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Workload:
     x: Tensor
     y: Tensor
     eps: float
+
+    @property
+    def attacked(self) -> str:
+        return f"{self.name}, ε = {readable(self.eps)}"
 
 
 def for_time(share: float = 1.0) -> list[Workload]:
