@@ -1,4 +1,4 @@
-"""For all tests, the notebooks' cells (nbval) among them: no progress bars, and no run without what a notebook needs."""
+"""For all tests, the notebooks' cells (nbval) among them: no progress bars, no run without what a notebook needs."""
 
 import os
 

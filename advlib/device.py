@@ -13,8 +13,8 @@ __all__ = ["device", "in_batches", "width"]
 # Numbers in a network's widest layer, over all images worked on at once, when nobody says. On a CPU, 16 MB: with
 # more, each layer is fetched from memory again, and an image costs a seventh more.
 VALUES_AT_ONCE = {"cpu": 2**22, "mps": 2**26, "cuda": 2**28}
-FEWEST = 8     # images at once, however large: fewer do not share the cost of reading the weights
-COPIES = 10    # of an image that an attack holds at a time: iterates, gradients, masks
+FEWEST = 8  # images at once, however large: fewer do not share the cost of reading the weights
+COPIES = 10  # of an image that an attack holds at a time: iterates, gradients, masks
 
 
 def device() -> torch.device:
@@ -38,8 +38,11 @@ def width(model: Callable, image: Tensor) -> int:
     >>> width(nn.Conv2d(1, 32, 3), torch.rand(1, 28, 28)), width(nn.Flatten(), torch.rand(1, 28, 28))
     (25088, 7840)
     """
-    growth = [conv.out_channels / (conv.in_channels * math.prod(conv.stride))
-              for conv in (model.modules() if isinstance(model, nn.Module) else ()) if isinstance(conv, nn.Conv2d)]
+    growth = [
+        conv.out_channels / (conv.in_channels * math.prod(conv.stride))
+        for conv in (model.modules() if isinstance(model, nn.Module) else ())
+        if isinstance(conv, nn.Conv2d)
+    ]
     return round(image.numel() * max([COPIES, *growth[:1]]))
 
 

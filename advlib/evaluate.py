@@ -61,8 +61,16 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None =
     return _right(model, x, y, batch_size).float().mean().item()
 
 
-def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, attack: Callable[..., Tensor] | None = None,
-                    batch_size: int | None = None, **settings) -> float:
+def robust_accuracy(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    attack: Callable[..., Tensor] | None = None,
+    batch_size: int | None = None,
+    **settings,
+) -> float:
     """The share of images that are right, and stay right under ``attack``: by default ``attacks.worst_case``.
 
     Only the images that are right are attacked. No attack proves robustness: this is an upper bound on it, and
@@ -123,20 +131,24 @@ class Report:
     n: int
     clean_accuracy: float
     robust_accuracy: float
-    attacked: int                                  # images that were right, on which there was something to win
-    success_rate: float                            # the share of those that the attack took
-    success_interval: tuple[float, float]          # 95 %, Wilson
-    mean_size: dict[str, float]                    # of the perturbation, by norm
+    attacked: int  # images that were right, on which there was something to win
+    success_rate: float  # the share of those that the attack took
+    success_interval: tuple[float, float]  # 95 %, Wilson
+    mean_size: dict[str, float]  # of the perturbation, by norm
     max_size: dict[str, float]
 
     def rows(self) -> list[tuple[str, str]]:
         low, high = self.success_interval
-        return [("images", str(self.n)),
-                ("clean accuracy", f"{self.clean_accuracy:.1%}"),
-                ("robust accuracy", f"{self.robust_accuracy:.1%}"),
-                ("attack success", f"{self.success_rate:.1%} of {self.attacked} (95 % interval {low:.1%} to {high:.1%})"),
-                *((f"perturbation, {norm}", f"mean {self.mean_size[norm]:.4g}, max {self.max_size[norm]:.4g}")
-                  for norm in self.mean_size)]
+        return [
+            ("images", str(self.n)),
+            ("clean accuracy", f"{self.clean_accuracy:.1%}"),
+            ("robust accuracy", f"{self.robust_accuracy:.1%}"),
+            ("attack success", f"{self.success_rate:.1%} of {self.attacked} (95 % interval {low:.1%} to {high:.1%})"),
+            *(
+                (f"perturbation, {norm}", f"mean {self.mean_size[norm]:.4g}, max {self.max_size[norm]:.4g}")
+                for norm in self.mean_size
+            ),
+        ]
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<27}{value}" for name, value in self.rows())
@@ -144,13 +156,23 @@ class Report:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        cells = "".join(f'<tr><th scope="row" style="text-align:left">{html.escape(name)}</th>'
-                        f'<td style="text-align:left">{html.escape(value)}</td></tr>' for name, value in self.rows())
+        cells = "".join(
+            f'<tr><th scope="row" style="text-align:left">{html.escape(name)}</th>'
+            f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+            for name, value in self.rows()
+        )
         return f"<table>{cells}</table>"
 
 
-def report(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, *, target: int | Tensor | None = None,
-           batch_size: int | None = None) -> Report:
+def report(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    x_adv: Tensor,
+    *,
+    target: int | Tensor | None = None,
+    batch_size: int | None = None,
+) -> Report:
     """Compare a model on images and on their adversarial versions.
 
     Shapes: x and x_adv (N, C, H, W) in [0, 1], y (N,). Success is counted on the images that were right before;
@@ -175,14 +197,22 @@ def report(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, *, target: int
         won = _right(model, x_adv, target, batch_size)
     attacked, taken = int(right.sum()), int((right & won).sum())
     delta = (x_adv.to(x.device) - x).double()
-    sizes = {"L∞": Linf(1).size(delta), "L2": L2(1).size(delta), "L1": L1(1).size(delta),
-             "L0 (pixels)": (delta != 0).any(1).sum((1, 2)).double()}
-    return Report(n=len(x), clean_accuracy=right.float().mean().item(),
-                  robust_accuracy=(still_right & right).float().mean().item(), attacked=attacked,
-                  success_rate=taken / attacked if attacked else float("nan"),
-                  success_interval=interval(taken, attacked) if attacked else (0.0, 1.0),
-                  mean_size={norm: size.mean().item() for norm, size in sizes.items()},
-                  max_size={norm: size.max().item() for norm, size in sizes.items()})
+    sizes = {
+        "L∞": Linf(1).size(delta),
+        "L2": L2(1).size(delta),
+        "L1": L1(1).size(delta),
+        "L0 (pixels)": (delta != 0).any(1).sum((1, 2)).double(),
+    }
+    return Report(
+        n=len(x),
+        clean_accuracy=right.float().mean().item(),
+        robust_accuracy=(still_right & right).float().mean().item(),
+        attacked=attacked,
+        success_rate=taken / attacked if attacked else float("nan"),
+        success_interval=interval(taken, attacked) if attacked else (0.0, 1.0),
+        mean_size={norm: size.mean().item() for norm, size in sizes.items()},
+        max_size={norm: size.max().item() for norm, size in sizes.items()},
+    )
 
 
 @dataclass(frozen=True)
@@ -195,12 +225,23 @@ class Curve:
     high: tuple[float, ...]
 
     def __str__(self) -> str:
-        return "\n".join(f"ε = {readable(e)}: {a:.1%} ({low:.1%} to {high:.1%})"
-                         for e, a, low, high in zip(self.eps, self.accuracy, self.low, self.high))
+        return "\n".join(
+            f"ε = {readable(e)}: {a:.1%} ({low:.1%} to {high:.1%})"
+            for e, a, low, high in zip(self.eps, self.accuracy, self.low, self.high)
+        )
 
 
-def curve(model: nn.Module, x: Tensor, y: Tensor, attack: Callable[..., Tensor], eps: Sequence[float], *,
-          norm: Callable[[float], Ball] = Linf, batch_size: int | None = None, **settings) -> Curve:
+def curve(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    attack: Callable[..., Tensor],
+    eps: Sequence[float],
+    *,
+    norm: Callable[[float], Ball] = Linf,
+    batch_size: int | None = None,
+    **settings,
+) -> Curve:
     """Accuracy under ``attack`` for each ε of ``eps``: the shape of robustness, rather than one point of it.
 
     Shapes: x (N, C, H, W) in [0, 1], y (N,). ``attack`` is called as ``attack(model, x, y, norm(ε), **settings)``;
@@ -224,5 +265,9 @@ def curve(model: nn.Module, x: Tensor, y: Tensor, attack: Callable[..., Tensor],
         x_adv = attack(model, x, y, ball, **settings) if ball.eps else x
         counts.append(int((_right(model, x_adv, y, batch_size) & clean).sum()))
     bounds = [interval(count, len(x)) for count in counts]
-    return Curve(eps=tuple(float(ball.eps) for ball in balls), accuracy=tuple(count / len(x) for count in counts),
-                 low=tuple(low for low, _ in bounds), high=tuple(high for _, high in bounds))
+    return Curve(
+        eps=tuple(float(ball.eps) for ball in balls),
+        accuracy=tuple(count / len(x) for count in counts),
+        low=tuple(low for low, _ in bounds),
+        high=tuple(high for _, high in bounds),
+    )

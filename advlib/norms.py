@@ -20,8 +20,8 @@ from torch import Tensor
 
 __all__ = ["Ball", "Linf", "L2", "L1", "L0", "readable"]
 
-ROUNDS = 20        # of finding the pixels at the box; a handful is the rule, and the loop ends by itself
-BISECTIONS = 40    # of the L1 threshold: past float32's 24 bits of precision
+ROUNDS = 20  # of finding the pixels at the box; a handful is the rule, and the loop ends by itself
+BISECTIONS = 40  # of the L1 threshold: past float32's 24 bits of precision
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,15 @@ class Ball:
     def __post_init__(self):
         name = type(self).__name__
         if isinstance(self.eps, bool) or not isinstance(self.eps, numbers.Real):
-            raise TypeError(f"{name}(ε) got ε = {self.eps!r} of type {type(self.eps).__name__}; "
-                            f"expected a number in pixel units, such as {name}({self._example}).")
+            raise TypeError(
+                f"{name}(ε) got ε = {self.eps!r} of type {type(self.eps).__name__}; "
+                f"expected a number in pixel units, such as {name}({self._example})."
+            )
         if not math.isfinite(self.eps) or self.eps < 0:
-            raise ValueError(f"{name}(ε) got ε = {self.eps}; expected a finite number ≥ 0. "
-                             "ε is a size: turn a negative one round, and look for a 0/0 behind a NaN.")
+            raise ValueError(
+                f"{name}(ε) got ε = {self.eps}; expected a finite number ≥ 0. "
+                "ε is a size: turn a negative one round, and look for a 0/0 behind a NaN."
+            )
 
     def __str__(self) -> str:
         return f"{self.symbol} ≤ {readable(self.eps)}"
@@ -96,11 +100,12 @@ class Linf(Ball):
     def __post_init__(self):
         super().__post_init__()
         if self.eps > 1:
-            raise ValueError(f"Linf(ε) got ε = {self.eps:g}, but pixels run from 0 to 1. "
-                             f"Did you mean Linf({self.eps:g}/255)?")
+            raise ValueError(
+                f"Linf(ε) got ε = {self.eps:g}, but pixels run from 0 to 1. Did you mean Linf({self.eps:g}/255)?"
+            )
 
     def scaled(self, factor):
-        return Linf(min(1.0, self.eps * factor))     # beyond 1 the box decides anyway
+        return Linf(min(1.0, self.eps * factor))  # beyond 1 the box decides anyway
 
     def size(self, delta):
         return delta.abs().amax(dim=(1, 2, 3))

@@ -157,9 +157,7 @@ def triptych_panels(
         rows.append(
             (
                 _read_panel(x[i], "clean", read_before[i]),
-                Panel(
-                    pixels_of(shown[i]), "perturbation", change, f"perturbation {change}".replace("\n", ", ")
-                ),
+                Panel(pixels_of(shown[i]), "perturbation", change, f"perturbation {change}".replace("\n", ", ")),
                 _read_panel(x_adv[i], "adversarial", read_after[i]),
             )
         )
@@ -170,9 +168,7 @@ def _batch(images: Tensor) -> Tensor:
     return (images if images.ndim == 4 else images[None]).detach().cpu()
 
 
-def _readings(
-    model: nn.Module | None, x: Tensor, classes: Sequence[str] | None
-) -> Sequence[tuple[str, float] | None]:
+def _readings(model: nn.Module | None, x: Tensor, classes: Sequence[str] | None) -> Sequence[tuple[str, float] | None]:
     """What the model reads in each image: a class name and its probability."""
     if model is None:
         return [None] * len(x)
@@ -185,9 +181,7 @@ def _read_panel(image: Tensor, kind: str, reading: tuple[str, float] | None) -> 
     if reading is None:
         return Panel(pixels_of(image), kind, alt=f"{kind} image")
     name, probability = reading[0], percent(reading[1])
-    return Panel(
-        pixels_of(image), kind, f"{name}\n{probability}", f"{kind} image, read as {name} ({probability})"
-    )
+    return Panel(pixels_of(image), kind, f"{name}\n{probability}", f"{kind} image, read as {name} ({probability})")
 
 
 def describe(rows: Sequence[Sequence[Panel]]) -> str:

@@ -145,11 +145,7 @@ def triptych(
 
 
 def grid(
-    images: Any,
-    labels: Sequence[Any] | None = None,
-    *,
-    columns: int = 4,
-    classes: Sequence[str] | None = None,
+    images: Any, labels: Sequence[Any] | None = None, *, columns: int = 4, classes: Sequence[str] | None = None
 ) -> Figure:
     """Many small images with a label under each.
 
@@ -165,8 +161,7 @@ def grid(
     captions = [""] * len(images) if labels is None else [_caption(label, classes) for label in labels]
     if not len(images) or len(captions) != len(images):
         raise ValueError(
-            f"got {len(images)} images and {len(captions)} labels, expected at least one image "
-            "and a label for each"
+            f"got {len(images)} images and {len(captions)} labels, expected at least one image and a label for each"
         )
     panels = [Panel(pixels_of(image), "", text) for image, text in zip(images, captions, strict=True)]
     columns = min(columns, len(panels))
@@ -199,9 +194,7 @@ def curves(
     ends, all_eps = [], set()
     for (name, line), colour, marker, dash in zip(lines.items(), COLOURS, MARKERS, DASHES, strict=False):
         eps, accuracy, *band = _points(name, line)
-        ax.plot(
-            eps, accuracy, color=colour, marker=marker, linestyle=dash, label=name, clip_on=False, zorder=3
-        )
+        ax.plot(eps, accuracy, color=colour, marker=marker, linestyle=dash, label=name, clip_on=False, zorder=3)
         if band:
             ax.fill_between(eps, *band, color=colour, alpha=0.18, linewidth=0)
         ends.append((accuracy[-1], sum(accuracy), eps[-1], name, colour))

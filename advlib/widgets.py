@@ -39,13 +39,7 @@ WHOLE_LINE = "max(0px, (30rem - 100%) * 999)"
 
 
 def picture(
-    image: Any,
-    caption: str = "",
-    *,
-    alt: str,
-    heading: str = "",
-    width: int | None = None,
-    quality: int | None = None,
+    image: Any, caption: str = "", *, alt: str, heading: str = "", width: int | None = None, quality: int | None = None
 ) -> Html:
     """One image with its texts, as HTML that carries its own pixels.
 
@@ -178,9 +172,7 @@ def _frame_html(frame: Any, number: int, alt: Sequence[str] | None) -> str:
             raise ValueError(f'frame {number} has an <img> without alt text: say in alt="…" what it shows')
         return frame
     if alt is None or number >= len(alt):
-        raise ValueError(
-            f"frame {number} is a bare image: pass alt=[…], a text for each frame, or use picture()"
-        )
+        raise ValueError(f"frame {number} is a bare image: pass alt=[…], a text for each frame, or use picture()")
     return picture(frame, alt=alt[number])
 
 

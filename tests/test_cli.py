@@ -27,13 +27,14 @@ def signs(tmp_path):
     folder = tmp_path / "photos"
     images = load_images("signs", "test", n=3)
     for k in range(3):
-        save_png(images.x[k:k + 1], folder / f"{k}.png")
+        save_png(images.x[k : k + 1], folder / f"{k}.png")
     return sorted(str(path) for path in folder.iterdir())
 
 
 @pytest.fixture
 def run(tmp_path, capsys):
     """Run `advlib` with these words: (exit status, stdout, stderr); results go to tmp_path/out."""
+
     def run(*words):
         out = ["--out", str(tmp_path / "out")] if words[0] in ("attack", "train") and "--out" not in words else []
         try:
@@ -41,6 +42,7 @@ def run(tmp_path, capsys):
         except SystemExit as stop:  # argparse
             status = stop.code
         return status, *capsys.readouterr()
+
     return run
 
 
@@ -49,6 +51,7 @@ def files(folder):
 
 
 # -- attack: what it writes ------------------------------------------------------------------------------------------
+
 
 def test_each_photo_gets_a_figure_and_a_lossless_image(run, signs, tmp_path):
     status, out, err = run("attack", *signs, "--eps", "8/255")
@@ -66,10 +69,16 @@ def test_each_photo_gets_a_figure_and_a_lossless_image(run, signs, tmp_path):
             assert figure.width > 3 * 100
 
 
-@pytest.mark.parametrize("norm, eps, ball", [
-    ("linf", "0.03", Linf(0.03)), ("linf", "0.5/255", Linf(0.5 / 255)), ("l2", "1.5", L2(1.5)), ("l1", "20", L1(20.0)),
-    ("l0", "30", L0(30)),
-])
+@pytest.mark.parametrize(
+    "norm, eps, ball",
+    [
+        ("linf", "0.03", Linf(0.03)),
+        ("linf", "0.5/255", Linf(0.5 / 255)),
+        ("l2", "1.5", L2(1.5)),
+        ("l1", "20", L1(20.0)),
+        ("l0", "30", L0(30)),
+    ],
+)
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])
 def test_the_written_file_is_inside_the_ball(run, signs, tmp_path, norm, eps, ball, name):
     status, out, _ = run("attack", signs[0], "--norm", norm, "--eps", eps, "--attack", name)
@@ -131,16 +140,21 @@ def test_photos_in_the_output_folder_are_not_overwritten(run, signs):
 
 # -- attack: what goes wrong -----------------------------------------------------------------------------------------
 
+
 def test_bad_photos_get_a_line_each_and_the_others_are_still_done(run, signs, tmp_path):
     (tmp_path / "text.jpg").write_text("no image")
     Image.new("RGB", (9, 9)).save(tmp_path / "tiny.png")
-    status, out, err = run("attack", tmp_path / "text.jpg", signs[0], tmp_path / "tiny.png", tmp_path / "missing.png",
-                           tmp_path, signs[1])
+    status, out, err = run(
+        "attack", tmp_path / "text.jpg", signs[0], tmp_path / "tiny.png", tmp_path / "missing.png", tmp_path, signs[1]
+    )
     assert status == 1
     lines = err.splitlines()
     assert len(lines) == 4
-    for line, name, reason in zip(lines, ("text.jpg", "tiny.png", "missing.png", str(tmp_path)),
-                                  ("is not an image", "is 9×9 pixels", "there is no such file", "is a folder")):
+    for line, name, reason in zip(
+        lines,
+        ("text.jpg", "tiny.png", "missing.png", str(tmp_path)),
+        ("is not an image", "is 9×9 pixels", "there is no such file", "is a folder"),
+    ):
         assert line.startswith("advlib attack: ") and name in line and reason in line
     assert "of 2 fooled; 4 of 6 photos could not be attacked" in out
     assert files(tmp_path / "out") == [f"{k}-{kind}.png" for k in (0, 1) for kind in ("adversarial", "figure")]
@@ -163,29 +177,32 @@ def test_a_target_that_is_read_already_is_an_error_of_that_photo(run, signs):
     assert status == 1 and "is read as '30 km/h' already; choose another --target" in err and "of 1 read as" in out
 
 
-@pytest.mark.parametrize("options, message", [
-    (["--eps", "8"], "did you mean --eps 8/255"),
-    (["--eps", "-8/255"], "expected one argument|negative"),
-    (["--eps=-0.1"], "negative"),
-    (["--eps", "lots"], "write 8/255 or 0.03"),
-    (["--eps", "8/0"], "write 8/255 or 0.03"),
-    (["--eps", "nan"], "write 8/255 or 0.03"),
-    (["--eps", "inf"], "write 8/255 or 0.03"),
-    (["--norm", "l2"], "for example --norm l2 --eps 0.5"),
-    (["--norm", "l7"], "invalid choice"),
-    (["--norm", "l0", "--eps", "2.5"], "a whole number"),
-    (["--attack", "pdg"], "did you mean 'pgd'"),
-    (["--attack", "ascend"], "unknown attack"),
-    (["--steps", "5", "--attack", "fgsm"], "fgsm takes no --steps"),
-    (["--steps", "0", "--attack", "pgd"], "steps is 0"),
-    (["--model", "sings-cnn"], "did you mean 'signs-cnn'"),
-    (["--model", "nowhere.safetensors"], "nowhere.json is missing"),
-    (["--model", "imagenet:resnt18"], "did you mean 'resnet18'"),
-    (["--target", "stpo"], "did you mean 'Stop'"),
-    (["--target", "16"], "0 to 15"),
-    (["--label", "stop", "--target", "7"], "both 'Stop'"),
-    (["--device", "toaster"], "toaster"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--eps", "8"], "did you mean --eps 8/255"),
+        (["--eps", "-8/255"], "expected one argument|negative"),
+        (["--eps=-0.1"], "negative"),
+        (["--eps", "lots"], "write 8/255 or 0.03"),
+        (["--eps", "8/0"], "write 8/255 or 0.03"),
+        (["--eps", "nan"], "write 8/255 or 0.03"),
+        (["--eps", "inf"], "write 8/255 or 0.03"),
+        (["--norm", "l2"], "for example --norm l2 --eps 0.5"),
+        (["--norm", "l7"], "invalid choice"),
+        (["--norm", "l0", "--eps", "2.5"], "a whole number"),
+        (["--attack", "pdg"], "did you mean 'pgd'"),
+        (["--attack", "ascend"], "unknown attack"),
+        (["--steps", "5", "--attack", "fgsm"], "fgsm takes no --steps"),
+        (["--steps", "0", "--attack", "pgd"], "steps is 0"),
+        (["--model", "sings-cnn"], "did you mean 'signs-cnn'"),
+        (["--model", "nowhere.safetensors"], "nowhere.json is missing"),
+        (["--model", "imagenet:resnt18"], "did you mean 'resnet18'"),
+        (["--target", "stpo"], "did you mean 'Stop'"),
+        (["--target", "16"], "0 to 15"),
+        (["--label", "stop", "--target", "7"], "both 'Stop'"),
+        (["--device", "toaster"], "toaster"),
+    ],
+)
 def test_what_cannot_start_says_why(run, signs, tmp_path, options, message):
     status, out, err = run("attack", signs[0], *options)
     assert status == 2 and out == ""
@@ -212,8 +229,18 @@ def test_real_stop_signs(run, tmp_path):
 @pytest.mark.skipif(not (SAMPLE.parent / "photos").is_dir(), reason="ADVLIB_DATA has no photos")
 def test_real_photos_become_guacamole_at_their_own_size(run, tmp_path):
     photos = sorted((SAMPLE.parent / "photos").glob("*.JPEG"))
-    status, out, err = run("attack", *photos, "--model", "imagenet:squeezenet1_1", "--steps", "10", "--eps", "2/255",
-                           "--target", "guacamole")
+    status, out, err = run(
+        "attack",
+        *photos,
+        "--model",
+        "imagenet:squeezenet1_1",
+        "--steps",
+        "10",
+        "--eps",
+        "2/255",
+        "--target",
+        "guacamole",
+    )
     if status == 2 and "could not be fetched" in err:
         pytest.skip("no weights of squeezenet1_1")
     print(out)
@@ -226,7 +253,7 @@ def test_real_photos_become_guacamole_at_their_own_size(run, tmp_path):
         assert written.shape == x.shape and (written - x).abs().max() <= 2 / 255 + 1e-6
         height, width = x.shape[2:]  # the model sees the middle of the longer side: nothing else is changed
         margin = (max(height, width) - min(height, width)) // 2 - 20
-        edge = (slice(None), slice(None), *((slice(margin), slice(None))[::1 if height > width else -1]))
+        edge = (slice(None), slice(None), *((slice(margin), slice(None))[:: 1 if height > width else -1]))
         assert margin <= 0 or torch.equal(written[edge], x[edge])
 
 
@@ -238,14 +265,25 @@ def test_resnet18_on_a_photo_of_the_goldfishs_size(run, tmp_path, monkeypatch):
     torch.save(resnet18().state_dict(), tmp_path / "hub/checkpoints" / weights)
     x = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 11), (263, 376), mode="bilinear")
     save_png(x, tmp_path / "goldfish.png")
-    status, out, _ = run("attack", tmp_path / "goldfish.png", "--model", "imagenet:resnet18", "--target", "guacamole",
-                         "--eps", "2/255", "--steps", "3")
+    status, out, _ = run(
+        "attack",
+        tmp_path / "goldfish.png",
+        "--model",
+        "imagenet:resnet18",
+        "--target",
+        "guacamole",
+        "--eps",
+        "2/255",
+        "--steps",
+        "3",
+    )
     written = load_photo(tmp_path / "out" / "goldfish-adversarial.png")
     assert status == 0 and "1 read as guacamole" in out
     assert 0 < (written - load_photo(tmp_path / "goldfish.png")).abs().max() <= 2 / 255 + 1e-6
 
 
 # -- names and numbers -----------------------------------------------------------------------------------------------
+
 
 def test_an_ambiguous_class_asks_for_the_number():
     with pytest.raises(ValueError, match="several classes 'crane'; give the number: 0, 2"):
@@ -254,6 +292,7 @@ def test_an_ambiguous_class_asks_for_the_number():
 
 
 # -- train -----------------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def quick(monkeypatch):
@@ -297,6 +336,7 @@ def test_an_unknown_recipe(run):
 
 # -- models, doctor, help --------------------------------------------------------------------------------------------
 
+
 def test_models_lists_each_with_its_figures(run):
     status, out, _ = run("models")
     assert status == 0 and "signs-cnn: 16 classes" in out and "signs-linear: 16 classes" in out
@@ -333,9 +373,11 @@ def test_real_data_is_found_or_said_to_be_optional(run, monkeypatch, tmp_path):
 
 
 def test_help_waits_for_nothing_that_only_a_command_needs():
-    code = ("import sys; from advlib.cli import main\n"
-            "try: main(['--help'])\nexcept SystemExit: pass\n"
-            "print({'torchvision', 'matplotlib', 'advlib.attacks', 'advlib.evaluate'} & set(sys.modules))")
+    code = (
+        "import sys; from advlib.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print({'torchvision', 'matplotlib', 'advlib.attacks', 'advlib.evaluate'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "doctor" in done.stdout and done.stdout.endswith("set()\n")
 
@@ -348,7 +390,10 @@ def test_python_m_advlib_is_the_same_command():
 def test_a_terminal_without_these_letters_still_gets_its_table(tmp_path, signs):
     done = subprocess.run(
         [sys.executable, "-m", "advlib", "attack", signs[0], "--out", str(tmp_path / "out")],
-        capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True)
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
     assert b"8/255" in done.stdout and done.stderr == b""
 
 

@@ -24,7 +24,7 @@ class Brightness(nn.Module):
 
 LEVELS = torch.tensor([0.1, 0.4, 0.45, 0.55, 0.7, 0.9])
 X = LEVELS[:, None, None, None].expand(6, 1, 4, 4).clone()
-Y = torch.tensor([0, 0, 0, 1, 1, 0])        # the last label is wrong: clean accuracy is 5/6
+Y = torch.tensor([0, 0, 0, 1, 1, 0])  # the last label is wrong: clean accuracy is 5/6
 
 
 def test_predict_gives_labels_and_their_probabilities():
@@ -43,9 +43,9 @@ def test_predictions_do_not_depend_on_batches_or_mode():
 
 def test_report_counts_by_hand():
     x_adv = X.clone()
-    x_adv[1] += 0.2          # 0.6: taken
-    x_adv[3] -= 0.01         # 0.54: stands
-    x_adv[5] -= 0.5          # 0.4: "right" by now, but it was wrong before, so it is no success and not robust
+    x_adv[1] += 0.2  # 0.6: taken
+    x_adv[3] -= 0.01  # 0.54: stands
+    x_adv[5] -= 0.5  # 0.4: "right" by now, but it was wrong before, so it is no success and not robust
     seen = report(Brightness(), X, Y, x_adv)
     assert (seen.n, seen.attacked) == (6, 5)
     assert seen.clean_accuracy == pytest.approx(5 / 6) and seen.robust_accuracy == pytest.approx(4 / 6)
@@ -67,7 +67,10 @@ def test_targeted_success_needs_the_target():
 
 def test_report_reads_well():
     text = str(report(Brightness(), X, Y, X))
-    assert "clean accuracy             83.3%" in text and "attack success             0.0% of 5 (95 % interval 0.0% to 43.4%)" in text
+    assert (
+        "clean accuracy             83.3%" in text
+        and "attack success             0.0% of 5 (95 % interval 0.0% to 43.4%)" in text
+    )
     page = report(Brightness(), X, Y, X)._repr_html_()
     assert page.startswith("<table>") and '<th scope="row"' in page and "83.3%" in page
 

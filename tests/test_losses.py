@@ -54,7 +54,9 @@ def test_one_value_per_image_whatever_its_neighbours(loss):
     logits, y, target = some()
     for goal in (None, target):
         whole = loss(logits, y, goal)
-        alone = torch.cat([loss(logits[i:i + 1], y[i:i + 1], None if goal is None else goal[i:i + 1]) for i in range(64)])
+        alone = torch.cat(
+            [loss(logits[i : i + 1], y[i : i + 1], None if goal is None else goal[i : i + 1]) for i in range(64)]
+        )
         assert whole.shape == (64,) and torch.allclose(whole, alone)
 
 
@@ -62,7 +64,7 @@ def test_one_value_per_image_whatever_its_neighbours(loss):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_logits_neither_overflow_nor_lose_the_result(loss, dtype):
     logits, y, target = some(scale=3.0)
-    huge = (logits * 5000).to(dtype)      # float16 holds up to 65504; its exp overflows at 11
+    huge = (logits * 5000).to(dtype)  # float16 holds up to 65504; its exp overflows at 11
     value = loss(huge, y, target)
     assert value.dtype == torch.float32 and torch.isfinite(value).all()
 

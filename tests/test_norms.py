@@ -72,9 +72,12 @@ def test_projection_in_the_box_matches_a_solver(ball):
     x = torch.rand(1, 1, 2, 2, generator=generator, dtype=torch.float64)
     size = lambda d: ball.size(torch.tensor(d).view(1, 1, 2, 2)).item()
     solved = scipy.optimize.minimize(
-        lambda d: ((d - delta.flatten().numpy()) ** 2).sum(), np.zeros(4), method="SLSQP",
+        lambda d: ((d - delta.flatten().numpy()) ** 2).sum(),
+        np.zeros(4),
+        method="SLSQP",
         bounds=[(-v, 1 - v) for v in x.flatten().tolist()],
-        constraints={"type": "ineq", "fun": lambda d: ball.eps - size(d)})
+        constraints={"type": "ineq", "fun": lambda d: ball.eps - size(d)},
+    )
     np.testing.assert_allclose(ball.project(delta, x).flatten(), solved.x, atol=1e-3)
 
 
@@ -105,7 +108,7 @@ def test_steepest_without_a_box_reaches_the_dual_norm(ball, dual):
     """max ⟨g, δ⟩ over ‖δ‖ₚ ≤ ε is ε‖g‖_q with 1/p + 1/q = 1."""
     grad = torch.randn(5, 3, 4, 4, dtype=torch.float64)
     bound = ball.eps * np.linalg.norm(grad.flatten(1).numpy(), dual, axis=1)
-    if isinstance(ball, L1):     # one pixel takes all of it: the ball alone does not know of [0, 1]
+    if isinstance(ball, L1):  # one pixel takes all of it: the ball alone does not know of [0, 1]
         assert (ball.steepest(grad) != 0).flatten(1).sum(1).tolist() == [1] * 5
     np.testing.assert_allclose(inner(grad, ball.steepest(grad)), bound)
 
@@ -116,9 +119,12 @@ def test_steepest_in_the_box_matches_a_solver(ball):
     grad = torch.randn(1, 1, 2, 2, generator=generator, dtype=torch.float64)
     x = torch.rand(1, 1, 2, 2, generator=generator, dtype=torch.float64)
     solved = scipy.optimize.minimize(
-        lambda d: -(d * grad.flatten().numpy()).sum(), np.full(4, 1e-3), method="SLSQP",
+        lambda d: -(d * grad.flatten().numpy()).sum(),
+        np.full(4, 1e-3),
+        method="SLSQP",
         bounds=[(-v, 1 - v) for v in x.flatten().tolist()],
-        constraints={"type": "ineq", "fun": lambda d: ball.eps - ball.size(torch.tensor(d).view(1, 1, 2, 2)).item()})
+        constraints={"type": "ineq", "fun": lambda d: ball.eps - ball.size(torch.tensor(d).view(1, 1, 2, 2)).item()},
+    )
     assert inner(grad, ball.steepest(grad, x)).item() == pytest.approx(-solved.fun, abs=1e-4)
 
 
@@ -163,16 +169,19 @@ def test_samples_fill_the_ball_uniformly(ball):
         assert (size <= r).float().mean().item() == pytest.approx(r**2, abs=0.03)
 
 
-@pytest.mark.parametrize("make, error, words", [
-    (lambda: Linf(8), ValueError, "Did you mean Linf(8/255)"),
-    (lambda: Linf(-0.1), ValueError, "≥ 0"),
-    (lambda: L2(float("nan")), ValueError, "finite"),
-    (lambda: L2(float("inf")), ValueError, "finite"),
-    (lambda: L1("12"), TypeError, "expected a number"),
-    (lambda: L2(True), TypeError, "expected a number"),
-    (lambda: L0(2.5), ValueError, "whole number"),
-    (lambda: L0(-1), ValueError, "≥ 0"),
-])
+@pytest.mark.parametrize(
+    "make, error, words",
+    [
+        (lambda: Linf(8), ValueError, "Did you mean Linf(8/255)"),
+        (lambda: Linf(-0.1), ValueError, "≥ 0"),
+        (lambda: L2(float("nan")), ValueError, "finite"),
+        (lambda: L2(float("inf")), ValueError, "finite"),
+        (lambda: L1("12"), TypeError, "expected a number"),
+        (lambda: L2(True), TypeError, "expected a number"),
+        (lambda: L0(2.5), ValueError, "whole number"),
+        (lambda: L0(-1), ValueError, "≥ 0"),
+    ],
+)
 def test_a_wrong_eps_is_named(make, error, words):
     with pytest.raises(error, match=words.replace("(", r"\(").replace(")", r"\)")):
         make()
@@ -181,5 +190,10 @@ def test_a_wrong_eps_is_named(make, error, words):
 def test_balls_are_values_that_read_well():
     assert Linf(8 / 255) == Linf(8 / 255) and hash(L2(1)) == hash(L2(1)) and Linf(0.5) != L2(0.5)
     assert [str(b) for b in (Linf(8 / 255), Linf(0.3), L2(0.5), L1(12), L0(20))] == [
-        "L∞ ≤ 8/255", "L∞ ≤ 0.3", "L2 ≤ 0.5", "L1 ≤ 12", "L0 ≤ 20"]
+        "L∞ ≤ 8/255",
+        "L∞ ≤ 0.3",
+        "L2 ≤ 0.5",
+        "L1 ≤ 12",
+        "L0 ≤ 20",
+    ]
     assert Linf(0.7).scaled(2) == Linf(1.0) and L2(0.5).scaled(2) == L2(1.0) and L0(3).scaled(0.5) == L0(2)

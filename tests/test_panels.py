@@ -89,9 +89,7 @@ def test_pixels_of_refuses(image, message):
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3]), st.sampled_from([2, 3, 256]))
 def test_encoding_loses_nothing(seed, channels, levels):
-    pixels = np.random.default_rng(seed).integers(0, levels, (7, 9, channels), np.uint8) * (
-        255 // (levels - 1)
-    )
+    pixels = np.random.default_rng(seed).integers(0, levels, (7, 9, channels), np.uint8) * (255 // (levels - 1))
     data, kind, width = encode(pixels)
     decoded = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert (kind, width) == ("png", 9)
@@ -152,9 +150,7 @@ def test_one_image_is_a_batch_of_one():
 
 
 def test_two_shapes_are_refused():
-    with pytest.raises(
-        ValueError, match=r"x has shape \(2, 3, 4, 4\) and x_adv \(1, 3, 4, 4\); expected the same"
-    ):
+    with pytest.raises(ValueError, match=r"x has shape \(2, 3, 4, 4\) and x_adv \(1, 3, 4, 4\); expected the same"):
         triptych_panels(DARK, BRIGHT[:1])
 
 

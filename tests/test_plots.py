@@ -101,9 +101,7 @@ def test_grid_refuses(images, labels):
 
 
 def test_curve_values_bands_and_chance():
-    curve = SimpleNamespace(
-        eps=EPS, accuracy=[1, 0.8, 0.5, 0.2], low=[0.9, 0.7, 0.4, 0.1], high=[1, 0.9, 0.6, 0.3]
-    )
+    curve = SimpleNamespace(eps=EPS, accuracy=[1, 0.8, 0.5, 0.2], low=[0.9, 0.7, 0.4, 0.1], high=[1, 0.9, 0.6, 0.3])
     figure = plots.curves({"model": curve, "other": (EPS, [1, 1, 1, 1])}, chance=1 / 16)
     ax = figure.axes[0]
     assert len(ax.collections) == 1  # one line has a band

@@ -79,12 +79,7 @@ def test_frames_may_be_anything_that_is_drawn():
     frames = [torch.rand(3, 8, 8), np.zeros((8, 8)), Image.new("RGB", (8, 8)), figure]
     box = widgets.slider_over(frames, alt=["noise", "black", "black too", "a curve"])
     pages = [frame.value for frame in only(box, ipywidgets.Stack).children]
-    assert [re.search('alt="(.*?)"', page).group(1) for page in pages] == [
-        "noise",
-        "black",
-        "black too",
-        "a curve",
-    ]
+    assert [re.search('alt="(.*?)"', page).group(1) for page in pages] == ["noise", "black", "black too", "a curve"]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class Adaptive:
     """
 
     size: float = 2.0
-    rho: float = 0.75     # a step size is kept while at least this share of its steps raised the loss
+    rho: float = 0.75  # a step size is kept while at least this share of its steps raised the loss
 
     def at(self, k: int, steps: int) -> float:
         return self.size
@@ -74,9 +74,21 @@ class _Climbers(SimpleNamespace):
         return _Climbers(**{name: value[chosen] for name, value in vars(self).items()})
 
 
-def climb(gradient: Callable, score: Callable, x: Tensor, start: Tensor, within: Ball, *, steps: int, schedule,
-          momentum: float = 0.0, inertia: float = 0.0, keep: str = "best", early_stop: bool = True,
-          tick: Callable[[], None] = lambda: None) -> tuple[Tensor, Tensor]:
+def climb(
+    gradient: Callable,
+    score: Callable,
+    x: Tensor,
+    start: Tensor,
+    within: Ball,
+    *,
+    steps: int,
+    schedule,
+    momentum: float = 0.0,
+    inertia: float = 0.0,
+    keep: str = "best",
+    early_stop: bool = True,
+    tick: Callable[[], None] = lambda: None,
+) -> tuple[Tensor, Tensor]:
     """Climb from ``start`` inside ``within`` around ``x``. Returns the kept iterates and their scores (N,).
 
     ``gradient(adv, rows)`` gives (loss (n,), score (n,), direction like adv) at the iterates of the images
@@ -136,11 +148,11 @@ def climb(gradient: Callable, score: Callable, x: Tensor, start: Tensor, within:
 def _start_adapting(it: _Climbers, schedule: Adaptive) -> None:
     n = len(it.rows)
     it.size = it.x.new_full((n,), schedule.size)
-    it.loss = it.x.new_full((n,), torch.inf)              # of the iterate before
+    it.loss = it.x.new_full((n,), torch.inf)  # of the iterate before
     it.top, it.top_grad = it.adv, torch.zeros_like(it.x)  # the iterate with the highest loss, and its gradient
     it.top_loss = it.x.new_full((n,), -torch.inf)
-    it.rises = it.x.new_zeros(n)                          # steps since the last checkpoint that raised the loss
-    it.top_before = it.top_loss                           # the highest loss at the last checkpoint
+    it.rises = it.x.new_zeros(n)  # steps since the last checkpoint that raised the loss
+    it.top_before = it.top_loss  # the highest loss at the last checkpoint
     it.just_halved = torch.zeros(n, dtype=torch.bool, device=it.x.device)
 
 
@@ -153,8 +165,8 @@ def _adapt(it: _Climbers, schedule: Adaptive, k: int, steps: int, loss: Tensor, 
     checkpoints = schedule.checkpoints(steps)
     if k in checkpoints[1:]:
         since = k - checkpoints[checkpoints.index(k) - 1]
-        too_few_rises = it.rises < schedule.rho * since                                   # condition 1
-        stuck = ~it.just_halved & (it.top_loss <= it.top_before)                          # condition 2
+        too_few_rises = it.rises < schedule.rho * since  # condition 1
+        stuck = ~it.just_halved & (it.top_loss <= it.top_before)  # condition 2
         halve = too_few_rises | stuck
         it.size = torch.where(halve, it.size / 2, it.size)
         it.adv, grad = _choose(halve, it.top, it.adv), _choose(halve, it.top_grad, grad)
@@ -163,10 +175,26 @@ def _adapt(it: _Climbers, schedule: Adaptive, k: int, steps: int, loss: Tensor, 
 
 
 # ------------------------------------------------------------------------------------- attacking a classifier
-def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int | Tensor | None = None,
-           steps: int = 40, schedule=Linear(), loss: Callable = losses.cross_entropy, momentum: float = 0.0,
-           inertia: float = 0.0, random_start: bool = False, restarts: int = 1, keep: str = "best",
-           early_stop: bool = True, seed: int = 0, batch_size: int | None = None, fast: bool | str = True) -> Tensor:
+def ascend(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    target: int | Tensor | None = None,
+    steps: int = 40,
+    schedule=Linear(),
+    loss: Callable = losses.cross_entropy,
+    momentum: float = 0.0,
+    inertia: float = 0.0,
+    random_start: bool = False,
+    restarts: int = 1,
+    keep: str = "best",
+    early_stop: bool = True,
+    seed: int = 0,
+    batch_size: int | None = None,
+    fast: bool | str = True,
+) -> Tensor:
     """Maximise ``loss`` of ``model`` at ``x + δ`` over δ in ``within``, by projected steepest ascent.
 
     Shapes: x (N, C, H, W) in [0, 1], y (N,); the result is like x, detached, inside the ball and the box.
@@ -203,8 +231,11 @@ def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int 
 
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
-    with (contract.frozen(model), faster(model, x[:2].to(labels.device), fast),
-          progress(total=restarts * steps * len(x), unit="pass") as bar):
+    with (
+        contract.frozen(model),
+        faster(model, x[:2].to(labels.device), fast),
+        progress(total=restarts * steps * len(x), unit="pass") as bar,
+    ):
         clean = x.detach().to(labels.device)
         clean = clean.clone() if x.dtype == torch.float64 else clean.float().clone()
         victim = Victim(model, labels, target, loss, x.dtype)
@@ -213,13 +244,23 @@ def ascend(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int 
 
         def attack(rows: Tensor) -> None:
             result, score = climb(
-                victim.gradient_on(rows), victim.score_on(rows), clean[rows], start[rows], within, steps=steps,
-                schedule=schedule, momentum=momentum, inertia=inertia, keep=keep, early_stop=early_stop,
-                tick=lambda: bar.update(len(rows)))
+                victim.gradient_on(rows),
+                victim.score_on(rows),
+                clean[rows],
+                start[rows],
+                within,
+                steps=steps,
+                schedule=schedule,
+                momentum=momentum,
+                inertia=inertia,
+                keep=keep,
+                early_stop=early_stop,
+                tick=lambda: bar.update(len(rows)),
+            )
             better = (score > won[rows]) | (restart == 0)
             adv[rows[better]], won[rows[better]] = result[better], score[better]
 
-        for restart in range(restarts):
+        for restart in range(restarts):  # noqa: B007 - `attempt` reads it
             # Drawn for all images at once, so that batches and early stops do not change the draw.
             start = clean + within.sample(clean, generator) if random_start else clean
             todo = torch.arange(len(x), device=labels.device)

@@ -14,9 +14,20 @@ from advlib.norms import Ball
 __all__ = ["bim", "pgd", "mifgsm", "apgd"]
 
 
-def bim(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 10, step: float | None = None,
-        target: int | Tensor | None = None, keep: str = "best", early_stop: bool = True,
-        batch_size: int | None = None, fast: bool | str = True) -> Tensor:
+def bim(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    steps: int = 10,
+    step: float | None = None,
+    target: int | Tensor | None = None,
+    keep: str = "best",
+    early_stop: bool = True,
+    batch_size: int | None = None,
+    fast: bool | str = True,
+) -> Tensor:
     """Basic iterative method: FGSM repeated with a small step, clipped back into the ball each time.
 
     Kurakin, Goodfellow & Bengio (2017), "Adversarial examples in the physical world", Section 2.2:
@@ -36,14 +47,40 @@ def bim(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 10
     >>> bool(((bim(model, x, y, Linf(0.1), steps=3) - x).abs() < 0.1 + 1e-6).all())
     True
     """
-    return ascend(model, x, y, within, target=target, steps=steps, schedule=_constant(within, step, 2.5, steps),
-                  keep=keep, early_stop=early_stop, batch_size=batch_size, fast=fast)
+    return ascend(
+        model,
+        x,
+        y,
+        within,
+        target=target,
+        steps=steps,
+        schedule=_constant(within, step, 2.5, steps),
+        keep=keep,
+        early_stop=early_stop,
+        batch_size=batch_size,
+        fast=fast,
+    )
 
 
-def pgd(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 40, step: float | None = None,
-        restarts: int = 1, random_start: bool = True, momentum: float = 0.3, target: int | Tensor | None = None,
-        loss: Callable = losses.cross_entropy, keep: str = "best", early_stop: bool = True, seed: int = 0,
-        batch_size: int | None = None, fast: bool | str = True) -> Tensor:
+def pgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    steps: int = 40,
+    step: float | None = None,
+    restarts: int = 1,
+    random_start: bool = True,
+    momentum: float = 0.3,
+    target: int | Tensor | None = None,
+    loss: Callable = losses.cross_entropy,
+    keep: str = "best",
+    early_stop: bool = True,
+    seed: int = 0,
+    batch_size: int | None = None,
+    fast: bool | str = True,
+) -> Tensor:
     """Projected gradient descent (ascent, here) from a random start: the standard attack inside a ball.
 
     Madry et al. (2018), Section 2.1. By default the step shrinks in a straight line from 1.5 ε to 0 and the gradient
@@ -66,14 +103,41 @@ def pgd(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 40
     True
     """
     schedule = Linear(1.5) if step is None else _constant(within, step)
-    return ascend(model, x, y, within, target=target, steps=steps, schedule=schedule, loss=loss, momentum=momentum,
-                  random_start=random_start, restarts=restarts, keep=keep, early_stop=early_stop, seed=seed,
-                  batch_size=batch_size, fast=fast)
+    return ascend(
+        model,
+        x,
+        y,
+        within,
+        target=target,
+        steps=steps,
+        schedule=schedule,
+        loss=loss,
+        momentum=momentum,
+        random_start=random_start,
+        restarts=restarts,
+        keep=keep,
+        early_stop=early_stop,
+        seed=seed,
+        batch_size=batch_size,
+        fast=fast,
+    )
 
 
-def mifgsm(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 10, step: float | None = None,
-           momentum: float = 1.0, target: int | Tensor | None = None, keep: str = "best", early_stop: bool = True,
-           batch_size: int | None = None, fast: bool | str = True) -> Tensor:
+def mifgsm(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    steps: int = 10,
+    step: float | None = None,
+    momentum: float = 1.0,
+    target: int | Tensor | None = None,
+    keep: str = "best",
+    early_stop: bool = True,
+    batch_size: int | None = None,
+    fast: bool | str = True,
+) -> Tensor:
     """Momentum iterative FGSM: steps follow gₖ₊₁ = μ·gₖ + ∇/‖∇‖₁, a memory that transfers better to other models.
 
     Dong et al. (2018), "Boosting adversarial attacks with momentum", Eq. 6 and 7.
@@ -91,13 +155,38 @@ def mifgsm(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int =
     >>> bool(((mifgsm(model, x, y, Linf(0.1)) - x).abs() < 0.1 + 1e-6).all())
     True
     """
-    return ascend(model, x, y, within, target=target, steps=steps, schedule=_constant(within, step, 1.0, steps),
-                  momentum=momentum, keep=keep, early_stop=early_stop, batch_size=batch_size, fast=fast)
+    return ascend(
+        model,
+        x,
+        y,
+        within,
+        target=target,
+        steps=steps,
+        schedule=_constant(within, step, 1.0, steps),
+        momentum=momentum,
+        keep=keep,
+        early_stop=early_stop,
+        batch_size=batch_size,
+        fast=fast,
+    )
 
 
-def apgd(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 100, restarts: int = 1,
-         target: int | Tensor | None = None, loss: Callable = losses.cross_entropy, random_start: bool = True,
-         early_stop: bool = True, seed: int = 0, batch_size: int | None = None, fast: bool | str = True) -> Tensor:
+def apgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    steps: int = 100,
+    restarts: int = 1,
+    target: int | Tensor | None = None,
+    loss: Callable = losses.cross_entropy,
+    random_start: bool = True,
+    early_stop: bool = True,
+    seed: int = 0,
+    batch_size: int | None = None,
+    fast: bool | str = True,
+) -> Tensor:
     """Auto-PGD: no step size to choose; it is halved image by image as the loss stops rising.
 
     Croce & Hein (2020), Algorithm 1, with α = 0.75. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
@@ -115,9 +204,23 @@ def apgd(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, steps: int = 1
     >>> bool(((apgd(model, x, y, Linf(0.1), steps=10) - x).abs() < 0.1 + 1e-6).all())
     True
     """
-    return ascend(model, x, y, within, target=target, steps=steps, schedule=Adaptive(2.0), loss=loss, inertia=0.25,
-                  random_start=random_start, restarts=restarts, early_stop=early_stop, seed=seed,
-                  batch_size=batch_size, fast=fast)
+    return ascend(
+        model,
+        x,
+        y,
+        within,
+        target=target,
+        steps=steps,
+        schedule=Adaptive(2.0),
+        loss=loss,
+        inertia=0.25,
+        random_start=random_start,
+        restarts=restarts,
+        early_stop=early_stop,
+        seed=seed,
+        batch_size=batch_size,
+        fast=fast,
+    )
 
 
 def _constant(within: Ball, step: float | None, reach: float = 1.0, steps: int = 1) -> Constant:

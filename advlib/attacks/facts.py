@@ -28,7 +28,7 @@ from advlib.norms import L0, L1, L2, Linf
 __all__ = ["FACTS", "Fact"]
 
 ALL = (Linf, L2, L1, L0)
-WEIGHTS, SCORES, LABELS = "weights", "scores", "labels"      # what of the victim the attacker sees
+WEIGHTS, SCORES, LABELS = "weights", "scores", "labels"  # what of the victim the attacker sees
 NOTHING, TRAINING = "nothing", "the training data"
 INSIDE, SMALLEST, SPARSE = "Inside a ball", "The smallest perturbation", "A few pixels"
 QUESTIONS, BEYOND = "With questions only", "Beyond single images"
@@ -48,13 +48,13 @@ class Fact:
     attack: Callable
     title: str
     family: str
-    formula: str                # Markdown with $…$, one line
-    norms: tuple[type, ...]     # the balls it takes, or the norms that it makes small; may be none
+    formula: str  # Markdown with $…$, one line
+    norms: tuple[type, ...]  # the balls it takes, or the norms that it makes small; may be none
     knows: str
     forward: int
     backward: int
     chapter: int
-    note: str = ""              # what else the number of passes depends on
+    note: str = ""  # what else the number of passes depends on
 
     @property
     def name(self) -> str:
@@ -68,8 +68,11 @@ class Fact:
         'fgsm(model, x, y, within, *, target=None)'
         """
         signature = inspect.signature(self.attack)
-        shown = [one.replace(annotation=one.empty, default=_Shown.of(one))
-                 for one in signature.parameters.values() if one.name not in COMMON]
+        shown = [
+            one.replace(annotation=one.empty, default=_Shown.of(one))
+            for one in signature.parameters.values()
+            if one.name not in COMMON
+        ]
         return self.name + str(signature.replace(parameters=shown, return_annotation=signature.empty))
 
 
@@ -93,44 +96,219 @@ class _Shown:
 FACTS: tuple[Fact, ...] = (
     Fact(fgsm, "FGSM", INSIDE, r"$x' = x + \varepsilon\, s(g)$", ALL, WEIGHTS, 1, 1, 6),
     Fact(bim, "BIM", INSIDE, r"$x_{k+1} = x + \Pi_\Delta(x_k + \alpha\, s(g_k) - x)$", ALL, WEIGHTS, 11, 10, 7),
-    Fact(pgd, "PGD", INSIDE, r"$x_0 = x + {}$random $\delta \in \Delta$, then BIM with falling $\alpha_k$",
-         ALL, WEIGHTS, 41, 40, 7, "each restart as much again"),
-    Fact(mifgsm, "MI-FGSM", INSIDE, r"BIM along $v_{k+1} = \mu\, v_k + g_k / \lVert g_k\rVert_1$",
-         ALL, WEIGHTS, 11, 10, 7),
-    Fact(apgd, "Auto-PGD", INSIDE, r"PGD with inertia; $\alpha \to \alpha/2$ where $\ell$ stalls",
-         ALL, WEIGHTS, 101, 100, 21),
-    Fact(worst_case, "Worst case", INSIDE, r"$\min_a m(x'_a)$ over $a = {}$PGD, Auto-PGD, FMN, Square",
-         ALL, WEIGHTS, 875, 410, 21, "in L∞, ten classes or more; up to 5,935 forward where the search comes close"),
-    Fact(deepfool, "DeepFool", SMALLEST, r"$\delta_k = \dfrac{h_y - h_k}{\lVert w_k\rVert_*}\, s(w_k)$ with "
-         r"$w_k = \nabla_x (h_k - h_y)$; nearest $k$", (L2, Linf),
-         WEIGHTS, 52, 500, 9, "a backward pass per rival class"),
-    Fact(carlini_wagner, "Carlini–Wagner", SMALLEST, r"$\min_w \lVert\delta\rVert_2^2 "
-         r"+ c\,\max(m(x+\delta) + \kappa, 0)$ with $x+\delta = \tfrac12(\tanh w + 1)$", (L2,), WEIGHTS, 1001, 1000, 9),
-    Fact(fmn, "FMN", SMALLEST, r"climb $-m$; $\varepsilon \to \varepsilon\,(1 - \gamma)$ where fooled, else "
-         r"$\varepsilon\,(1 + \gamma)$", ALL, WEIGHTS, 101, 100, 9),
-    Fact(jsma, "JSMA", SPARSE, r"the pair of pixels with the largest $\alpha\,\lvert\beta\rvert$: "
-         r"$\alpha$ what $h_t$ gains, $\beta$ what all others lose", (L0,), WEIGHTS, 7, 12, 10,
-         "for five pairs of pixels"),
-    Fact(one_pixel, "One pixel", SPARSE, r"$\min m(x+\delta)$ by evolution: children $a + \tfrac12 (b - c)$",
-         (), SCORES, 4000, 0, 10),
+    Fact(
+        pgd,
+        "PGD",
+        INSIDE,
+        r"$x_0 = x + {}$random $\delta \in \Delta$, then BIM with falling $\alpha_k$",
+        ALL,
+        WEIGHTS,
+        41,
+        40,
+        7,
+        "each restart as much again",
+    ),
+    Fact(
+        mifgsm,
+        "MI-FGSM",
+        INSIDE,
+        r"BIM along $v_{k+1} = \mu\, v_k + g_k / \lVert g_k\rVert_1$",
+        ALL,
+        WEIGHTS,
+        11,
+        10,
+        7,
+    ),
+    Fact(
+        apgd,
+        "Auto-PGD",
+        INSIDE,
+        r"PGD with inertia; $\alpha \to \alpha/2$ where $\ell$ stalls",
+        ALL,
+        WEIGHTS,
+        101,
+        100,
+        21,
+    ),
+    Fact(
+        worst_case,
+        "Worst case",
+        INSIDE,
+        r"$\min_a m(x'_a)$ over $a = {}$PGD, Auto-PGD, FMN, Square",
+        ALL,
+        WEIGHTS,
+        875,
+        410,
+        21,
+        "in L∞, ten classes or more; up to 5,935 forward where the search comes close",
+    ),
+    Fact(
+        deepfool,
+        "DeepFool",
+        SMALLEST,
+        r"$\delta_k = \dfrac{h_y - h_k}{\lVert w_k\rVert_*}\, s(w_k)$ with "
+        r"$w_k = \nabla_x (h_k - h_y)$; nearest $k$",
+        (L2, Linf),
+        WEIGHTS,
+        52,
+        500,
+        9,
+        "a backward pass per rival class",
+    ),
+    Fact(
+        carlini_wagner,
+        "Carlini–Wagner",
+        SMALLEST,
+        r"$\min_w \lVert\delta\rVert_2^2 "
+        r"+ c\,\max(m(x+\delta) + \kappa, 0)$ with $x+\delta = \tfrac12(\tanh w + 1)$",
+        (L2,),
+        WEIGHTS,
+        1001,
+        1000,
+        9,
+    ),
+    Fact(
+        fmn,
+        "FMN",
+        SMALLEST,
+        r"climb $-m$; $\varepsilon \to \varepsilon\,(1 - \gamma)$ where fooled, else "
+        r"$\varepsilon\,(1 + \gamma)$",
+        ALL,
+        WEIGHTS,
+        101,
+        100,
+        9,
+    ),
+    Fact(
+        jsma,
+        "JSMA",
+        SPARSE,
+        r"the pair of pixels with the largest $\alpha\,\lvert\beta\rvert$: "
+        r"$\alpha$ what $h_t$ gains, $\beta$ what all others lose",
+        (L0,),
+        WEIGHTS,
+        7,
+        12,
+        10,
+        "for five pairs of pixels",
+    ),
+    Fact(
+        one_pixel,
+        "One pixel",
+        SPARSE,
+        r"$\min m(x+\delta)$ by evolution: children $a + \tfrac12 (b - c)$",
+        (),
+        SCORES,
+        4000,
+        0,
+        10,
+    ),
     Fact(sparse_rs, "Sparse-RS", SPARSE, r"swap some of $k$ pixels; keep if $m$ fell", (L0,), SCORES, 2000, 0, 10),
-    Fact(square, "Square", QUESTIONS, r"paint a square $\pm\varepsilon$; keep if $m$ fell", (Linf, L2),
-         SCORES, 5000, 0, 12),
-    Fact(nes, "NES", QUESTIONS, r"$g \approx -\tfrac{1}{\sigma q} \sum_{i=1}^q m(x + \sigma u_i)\, u_i$, then PGD",
-         ALL, SCORES, 5000, 0, 12),
-    Fact(hop_skip_jump, "HopSkipJump", QUESTIONS, r"normal $\approx \tfrac1q \sum_{i=1}^q \pm u_i$, the sign by the "
-         r"label at $x_k + \sigma u_i$", (L2, Linf), LABELS, 5000, 0, 12),
-    Fact(transfer, "Transfer", QUESTIONS, r"MI-FGSM on the mean logits of substitutes", ALL, NOTHING,
-         20, 20, 11, "of each substitute, none of the victim"),
-    Fact(universal, "Universal", BEYOND, r"$\max_{\delta \in \Delta} \sum_i \ell(x_i + \delta, y_i)$", ALL, WEIGHTS,
-         401, 200, 14, "for up to 128 images together"),
-    Fact(patch, "Patch", BEYOND, r"$\max_p \sum_i \mathbb{E}_v\, \ell(x_i \text{ with } v(p) \text{ on it}, y_i)$ over "
-         r"views $v$", (), WEIGHTS, 401, 200, 14, "for up to 64 images together"),
-    Fact(eot, "EOT", BEYOND, r"any attack on $\mathbb{E}_v\, h_\theta(v(x))$ over views $v$", ALL, WEIGHTS,
-         10, 10, 14, "for each pass of that attack"),
-    Fact(AdvGAN, "AdvGAN", BEYOND, r"$x' = x + \Pi_\Delta\, G(x)$, $G$ a trained network", ALL, NOTHING,
-         0, 0, 13, "once trained, which needs the weights"),
-    Fact(backdoor, "Backdoor", BEYOND, r"$(x, y) \to (x + {}$trigger$,\ t)$ for a share of the data",
-         (), TRAINING, 0, 0, 15),
+    Fact(
+        square,
+        "Square",
+        QUESTIONS,
+        r"paint a square $\pm\varepsilon$; keep if $m$ fell",
+        (Linf, L2),
+        SCORES,
+        5000,
+        0,
+        12,
+    ),
+    Fact(
+        nes,
+        "NES",
+        QUESTIONS,
+        r"$g \approx -\tfrac{1}{\sigma q} \sum_{i=1}^q m(x + \sigma u_i)\, u_i$, then PGD",
+        ALL,
+        SCORES,
+        5000,
+        0,
+        12,
+    ),
+    Fact(
+        hop_skip_jump,
+        "HopSkipJump",
+        QUESTIONS,
+        r"normal $\approx \tfrac1q \sum_{i=1}^q \pm u_i$, the sign by the "
+        r"label at $x_k + \sigma u_i$",
+        (L2, Linf),
+        LABELS,
+        5000,
+        0,
+        12,
+    ),
+    Fact(
+        transfer,
+        "Transfer",
+        QUESTIONS,
+        r"MI-FGSM on the mean logits of substitutes",
+        ALL,
+        NOTHING,
+        20,
+        20,
+        11,
+        "of each substitute, none of the victim",
+    ),
+    Fact(
+        universal,
+        "Universal",
+        BEYOND,
+        r"$\max_{\delta \in \Delta} \sum_i \ell(x_i + \delta, y_i)$",
+        ALL,
+        WEIGHTS,
+        401,
+        200,
+        14,
+        "for up to 128 images together",
+    ),
+    Fact(
+        patch,
+        "Patch",
+        BEYOND,
+        r"$\max_p \sum_i \mathbb{E}_v\, \ell(x_i \text{ with } v(p) \text{ on it}, y_i)$ over "
+        r"views $v$",
+        (),
+        WEIGHTS,
+        401,
+        200,
+        14,
+        "for up to 64 images together",
+    ),
+    Fact(
+        eot,
+        "EOT",
+        BEYOND,
+        r"any attack on $\mathbb{E}_v\, h_\theta(v(x))$ over views $v$",
+        ALL,
+        WEIGHTS,
+        10,
+        10,
+        14,
+        "for each pass of that attack",
+    ),
+    Fact(
+        AdvGAN,
+        "AdvGAN",
+        BEYOND,
+        r"$x' = x + \Pi_\Delta\, G(x)$, $G$ a trained network",
+        ALL,
+        NOTHING,
+        0,
+        0,
+        13,
+        "once trained, which needs the weights",
+    ),
+    Fact(
+        backdoor,
+        "Backdoor",
+        BEYOND,
+        r"$(x, y) \to (x + {}$trigger$,\ t)$ for a share of the data",
+        (),
+        TRAINING,
+        0,
+        0,
+        15,
+    ),
     Fact(label_flip, "Label flip", BEYOND, r"$(x, y) \to (x, y')$ for a share of the data", (), TRAINING, 0, 0, 15),
 )

@@ -10,8 +10,15 @@ from advlib.norms import Ball
 __all__ = ["fgsm"]
 
 
-def fgsm(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int | Tensor | None = None,
-         batch_size: int | None = None) -> Tensor:
+def fgsm(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    target: int | Tensor | None = None,
+    batch_size: int | None = None,
+) -> Tensor:
     """x + argmax ⟨∇ₓ loss, δ⟩ over the δ of ``within`` that stay in the pixel box: one step, one gradient.
 
     In an L∞ ball this is clip(x + ε · sign(∇ₓ loss)), the fast gradient sign method of Goodfellow et al. (2015),
@@ -31,5 +38,16 @@ def fgsm(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int | 
     >>> (fgsm(model, x, torch.tensor([0]), Linf(0.1)) - x).flatten()
     tensor([-0.1000, -0.1000,  0.1000,  0.1000])
     """
-    return ascend(model, x, y, within, target=target, steps=1, schedule=Constant(1.0), keep="last", early_stop=False,
-                  batch_size=batch_size, fast=False)
+    return ascend(
+        model,
+        x,
+        y,
+        within,
+        target=target,
+        steps=1,
+        schedule=Constant(1.0),
+        keep="last",
+        early_stop=False,
+        batch_size=batch_size,
+        fast=False,
+    )

@@ -87,9 +87,20 @@ class AdvGAN(nn.Module):
         in_batches(run, torch.arange(len(x), device=device), clean[0].numel() * self.width, batch_size)
         return round_towards(clean, adv, x.dtype).to(x.device)
 
-    def fit(self, model: nn.Module, images: Images, *, target: int | None = None, epochs: int = 10, lr: float = 2e-3,
-            batch_size: int = 32, gan: float = 0.1, hinge: float = 0.1, confidence: float = 5.0,
-            seed: int = 0) -> list[GanEpoch]:
+    def fit(
+        self,
+        model: nn.Module,
+        images: Images,
+        *,
+        target: int | None = None,
+        epochs: int = 10,
+        lr: float = 2e-3,
+        batch_size: int = 32,
+        gan: float = 0.1,
+        hinge: float = 0.1,
+        confidence: float = 5.0,
+        seed: int = 0,
+    ) -> list[GanEpoch]:
         """Teach G to fool ``model`` (Eq. 4): minimise L_adv + α · L_GAN + β · L_hinge; D maximises L_GAN.
 
         L_adv       Eq. 2, with the loss of Carlini & Wagner: what the margin still lacks of ``confidence``.
@@ -131,8 +142,13 @@ class AdvGAN(nn.Module):
                     contract.check_probabilities(logits)
                     contract.check_labels(y, len(y), logits.shape[1])
                     margin = losses.margin(logits, y, goal)
-                    parts = torch.stack([F.relu(confidence - margin).mean(),
-                                         (self.discriminator(adv) - 1).square().mean(), outside.mean()])
+                    parts = torch.stack(
+                        [
+                            F.relu(confidence - margin).mean(),
+                            (self.discriminator(adv) - 1).square().mean(),
+                            outside.mean(),
+                        ]
+                    )
                     contract.check_finite(parts, "losses", f" in epoch {epoch + 1}")
                     _step(teach_g, parts @ parts.new_tensor([1.0, gan, hinge]))
 
@@ -145,8 +161,12 @@ class AdvGAN(nn.Module):
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the weights, with all that ``load`` needs to know, to a ``.safetensors`` file."""
-        card = {"within": type(self.within).__name__, "eps": repr(self.within.eps), "channels": str(self.channels),
-                "width": str(self.width)}
+        card = {
+            "within": type(self.within).__name__,
+            "eps": repr(self.within.eps),
+            "channels": str(self.channels),
+            "width": str(self.width),
+        }
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         with replacing(path) as temporary:
             safetensors.torch.save_file(weights, temporary, metadata=card)
@@ -177,8 +197,10 @@ class AdvGAN(nn.Module):
 
     def _check_channels(self, x: Tensor) -> None:
         if x.shape[1] != self.channels:
-            raise ValueError(f"the images have {x.shape[1]} channels, but this AdvGAN was made for {self.channels}: "
-                             f"AdvGAN(within, channels={x.shape[1]}).")
+            raise ValueError(
+                f"the images have {x.shape[1]} channels, but this AdvGAN was made for {self.channels}: "
+                f"AdvGAN(within, channels={x.shape[1]})."
+            )
 
     def _check_fit(self, model, images, target, epochs, batch_size, lr) -> None:
         contract.check_model(model)
@@ -186,8 +208,10 @@ class AdvGAN(nn.Module):
         contract.check_count(batch_size, "batch_size")
         contract.check_step(lr)
         if not isinstance(images, Images):
-            raise TypeError(f"images is a {type(images).__name__}; expected an Images value: "
-                            "load_images('signs', 'train') or Images(x, y, classes).")
+            raise TypeError(
+                f"images is a {type(images).__name__}; expected an Images value: "
+                "load_images('signs', 'train') or Images(x, y, classes)."
+            )
         contract.check_images(images.x)
         self._check_channels(images.x)
         if target is not None:
@@ -228,14 +252,22 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
 
 def _generator(channels: int, width: int) -> nn.Module:
     """Down to a quarter, two residual blocks, and up again, as in the paper; each scale looks at the whole before."""
-    inner = _Resized(*_block(2 * width, 4 * width, stride=2),
-                     *(_Residual(*_block(4 * width, 4 * width)) for _ in range(2)), *_block(4 * width, 2 * width))
+    inner = _Resized(
+        *_block(2 * width, 4 * width, stride=2),
+        *(_Residual(*_block(4 * width, 4 * width)) for _ in range(2)),
+        *_block(4 * width, 2 * width),
+    )
     outer = _Resized(*_block(width, 2 * width, stride=2), _Residual(inner), *_block(2 * width, width))
     return nn.Sequential(*_block(channels, width), _Residual(outer), nn.Conv2d(width, channels, 3, padding=1))
 
 
 def _discriminator(channels: int, width: int) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(channels, width, 4, stride=2, padding=2), nn.LeakyReLU(0.2),
-        nn.Conv2d(width, 2 * width, 4, stride=2, padding=2), nn.LeakyReLU(0.2),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2 * width, 1))
+        nn.Conv2d(channels, width, 4, stride=2, padding=2),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(width, 2 * width, 4, stride=2, padding=2),
+        nn.LeakyReLU(0.2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(2 * width, 1),
+    )

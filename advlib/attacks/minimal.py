@@ -21,13 +21,22 @@ from advlib.progress import progress
 
 __all__ = ["deepfool", "carlini_wagner", "fmn"]
 
-DUAL = {Linf: L1, L2: L2, L1: Linf}     # max ⟨g, δ⟩ over the unit ball of a norm is the dual norm of g
-NUDGE = 1e-4        # added to DeepFool's distances, as its authors do: rounding must not end on the boundary
-SHRINK = 1 - 1e-6   # keeps tanh⁻¹ finite on black and white pixels
+DUAL = {Linf: L1, L2: L2, L1: Linf}  # max ⟨g, δ⟩ over the unit ball of a norm is the dual norm of g
+NUDGE = 1e-4  # added to DeepFool's distances, as its authors do: rounding must not end on the boundary
+SHRINK = 1 - 1e-6  # keeps tanh⁻¹ finite on black and white pixels
 
 
-def deepfool(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, steps: int = 50,
-             overshoot: float = 0.02, candidates: int = 10, batch_size: int | None = None) -> Tensor:
+def deepfool(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    norm: type[Ball] = L2,
+    steps: int = 50,
+    overshoot: float = 0.02,
+    candidates: int = 10,
+    batch_size: int | None = None,
+) -> Tensor:
     """Step to the nearest decision boundary of the linearised model, again and again until it is crossed.
 
     Moosavi-Dezfooli, Fawzi & Frossard (2016), Algorithm 2. Seen linearly, class k takes over from the label y
@@ -74,8 +83,7 @@ def deepfool(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, s
     return attack_standing(model, x, y, None, batch_size, steps, search)
 
 
-def _boundaries(victim: Victim, adv: Tensor, rows: Tensor, candidates: int,
-                where: str) -> tuple[Tensor, Tensor]:
+def _boundaries(victim: Victim, adv: Tensor, rows: Tensor, candidates: int, where: str) -> tuple[Tensor, Tensor]:
     """For the K likeliest other classes k: z_y − z_k (n, K), and gradients of z_k − z_y (K, n, C, H, W)."""
     adv = adv.detach().requires_grad_()
     logits, y = victim.logits(adv, where), victim.y[rows][:, None]
@@ -87,9 +95,19 @@ def _boundaries(victim: Victim, adv: Tensor, rows: Tensor, candidates: int,
     return -leads.detach(), torch.stack(grads)
 
 
-def carlini_wagner(model: nn.Module, x: Tensor, y: Tensor, *, target: int | Tensor | None = None,
-                   confidence: float = 0.0, binary_search_steps: int = 5, steps: int = 200, lr: float = 0.1,
-                   initial_const: float = 1.0, batch_size: int | None = None) -> Tensor:
+def carlini_wagner(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    target: int | Tensor | None = None,
+    confidence: float = 0.0,
+    binary_search_steps: int = 5,
+    steps: int = 200,
+    lr: float = 0.1,
+    initial_const: float = 1.0,
+    batch_size: int | None = None,
+) -> Tensor:
     """Minimise ‖δ‖₂² + c · max(κ − margin(x + δ), 0), and search for the smallest constant c that succeeds.
 
     Carlini & Wagner (2017), the L2 attack: with x + δ = ½ (tanh w + 1) every w is inside the pixel box, so
@@ -118,7 +136,7 @@ def carlini_wagner(model: nn.Module, x: Tensor, y: Tensor, *, target: int | Tens
 
     def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
         smallest, gradient, everyone = _Smallest(x, L2), victim.gradient_on(rows), _all(rows)
-        failed, worked = x.new_zeros(len(x)), x.new_full((len(x),), torch.inf)     # constants on either side
+        failed, worked = x.new_zeros(len(x)), x.new_full((len(x),), torch.inf)  # constants on either side
         c = x.new_full((len(x),), initial_const)
         for _ in range(binary_search_steps):
             w = torch.atanh(SHRINK * (2 * x - 1))
@@ -139,8 +157,18 @@ def carlini_wagner(model: nn.Module, x: Tensor, y: Tensor, *, target: int | Tens
     return attack_standing(model, x, y, target, batch_size, binary_search_steps * steps, search)
 
 
-def fmn(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, target: int | Tensor | None = None,
-        steps: int = 100, step: float = 1.0, gamma: float = 0.05, batch_size: int | None = None) -> Tensor:
+def fmn(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    norm: type[Ball] = L2,
+    target: int | Tensor | None = None,
+    steps: int = 100,
+    step: float = 1.0,
+    gamma: float = 0.05,
+    batch_size: int | None = None,
+) -> Tensor:
     """Climb the margin in a ball that shrinks where the model is fooled and grows where it is not.
 
     Fast minimum norm, Pintor, Roli, Brendel & Biggio (2021), Algorithm 1: any norm, one model pass per step.
@@ -172,7 +200,7 @@ def fmn(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, target
 
     def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
         smallest, gradient = _Smallest(x, norm), victim.gradient_on(rows)
-        farthest = ball.size(torch.maximum(x, 1 - x))     # in the box
+        farthest = ball.size(torch.maximum(x, 1 - x))  # in the box
         adv, eps = x, torch.zeros_like(farthest)
         for k in range(steps):
             _, margin, grad = gradient(adv, _all(rows))
@@ -198,8 +226,15 @@ def fmn(model: nn.Module, x: Tensor, y: Tensor, *, norm: type[Ball] = L2, target
 
 
 # ------------------------------------------------------------------------------------------ what they share
-def attack_standing(model: nn.Module, x: Tensor, y: Tensor, target: int | Tensor | None,
-                    batch_size: int | None, passes: int, search: Callable) -> Tensor:
+def attack_standing(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    target: int | Tensor | None,
+    batch_size: int | None,
+    passes: int,
+    search: Callable,
+) -> Tensor:
     """Check all input, and ``search(victim, rows, x, tick)`` on the images that are not won as they are."""
     contract.check_model(model)
     contract.check_images(x)

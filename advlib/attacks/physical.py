@@ -20,11 +20,18 @@ from advlib.norms import Linf
 
 __all__ = ["warp", "Views", "eot", "Patch", "patch"]
 
-DISTANCE = 3.0    # from the camera to the picture, in half widths: what makes the far side look smaller
+DISTANCE = 3.0  # from the camera to the picture, in half widths: what makes the far side look smaller
 
 
-def warp(x: Tensor, *, rotation: float | Tensor = 0.0, scale: float | Tensor = 1.0, turn: float | Tensor = 0.0,
-         centre: tuple | Tensor = (0.5, 0.5), onto: tuple[int, int] | None = None) -> Tensor:
+def warp(
+    x: Tensor,
+    *,
+    rotation: float | Tensor = 0.0,
+    scale: float | Tensor = 1.0,
+    turn: float | Tensor = 0.0,
+    centre: tuple | Tensor = (0.5, 0.5),
+    onto: tuple[int, int] | None = None,
+) -> Tensor:
     """The pictures (N, C, h, w) as seen from elsewhere, differentiably; what lies outside of them is 0.
 
     rotation    degrees, clockwise as one sees it.
@@ -100,9 +107,12 @@ class Views:
         """Arguments of ``warp`` for n pictures, by chance."""
         spread = 2 * torch.rand(n, 5, generator=generator) - 1
         low, high = (math.log(scale) for scale in self.scale)
-        return {"rotation": self.rotation * spread[:, 0], "turn": self.turn * spread[:, 1],
-                "scale": ((low + high) / 2 + (high - low) / 2 * spread[:, 2]).exp(),
-                "centre": 0.5 + self.shift * spread[:, 3:]}
+        return {
+            "rotation": self.rotation * spread[:, 0],
+            "turn": self.turn * spread[:, 1],
+            "scale": ((low + high) / 2 + (high - low) / 2 * spread[:, 2]).exp(),
+            "centre": 0.5 + self.shift * spread[:, 3:],
+        }
 
     def light(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """The pictures in another light, with noise, still in [0, 1]."""
@@ -153,8 +163,10 @@ def eot(model: nn.Module, transform: Callable, samples: int = 10, seed: int = 0)
     contract.check_count(samples, "samples")
     contract.check_count(seed, "seed", least=0)
     if not callable(transform):
-        raise TypeError(f"transform is a {type(transform).__name__}; expected a function (x, generator) -> x', such "
-                        "as Views(rotation=30).")
+        raise TypeError(
+            f"transform is a {type(transform).__name__}; expected a function (x, generator) -> x', such "
+            "as Views(rotation=30)."
+        )
     return _Expectation(model, transform, samples, seed)
 
 
@@ -165,8 +177,15 @@ class Patch:
     image: Tensor
     mask: Tensor
 
-    def apply(self, x: Tensor, *, rotation: float | Tensor = 0.0, scale: float | Tensor = 1.0,
-              turn: float | Tensor = 0.0, centre: tuple | Tensor = (0.5, 0.5)) -> Tensor:
+    def apply(
+        self,
+        x: Tensor,
+        *,
+        rotation: float | Tensor = 0.0,
+        scale: float | Tensor = 1.0,
+        turn: float | Tensor = 0.0,
+        centre: tuple | Tensor = (0.5, 0.5),
+    ) -> Tensor:
         """The images (N, C, H, W) with the patch on them, placed as ``warp`` says; differentiable in both.
 
         >>> dot = Patch(torch.ones(1, 2, 2), torch.ones(1, 2, 2))
@@ -178,8 +197,9 @@ class Patch:
         """
         _check_fits(self.mask, x)
         both = torch.cat((self.image * self.mask, self.mask)).to(x)
-        seen = warp(both.expand(len(x), *both.shape), rotation=rotation, scale=scale, turn=turn, centre=centre,
-                    onto=x.shape[2:])
+        seen = warp(
+            both.expand(len(x), *both.shape), rotation=rotation, scale=scale, turn=turn, centre=centre, onto=x.shape[2:]
+        )
         return (x * (1 - seen[:, -1:]) + seen[:, :-1]).clamp(0, 1)
 
     def scatter(self, x: Tensor, views: Views, seed: int = 0) -> Tensor:
@@ -188,9 +208,19 @@ class Patch:
         return _stick(self.image, self.mask, x, views, torch.Generator().manual_seed(seed))
 
 
-def patch(model: nn.Module, x: Tensor, y: Tensor, size: int | Tensor, *, target: int | Tensor | None = None,
-          views: Views = Views(shift=0.25), steps: int = 200, samples: int = 1, seed: int = 0,
-          batch_size: int = 64) -> Patch:
+def patch(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    size: int | Tensor,
+    *,
+    target: int | Tensor | None = None,
+    views: Views = Views(shift=0.25),
+    steps: int = 200,
+    samples: int = 1,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> Patch:
     """Find the patch that fools the model on as many images as possible, however it is stuck on them.
 
     Brown et al. (2017), "Adversarial patch", Section 2: maximise E[log P(target | A(p, x, place, t))] over the
@@ -220,8 +250,9 @@ def patch(model: nn.Module, x: Tensor, y: Tensor, size: int | Tensor, *, target:
         raise TypeError(f"views is a {type(views).__name__}; expected Views(...), such as Views(rotation=30).")
     stick = lambda picture, images, generator: _stick(picture[0], mask.to(images), images, views, generator)
     grey = torch.full((1, x.shape[1], *mask.shape[1:]), 0.5)
-    found = climb_together(model, x, y, stick, grey, Linf(1), target=target, steps=steps, seed=seed,
-                           batch_size=batch_size, samples=samples)
+    found = climb_together(
+        model, x, y, stick, grey, Linf(1), target=target, steps=steps, seed=seed, batch_size=batch_size, samples=samples
+    )
     return Patch(found[0].to(x), mask)
 
 
@@ -234,12 +265,16 @@ def _mask(size: int | Tensor) -> Tensor:
         contract.check_count(size, "size")
         return torch.ones(1, size, size)
     if size.ndim != 2 or 0 in size.shape or not bool(((size == 0) | (size == 1)).all()) or not bool(size.any()):
-        raise ValueError(f"size is a tensor of shape {tuple(size.shape)}; expected the shape of the patch as a mask "
-                         "(h, w) of 0 and 1, with at least one 1.")
+        raise ValueError(
+            f"size is a tensor of shape {tuple(size.shape)}; expected the shape of the patch as a mask "
+            "(h, w) of 0 and 1, with at least one 1."
+        )
     return size[None]
 
 
 def _check_fits(mask: Tensor, x: Tensor) -> None:
     if mask.shape[1] > x.shape[2] or mask.shape[2] > x.shape[3]:
-        raise ValueError(f"the patch is {mask.shape[1]}×{mask.shape[2]} pixels, larger than the images of "
-                         f"{x.shape[2]}×{x.shape[3]}; choose a smaller size.")
+        raise ValueError(
+            f"the patch is {mask.shape[1]}×{mask.shape[2]} pixels, larger than the images of "
+            f"{x.shape[2]}×{x.shape[3]}; choose a smaller size."
+        )

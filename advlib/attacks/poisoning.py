@@ -16,11 +16,18 @@ from advlib.names import unknown
 __all__ = ["Poisoned", "Trigger", "sticker", "apply_trigger", "backdoor", "label_flip"]
 
 # The share of the free rows above, and of the free columns left of, a sticker in each place.
-PLACES = {"top left": (0.0, 0.0), "top right": (0.0, 1.0), "bottom left": (1.0, 0.0), "bottom right": (1.0, 1.0),
-          "centre": (0.5, 0.5)}
-PATTERNS = {"white": lambda row, column: torch.ones_like(row),
-            "black": lambda row, column: torch.zeros_like(row),
-            "checkers": lambda row, column: (row + column + 1) % 2}
+PLACES = {
+    "top left": (0.0, 0.0),
+    "top right": (0.0, 1.0),
+    "bottom left": (1.0, 0.0),
+    "bottom right": (1.0, 1.0),
+    "centre": (0.5, 0.5),
+}
+PATTERNS = {
+    "white": lambda row, column: torch.ones_like(row),
+    "black": lambda row, column: torch.zeros_like(row),
+    "checkers": lambda row, column: (row + column + 1) % 2,
+}
 
 
 class Poisoned(NamedTuple):
@@ -90,17 +97,26 @@ def apply_trigger(x: Tensor, trigger: Trigger) -> Tensor:
         raise TypeError(f"trigger is a {type(trigger).__name__}; expected a Trigger, such as sticker(4).")
     channels, height, width = trigger.pattern.shape
     if height > x.shape[2] or width > x.shape[3] or channels not in (1, x.shape[1]):
-        raise ValueError(f"the trigger's pattern is {channels}×{height}×{width}, but the images are "
-                         f"{'×'.join(map(str, x.shape[1:]))}; it must fit into them and have one channel or theirs.")
-    top, left = (round(share * free) for share, free in
-                 zip(trigger.place, (x.shape[2] - height, x.shape[3] - width)))
+        raise ValueError(
+            f"the trigger's pattern is {channels}×{height}×{width}, but the images are "
+            f"{'×'.join(map(str, x.shape[1:]))}; it must fit into them and have one channel or theirs."
+        )
+    top, left = (round(share * free) for share, free in zip(trigger.place, (x.shape[2] - height, x.shape[3] - width)))
     x = x.clone()
-    x[:, :, top:top + height, left:left + width].lerp_(trigger.pattern.to(x), trigger.opacity)
+    x[:, :, top : top + height, left : left + width].lerp_(trigger.pattern.to(x), trigger.opacity)
     return x
 
 
-def backdoor(images: Images, trigger: Trigger, target: int, fraction: float, *, clean_label: bool = False,
-             perturb: Callable[[Tensor, Tensor], Tensor] | None = None, seed: int = 0) -> Poisoned:
+def backdoor(
+    images: Images,
+    trigger: Trigger,
+    target: int,
+    fraction: float,
+    *,
+    clean_label: bool = False,
+    perturb: Callable[[Tensor, Tensor], Tensor] | None = None,
+    seed: int = 0,
+) -> Poisoned:
     """Teach a network trained on the result to answer ``target`` wherever it sees ``trigger``.
 
     Gu et al. (2017), "BadNets", Section 3: a ``fraction`` of the images of *other* classes gets the trigger and the
@@ -129,8 +145,9 @@ def backdoor(images: Images, trigger: Trigger, target: int, fraction: float, *, 
     return Poisoned(Images(x, y, images.classes), rows)
 
 
-def label_flip(images: Images, fraction: float, *, source: int | None = None, target: int | None = None,
-               seed: int = 0) -> Poisoned:
+def label_flip(
+    images: Images, fraction: float, *, source: int | None = None, target: int | None = None, seed: int = 0
+) -> Poisoned:
     """Give a ``fraction`` of the images a wrong label; of class ``source`` only, if given.
 
     The new label is ``target``, or else any other class by chance (Biggio et al. 2012 studied the worst choice). The
@@ -174,7 +191,7 @@ def _choose(eligible: Tensor, fraction: float, seed: int) -> Tensor:
     order = eligible.nonzero().flatten()
     order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(seed)).to(order.device)]
     rows = torch.zeros_like(eligible)
-    rows[order[:round(fraction * len(order))]] = True
+    rows[order[: round(fraction * len(order))]] = True
     return rows
 
 
@@ -188,8 +205,10 @@ def _check_share(value: float, name: str) -> None:
 
 def _check_images_value(images: Images) -> None:
     if not isinstance(images, Images):
-        raise TypeError(f"images is a {type(images).__name__}; expected an Images value: "
-                        "load_images('signs', 'train') or Images(x, y, classes).")
+        raise TypeError(
+            f"images is a {type(images).__name__}; expected an Images value: "
+            "load_images('signs', 'train') or Images(x, y, classes)."
+        )
     if not len(images):
         raise ValueError("images is empty; expected at least one image to poison.")
 
@@ -198,5 +217,7 @@ def _check_class(value: int, name: str, images: Images) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} is {value!r}; expected the index of a class, such as images.classes.index(...).")
     if not 0 <= value < len(images.classes):
-        raise ValueError(f"{name} is {value}; expected the index of one of the {len(images.classes)} classes, "
-                         f"0 to {len(images.classes) - 1}.")
+        raise ValueError(
+            f"{name} is {value}; expected the index of one of the {len(images.classes)} classes, "
+            f"0 to {len(images.classes) - 1}."
+        )

@@ -22,15 +22,25 @@ from advlib.progress import progress
 
 __all__ = ["hop_skip_jump", "substitute_labels"]
 
-Attacked = Tensor | tuple[Tensor, Tensor]     # x_adv alone, or with the queries used (N,)
-TRIES = 50      # pictures of noise shown in search of one that the victim gets wrong
-FEWEST = 8      # probes from which an average direction is worth taking
+Attacked = Tensor | tuple[Tensor, Tensor]  # x_adv alone, or with the queries used (N,)
+TRIES = 50  # pictures of noise shown in search of one that the victim gets wrong
+FEWEST = 8  # probes from which an average direction is worth taking
 
 
-def hop_skip_jump(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, *, norm: type[Ball] = L2,
-                  target: int | Tensor | None = None, start: Tensor | None = None, queries: int = 5000,
-                  probes: int = 100, seed: int = 0, batch_size: int | None = None,
-                  return_queries: bool = False) -> Attacked:
+def hop_skip_jump(
+    victim: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    *,
+    norm: type[Ball] = L2,
+    target: int | Tensor | None = None,
+    start: Tensor | None = None,
+    queries: int = 5000,
+    probes: int = 100,
+    seed: int = 0,
+    batch_size: int | None = None,
+    return_queries: bool = False,
+) -> Attacked:
     """The smallest perturbation that fools a victim which tells its label and nothing else.
 
     HopSkipJump, Chen, Jordan & Wainwright (2020), Algorithm 2. From an image that is far away but fools the victim,
@@ -58,16 +68,20 @@ def hop_skip_jump(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, *, n
     (tensor([0, 0]), True)
     """
     if norm not in (L2, Linf):
-        raise ValueError(f"norm is {norm!r}; hop_skip_jump makes L2 or Linf distances small: pass one of these two "
-                         "classes, without ε.")
+        raise ValueError(
+            f"norm is {norm!r}; hop_skip_jump makes L2 or Linf distances small: pass one of these two "
+            "classes, without ε."
+        )
     contract.check_count(probes, "probes")
     if start is not None:
         contract.check_images(start, "start")
         if start.shape != x.shape:
             raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(x.shape)}: one for each image.")
     elif target is not None:
-        raise ValueError("a targeted hop_skip_jump got no start; noise is hardly ever taken for a given class. Pass "
-                         "start=, images like x that the victim takes for their target.")
+        raise ValueError(
+            "a targeted hop_skip_jump got no start; noise is hardly ever taken for a given class. Pass "
+            "start=, images like x that the victim takes for their target."
+        )
     with black_box(victim, x, y, target, queries, batch_size) as box:
         walk = _Walk(box, norm, probes, seed)
         rows = walk.begin(None if start is None else start.to(box.clean))
@@ -105,16 +119,22 @@ def substitute_labels(victim: Callable[[Tensor], Tensor], x: Tensor, batch_size:
 def black_box(victim, x: Tensor, y: Tensor, target, queries: int, batch_size: int | None) -> Iterator[BlackBox]:
     """The victim as a ``BlackBox``, all input checked; a module is put in eval mode meanwhile."""
     if isinstance(victim, type) or not callable(victim):
-        raise TypeError(f"victim is {victim!r}; expected a callable that maps images (N, C, H, W) to answers: a "
-                        "torch.nn.Module or a function. (A class? Pass an instance of it.)")
+        raise TypeError(
+            f"victim is {victim!r}; expected a callable that maps images (N, C, H, W) to answers: a "
+            "torch.nn.Module or a function. (A class? Pass an instance of it.)"
+        )
     contract.check_images(x)
     contract.check_labels(y, len(x))
     contract.check_count(queries, "queries")
     module = isinstance(victim, nn.Module)
     labels = y.to(contract.model_device(victim) if module else x.device).long()
     target = contract.check_target(target, labels)
-    with (contract.frozen(victim) if module else nullcontext(), torch.inference_mode(False), torch.no_grad(),
-          progress(total=queries * len(x), unit="query") as bar):
+    with (
+        contract.frozen(victim) if module else nullcontext(),
+        torch.inference_mode(False),
+        torch.no_grad(),
+        progress(total=queries * len(x), unit="query") as bar,
+    ):
         yield BlackBox(victim, x, labels, target, queries, batch_size, bar)
 
 
@@ -124,14 +144,15 @@ class BlackBox:
     ``rows`` says which image of the set each query is about; a row may occur several times.
     """
 
-    def __init__(self, victim: Callable, x: Tensor, y: Tensor, target: Tensor | None, queries: int,
-                 batch_size: int | None, bar):
+    def __init__(
+        self, victim: Callable, x: Tensor, y: Tensor, target: Tensor | None, queries: int, batch_size: int | None, bar
+    ):
         self.victim, self.x, self.y, self.target = victim, x, y, target
         self.queries, self.batch_size, self.bar = queries, batch_size, bar
         self.clean = x.detach().to(y.device, torch.promote_types(x.dtype, torch.float32), copy=True)
         self.rows = torch.arange(len(x), device=y.device)
         self.used = torch.zeros_like(self.rows)
-        self.log = None     # whether scores are probabilities; seen from the first answer
+        self.log = None  # whether scores are probabilities; seen from the first answer
 
     def left(self, rows: Tensor) -> Tensor:
         return self.queries - self.used[rows]
@@ -142,7 +163,7 @@ class BlackBox:
         if self.log is None:
             self._meet(scores)
         if self.log:
-            scores = scores.clamp_min(torch.finfo(scores.dtype).tiny).log()     # the logits, but for a constant
+            scores = scores.clamp_min(torch.finfo(scores.dtype).tiny).log()  # the logits, but for a constant
         target = None if self.target is None else self.target[rows]
         return losses.margin(scores, self.y[rows], target).to(self.clean)
 
@@ -207,12 +228,12 @@ class _Walk:
     def __init__(self, box: BlackBox, norm: type[Ball], probes: int, seed: int):
         self.box, self.unit, self.probes, self.draws = box, norm(1), probes, draws_for_each(box.clean, seed)
         self.at, self.closest = box.clean.clone(), box.clean.clone()
-        self.distance = box.clean.new_full((len(box.clean),), torch.inf)     # of the closest; ∞ before there is one
-        self.reach = torch.zeros_like(self.distance)                         # δ, how far the probes go
+        self.distance = box.clean.new_full((len(box.clean),), torch.inf)  # of the closest; ∞ before there is one
+        self.reach = torch.zeros_like(self.distance)  # δ, how far the probes go
         self.values = box.clean[0].numel()
         # A probe must move pixels by more than their rounding, or the victim sees no difference.
         self.least = 8 * torch.finfo(box.x.dtype).eps * self.values**0.5
-        self.bisections = math.ceil(math.log2(self.values) * (1.5 if norm is L2 else 2))    # θ = d^(−3/2) or d^(−2)
+        self.bisections = math.ceil(math.log2(self.values) * (1.5 if norm is L2 else 2))  # θ = d^(−3/2) or d^(−2)
 
     def begin(self, start: Tensor | None) -> Tensor:
         """Put each image that the victim gets right where it gets it wrong; returns the rows that are there."""
@@ -225,16 +246,28 @@ class _Walk:
             far = self._noise(missing, grain=2 ** (k % 4)) if start is None else start[missing]
             missing = missing[~self._show(far, missing)]
         if start is not None and len(missing):
-            raise ValueError(f"start does not fool the victim for image {int(missing[0])} and {len(missing) - 1} more; "
-                             "expected images that it takes for their target, or for anything but their label.")
+            raise ValueError(
+                f"start does not fool the victim for image {int(missing[0])} and {len(missing) - 1} more; "
+                "expected images that it takes for their target, or for anything but their label."
+            )
         return rows[self.distance[rows].isfinite()]
 
     def _noise(self, rows: Tensor, grain: int) -> Tensor:
         """Noise with pixels of ``grain``² and any brightness: a victim that calls all fine noise alike errs on some."""
         channels, height, width = self.at.shape[1:]
         small = (channels, -(-height // grain), -(-width // grain))
-        coarse = torch.stack([torch.rand(1, 1, 1, generator=self.draws[row]) - 1 + 2 * torch.rand(
-            small, generator=self.draws[row]) for row in rows]).clamp(0, 1).to(self.at)
+        coarse = (
+            torch.stack(
+                [
+                    torch.rand(1, 1, 1, generator=self.draws[row])
+                    - 1
+                    + 2 * torch.rand(small, generator=self.draws[row])
+                    for row in rows
+                ]
+            )
+            .clamp(0, 1)
+            .to(self.at)
+        )
         return coarse.repeat_interleave(grain, 2).repeat_interleave(grain, 3)[:, :, :height, :width]
 
     def search(self, rows: Tensor) -> None:

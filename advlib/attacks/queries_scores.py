@@ -18,15 +18,27 @@ __all__ = ["nes", "square"]
 
 # Andriushchenko et al. (2020), Section 4: of 10,000 queries, those after which the squares' area is halved.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-IMPROVING = 200    # queries that a start is worth
+IMPROVING = 200  # queries that a start is worth
 # When to look whether an image is worth more queries: first at this share of them, then each time they have doubled.
 FIRST_LOOK, HASTE = 1 / 25, 4
 
 
 # ------------------------------------------------------------------------------------------------------- NES
-def nes(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Ball, *, target: int | Tensor | None = None,
-        queries: int = 5000, samples: int = 50, sigma: float = 0.01, momentum: float = 0.9, seed: int = 0,
-        batch_size: int | None = None, return_queries: bool = False) -> Attacked:
+def nes(
+    victim: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    target: int | Tensor | None = None,
+    queries: int = 5000,
+    samples: int = 50,
+    sigma: float = 0.01,
+    momentum: float = 0.9,
+    seed: int = 0,
+    batch_size: int | None = None,
+    return_queries: bool = False,
+) -> Attacked:
     """Projected gradient ascent along a gradient that is estimated from the victim's scores.
 
     Natural evolution strategies, Ilyas et al. (2018), Algorithm 1: ∇ ≈ 1/(σn) Σ f(x + σuᵢ) uᵢ with Gaussian uᵢ, drawn
@@ -63,14 +75,22 @@ def nes(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Ball, 
         def gradient(adv: Tensor, rows: Tensor):
             margin = box.margins(adv, rows)
             direction = torch.zeros_like(adv)
-            standing = (margin <= 0).nonzero().flatten()      # nobody asks for a way on who is there
+            standing = (margin <= 0).nonzero().flatten()  # nobody asks for a way on who is there
             at_once = max(1, VALUES_AT_ONCE.get(adv.device.type, 2**22) // (samples * width(victim, adv[0])))
             for part in standing.split(at_once) if len(standing) else ():
                 direction[part] = _estimate(box, adv[part], rows[part], draws, samples, sigma)
             return margin, margin, direction
 
-        adv, _ = climb(gradient, box.margins, box.clean, box.clean, within, steps=(queries - 1) // (samples + 1),
-                       schedule=Linear(2.0), momentum=momentum)
+        adv, _ = climb(
+            gradient,
+            box.margins,
+            box.clean,
+            box.clean,
+            within,
+            steps=(queries - 1) // (samples + 1),
+            schedule=Linear(2.0),
+            momentum=momentum,
+        )
         return box.result(adv, return_queries)
 
 
@@ -84,10 +104,21 @@ def _estimate(box: BlackBox, adv: Tensor, rows: Tensor, draws: list, samples: in
 
 
 # ---------------------------------------------------------------------------------------------------- Square
-def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Ball, *,
-           target: int | Tensor | None = None, queries: int = 5000, p: float = 0.8, start: Tensor | None = None,
-           give_up: bool = False, seed: int = 0, batch_size: int | None = None,
-           return_queries: bool = False) -> Attacked:
+def square(
+    victim: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    target: int | Tensor | None = None,
+    queries: int = 5000,
+    p: float = 0.8,
+    start: Tensor | None = None,
+    give_up: bool = False,
+    seed: int = 0,
+    batch_size: int | None = None,
+    return_queries: bool = False,
+) -> Attacked:
     """Random search with squares: paint one at random, keep it if the margin grew.
 
     Andriushchenko et al. (2020), "Square Attack", Algorithm 1, with the proposals of Algorithm 2 (L∞: all pixels of a
@@ -103,8 +134,8 @@ def square(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: Bal
     p           area of the first squares as a share of the image.
     start       images within the ball to improve, such as another attack's best failures, instead of fresh stripes:
                 the squares are then as small as after the paper's first 200 queries, and shrink with its slowness.
-    give_up     leave an image whose margin would still not get there if each doubling of the queries raised it four times
-                as much as the last one did. Most images that a search cannot fool are known after a tenth of it.
+    give_up     leave an image whose margin would still not get there if each doubling of the queries raised it four
+                times as much as the last one did. Most images that a search cannot fool are known after a tenth of it.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
     (N,).
 
@@ -176,7 +207,7 @@ def _tiles(x: Tensor, within: L2, generator: torch.Generator) -> Tensor:
     tiles = sign.repeat_interleave(side, 2).repeat_interleave(side, 3) * _bump(side).to(x).repeat(down, across)
     delta = torch.zeros_like(x)
     top, left = (height - down * side) // 2, (width - across * side) // 2
-    delta[:, :, top:top + down * side, left:left + across * side] = tiles
+    delta[:, :, top : top + down * side, left : left + across * side] = tiles
     return x + within.steepest(delta, x)
 
 
@@ -186,7 +217,7 @@ def _move_bump(x: Tensor, adv: Tensor, within: L2, side: int, u: Tensor) -> Tens
     The rest is scaled so that the whole budget is used inside the box, which the paper leaves to later steps.
     """
     delta, tiny = adv - x, torch.finfo(x.dtype).tiny
-    side = max(3, side + (side + 1) % 2)      # odd, for a bump with a middle
+    side = max(3, side + (side + 1) % 2)  # odd, for a bump with a middle
     here, there = _window(x, side, u[:, :2]), _window(x, side, u[:, 2:4])
     before, held = _energy(delta), delta[here]
     delta[here] = delta[there] = 0
@@ -200,10 +231,11 @@ def _move_bump(x: Tensor, adv: Tensor, within: L2, side: int, u: Tensor) -> Tens
 
 def _bump(side: int) -> Tensor:
     """The η of Section 3.4: two hills of opposite sign side by side, (side, side), of length 1."""
+
     def hill(rows: int) -> Tensor:
         ring = torch.maximum((torch.arange(rows) - rows // 2).abs()[:, None], (torch.arange(side) - side // 2).abs())
         steps = 1 / torch.arange(1, int(ring.max()) + 2).double() ** 2
-        height = steps.flip(0).cumsum(0).flip(0)[ring]      # Σ 1/(k + 1)² over the rings k from this one outwards
+        height = steps.flip(0).cumsum(0).flip(0)[ring]  # Σ 1/(k + 1)² over the rings k from this one outwards
         return height / height.norm()
 
     bump = torch.cat([hill(side // 2), -hill(side - side // 2)]) if side > 1 else torch.ones(1, 1).double()
@@ -217,8 +249,12 @@ def _window(x: Tensor, side: int, u: Tensor) -> tuple[Tensor, ...]:
     along = torch.arange(side, device=x.device)
     top, left = (u * torch.tensor([height - side + 1, width - side + 1]).to(u)).long().unbind(1)
     image, channel = torch.arange(n, device=x.device), torch.arange(channels, device=x.device)
-    return (image[:, None, None, None], channel[:, None, None],
-            (top[:, None] + along)[:, None, :, None], (left[:, None] + along)[:, None, None, :])
+    return (
+        image[:, None, None, None],
+        channel[:, None, None],
+        (top[:, None] + along)[:, None, :, None],
+        (left[:, None] + along)[:, None, None, :],
+    )
 
 
 def _signs(u: Tensor) -> Tensor:

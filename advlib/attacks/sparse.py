@@ -13,20 +13,27 @@ from scipy.optimize import differential_evolution
 from torch import Tensor, nn
 
 from advlib import contract, losses
-from advlib.attacks.victim import Victim
 from advlib.attacks.minimal import attack_standing
 from advlib.attacks.queries import Attacked, BlackBox, black_box, draws_for_each
+from advlib.attacks.victim import Victim
 from advlib.norms import L0
 
 __all__ = ["jsma", "one_pixel", "sparse_rs"]
 
-POOL = 32       # positions among which JSMA looks for its pair: more find none that is better
+POOL = 32  # positions among which JSMA looks for its pair: more find none that is better
 # Sparse-RS: from which of 10,000 queries on the pixels swapped at once are alpha · k divided by what.
 DIVISORS = {0: 1, 1: 2, 51: 4, 201: 5, 501: 6, 1001: 8, 2001: 10, 4001: 12, 6001: 15, 8001: 20}
 
 
-def jsma(model: nn.Module, x: Tensor, y: Tensor, within: L0, *, target: int | Tensor | None = None,
-         batch_size: int | None = None) -> Tensor:
+def jsma(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: L0,
+    *,
+    target: int | Tensor | None = None,
+    batch_size: int | None = None,
+) -> Tensor:
     """Change the most salient pair of pixels, look again, and so on: the Jacobian-based saliency map attack.
 
     Papernot et al. (2016), Algorithms 2 and 3: with α = what the target's logit gains from a change of two
@@ -100,7 +107,7 @@ def _most_salient(alpha: Tensor, beta: Tensor, free: Tensor, one_left: Tensor) -
     pool = (alpha - beta).masked_fill(~free, -torch.inf).topk(min(POOL, alpha.shape[1])).indices
     a, b, free = alpha.gather(1, pool), beta.gather(1, pool), free.gather(1, pool)
     same = torch.eye(pool.shape[1], dtype=torch.bool, device=pool.device)
-    both = lambda value: value[:, :, None] + value[:, None, :] * ~same     # on the diagonal, one pixel
+    both = lambda value: value[:, :, None] + value[:, None, :] * ~same  # on the diagonal, one pixel
     a, b = both(a), both(b)
     saliency = torch.where((a > 0) & (b < 0), -a * b, 0)
     score = torch.where(saliency.amax((1, 2), keepdim=True) > 0, saliency, a)
@@ -109,9 +116,19 @@ def _most_salient(alpha: Tensor, beta: Tensor, free: Tensor, one_left: Tensor) -
     return pool.gather(1, torch.stack([winner // pool.shape[1], winner % pool.shape[1]], dim=1))
 
 
-def one_pixel(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, pixels: int = 1, *,
-              target: int | Tensor | None = None, queries: int = 4000, population: int = 100, seed: int = 0,
-              batch_size: int | None = None, return_queries: bool = False) -> Attacked:
+def one_pixel(
+    victim: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    pixels: int = 1,
+    *,
+    target: int | Tensor | None = None,
+    queries: int = 4000,
+    population: int = 100,
+    seed: int = 0,
+    batch_size: int | None = None,
+    return_queries: bool = False,
+) -> Attacked:
     """Breed the one pixel (or the few) that fools, from the victim's scores: differential evolution.
 
     Su, Vargas & Sakurai (2019), Section III: a candidate is a place and a colour for each pixel; children are
@@ -172,19 +189,39 @@ def _breed(box: BlackBox, row: int, pixels: int, population: int, draw: torch.Ge
         energies[:affordable] = -margins.double().cpu().numpy()
         return energies
 
-    size = min(population, max(5, int(box.left(row))))     # SciPy wants five at least
+    size = min(population, max(5, int(box.left(row))))  # SciPy wants five at least
     first = torch.rand(size, pixels * (2 + c), generator=draw, dtype=torch.float64)
     differential_evolution(
-        energy, [(0, 1)] * first.shape[1], init=first.numpy(), mutation=0.5, recombination=1.0,
-        strategy="rand1bin", maxiter=box.queries // size + 1, tol=0, polish=False, vectorized=True,
-        updating="deferred", seed=int(torch.randint(2**31, (), generator=draw)),
-        callback=lambda *_, **__: best_margin > 0 or not int(box.left(row)))
+        energy,
+        [(0, 1)] * first.shape[1],
+        init=first.numpy(),
+        mutation=0.5,
+        recombination=1.0,
+        strategy="rand1bin",
+        maxiter=box.queries // size + 1,
+        tol=0,
+        polish=False,
+        vectorized=True,
+        updating="deferred",
+        seed=int(torch.randint(2**31, (), generator=draw)),
+        callback=lambda *_, **__: best_margin > 0 or not int(box.left(row)),
+    )
     return best
 
 
-def sparse_rs(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: L0, *,
-              target: int | Tensor | None = None, queries: int = 2000, alpha: float = 0.8, seed: int = 0,
-              batch_size: int | None = None, return_queries: bool = False) -> Attacked:
+def sparse_rs(
+    victim: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    within: L0,
+    *,
+    target: int | Tensor | None = None,
+    queries: int = 2000,
+    alpha: float = 0.8,
+    seed: int = 0,
+    batch_size: int | None = None,
+    return_queries: bool = False,
+) -> Attacked:
     """Random search over which k pixels to change, and to what: keep a swap that the victim's margin rewards.
 
     Sparse-RS, Croce et al. (2022), for the L0 ball. A candidate is a set of k pixels, and for each of them a
@@ -213,7 +250,7 @@ def sparse_rs(victim: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, within: 
         n, c, h, w = x.shape
         budget = min(int(within.eps), h * w)
         adv, best = box.clean.clone(), box.margins(box.clean, box.rows)
-        best = torch.where(best > 0, best, -torch.inf)     # any candidate beats an image that stands
+        best = torch.where(best > 0, best, -torch.inf)  # any candidate beats an image that stands
         chosen, draws = torch.zeros(n, h * w, dtype=torch.bool, device=adv.device), draws_for_each(adv, seed)
         colours = box.clean.flatten(2).clone()
         for k in range(queries - 1 if budget else 0):

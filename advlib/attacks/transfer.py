@@ -16,13 +16,25 @@ from advlib.progress import progress
 
 __all__ = ["transfer"]
 
-SMALLEST = 0.9     # of the image's side that a resized one still has
+SMALLEST = 0.9  # of the image's side that a resized one still has
 
 
-def transfer(substitutes: nn.Module | Sequence[nn.Module], x: Tensor, y: Tensor, within: Ball, *,
-             target: int | Tensor | None = None, steps: int = 20, step: float | None = None, momentum: float = 1.0,
-             diversity: float = 0.5, keep: str = "last", early_stop: bool = False, seed: int = 0,
-             batch_size: int | None = None) -> Tensor:
+def transfer(
+    substitutes: nn.Module | Sequence[nn.Module],
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    target: int | Tensor | None = None,
+    steps: int = 20,
+    step: float | None = None,
+    momentum: float = 1.0,
+    diversity: float = 0.5,
+    keep: str = "last",
+    early_stop: bool = False,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> Tensor:
     """Images made on substitutes that should fool another network too: momentum, input diversity, an ensemble.
 
     MI-FGSM (Dong et al. 2018, Eq. 6 and 7) on the mean of the substitutes' logits (their Section 3.2; Liu et al. 2017
@@ -68,9 +80,19 @@ def transfer(substitutes: nn.Module | Sequence[nn.Module], x: Tensor, y: Tensor,
         ensemble = _Ensemble(substitutes, diversity, torch.Generator().manual_seed(seed))
         size = 1 / steps if step is None else step / within.eps if within.eps else 0.0
         x_adv[rows] = ascend(
-            ensemble, x[rows], y[rows], within, target=None if target is None else target[rows], steps=steps,
-            schedule=Constant(size), loss=losses.margin, momentum=momentum, keep=keep, early_stop=early_stop,
-            batch_size=len(rows))
+            ensemble,
+            x[rows],
+            y[rows],
+            within,
+            target=None if target is None else target[rows],
+            steps=steps,
+            schedule=Constant(size),
+            loss=losses.margin,
+            momentum=momentum,
+            keep=keep,
+            early_stop=early_stop,
+            batch_size=len(rows),
+        )
         bar.update(len(rows))
 
     with progress(total=len(x), unit="image") as bar:
@@ -92,8 +114,10 @@ class _Ensemble(nn.Module):
             x = _resized(x, *chance)
         logits = [network(x) for network in self.networks]
         if len({answer.shape for answer in logits}) > 1:
-            raise ValueError(f"the substitutes returned shapes {[tuple(answer.shape) for answer in logits]}; expected "
-                             "logits for the same classes.")
+            raise ValueError(
+                f"the substitutes returned shapes {[tuple(answer.shape) for answer in logits]}; expected "
+                "logits for the same classes."
+            )
         return sum(logits) / len(logits)
 
 

@@ -18,11 +18,20 @@ from advlib.progress import progress
 
 __all__ = ["universal", "climb_together"]
 
-MOMENTUM = 0.5   # minibatches disagree; their decaying sum less so
+MOMENTUM = 0.5  # minibatches disagree; their decaying sum less so
 
 
-def universal(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int | Tensor | None = None,
-              steps: int = 200, seed: int = 0, batch_size: int = 128) -> Tensor:
+def universal(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    target: int | Tensor | None = None,
+    steps: int = 200,
+    seed: int = 0,
+    batch_size: int = 128,
+) -> Tensor:
     """The one δ in ``within`` that fools the model on as many of the images as possible: clip(x + δ).
 
     That there is such a δ was shown by Moosavi-Dezfooli et al. (2017), "Universal adversarial perturbations". It is
@@ -53,14 +62,27 @@ def universal(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: i
     grey = torch.full_like(x[:1], 0.5)
     half = within if isinstance(within, L0) else within.scaled(0.5)
     add = lambda picture, images, generator: images + (2 * picture - 1)
-    delta = 2 * climb_together(model, x, y, add, grey, half, target=target, steps=steps, seed=seed,
-                               batch_size=batch_size) - 1
+    delta = (
+        2 * climb_together(model, x, y, add, grey, half, target=target, steps=steps, seed=seed, batch_size=batch_size)
+        - 1
+    )
     return round_towards(torch.zeros_like(delta), delta.abs(), x.dtype).to(x.device) * delta.sign().to(x)
 
 
-def climb_together(model: nn.Module, x: Tensor, y: Tensor, wear: Callable, start: Tensor, within: Ball, *,
-                   target: int | Tensor | None = None, steps: int, seed: int, batch_size: int,
-                   samples: int = 1) -> Tensor:
+def climb_together(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    wear: Callable,
+    start: Tensor,
+    within: Ball,
+    *,
+    target: int | Tensor | None = None,
+    steps: int,
+    seed: int,
+    batch_size: int,
+    samples: int = 1,
+) -> Tensor:
     """Find the one picture (1, C, h, w), within a ball around ``start``, that fools most images wearing it.
 
     ``wear(picture, images, generator)`` puts it on each of the images, differentiably, by chance where it likes:
@@ -110,8 +132,18 @@ def climb_together(model: nn.Module, x: Tensor, y: Tensor, wear: Callable, start
             score = fooled(picture) if is_new_pass else torch.full_like(loss[:1], -torch.inf)
             return loss.mean(0, keepdim=True), score, grad
 
-        best, _ = climb(gradient, fooled, start, start, within, steps=steps, schedule=Linear(), momentum=MOMENTUM,
-                        early_stop=False, tick=bar.update)
+        best, _ = climb(
+            gradient,
+            fooled,
+            start,
+            start,
+            within,
+            steps=steps,
+            schedule=Linear(),
+            momentum=MOMENTUM,
+            early_stop=False,
+            tick=bar.update,
+        )
         victim.warn()
         return best
 

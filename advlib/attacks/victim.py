@@ -25,9 +25,9 @@ class Victim:
 
     def __init__(self, model: nn.Module, y: Tensor, target: Tensor | None, loss: Callable, dtype: torch.dtype):
         self.model, self.y, self.target, self.loss, self.dtype = model, y, target, loss, dtype
-        self.flat = torch.zeros_like(y, dtype=torch.bool)     # images on which the loss had no gradient
-        self.dead = torch.zeros_like(self.flat)               # images on which the margin had none either
-        self.classes = None                                   # known after the first forward pass
+        self.flat = torch.zeros_like(y, dtype=torch.bool)  # images on which the loss had no gradient
+        self.dead = torch.zeros_like(self.flat)  # images on which the margin had none either
+        self.classes = None  # known after the first forward pass
 
     def gradient_on(self, batch: Tensor) -> Callable:
         """The ``gradient`` of ``climb`` for the images ``batch``."""
@@ -49,6 +49,7 @@ class Victim:
 
     def score_on(self, batch: Tensor) -> Callable:
         """The ``score`` of ``climb`` for the images ``batch``."""
+
         def score(adv: Tensor, rows: Tensor) -> Tensor:
             with torch.no_grad():
                 images = batch[rows]
@@ -73,9 +74,11 @@ class Victim:
     def input_gradient(self, loss: Tensor, adv: Tensor, where: str, again: bool = False):
         """The gradient of each image's ``loss`` at ``adv``, and its largest entry (N,). ``again``: more will follow."""
         if not loss.requires_grad:
-            raise ValueError("the model's logits do not depend differentiably on its input (a detach, .numpy(), "
-                             "torch.no_grad or argmax inside?); a gradient attack has nothing to follow. Remove it, "
-                             "or use advlib.attacks.square, which needs no gradient.")
+            raise ValueError(
+                "the model's logits do not depend differentiably on its input (a detach, .numpy(), "
+                "torch.no_grad or argmax inside?); a gradient attack has nothing to follow. Remove it, "
+                "or use advlib.attacks.square, which needs no gradient."
+            )
         (grad,) = torch.autograd.grad(loss.sum(), adv, retain_graph=again)
         largest = grad.abs().amax(dim=(1, 2, 3))
         contract.check_finite(largest, "input gradients", where)
@@ -100,12 +103,16 @@ class Victim:
         """Say so where more than a few images had no gradient: the result means something else then."""
         n, flat, dead = len(self.y), int(self.flat.sum()), int(self.dead.sum())
         if dead > MANY * n:
-            text = (f"the input gradient is exactly zero on {dead} of {n} images, whichever the loss: the model masks "
-                    "its gradient, and this attack says nothing about its robustness. Use advlib.attacks.square, "
-                    "which needs no gradient.")
+            text = (
+                f"the input gradient is exactly zero on {dead} of {n} images, whichever the loss: the model masks "
+                "its gradient, and this attack says nothing about its robustness. Use advlib.attacks.square, "
+                "which needs no gradient."
+            )
         elif flat > MANY * n:
-            text = (f"the gradient of {getattr(self.loss, '__name__', 'the loss')} is exactly zero on {flat} of {n} "
-                    "images (a saturated softmax); the margin loss was climbed there instead.")
+            text = (
+                f"the gradient of {getattr(self.loss, '__name__', 'the loss')} is exactly zero on {flat} of {n} "
+                "images (a saturated softmax); the margin loss was climbed there instead."
+            )
         else:
             return
         warnings.warn(text, GradientMaskingWarning, stacklevel=3)

@@ -20,12 +20,21 @@ from advlib.progress import progress
 
 __all__ = ["worst_case"]
 
-RIVALS = 9    # classes that the targeted attacks aim for, the likeliest first, as in AutoAttack
-STEPS = 30    # of each of them
+RIVALS = 9  # classes that the targeted attacks aim for, the likeliest first, as in AutoAttack
+STEPS = 30  # of each of them
 
 
-def worst_case(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: int | Tensor | None = None,
-               queries: int = 5000, seed: int = 0, batch_size: int | None = None) -> Tensor:
+def worst_case(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    target: int | Tensor | None = None,
+    queries: int = 5000,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> Tensor:
     """The strongest answer for each image from a set of attacks that leave nothing to choose, cheapest first.
 
     The idea is AutoAttack's (Croce & Hein 2020): gradients of the cross-entropy, gradients of the DLR loss towards
@@ -62,15 +71,18 @@ def worst_case(model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, target: 
             if not len(rows):
                 break
             x_adv = attack(model, x[rows], labels[rows], rows=rows, start=best[rows], batch_size=batch_size)
-            reached = losses.margin(logits_of(model, x_adv, batch_size=batch_size).to(x.device), labels[rows],
-                                    None if target is None else target[rows])
+            reached = losses.margin(
+                logits_of(model, x_adv, batch_size=batch_size).to(x.device),
+                labels[rows],
+                None if target is None else target[rows],
+            )
             better = reached > score[rows]
             best[rows[better]], score[rows[better]] = x_adv[better], reached[better]
     return best
 
 
 def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, queries: int, seed: int) -> list[Callable]:
-    """The attacks in their order; each takes the images ``rows`` that still stand and their best failures, ``start``."""
+    """The attacks in their order; each takes the images ``rows`` that still stand and their best failures ``start``."""
     aim = lambda rows: None if target is None else target[rows]
     rivals = logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
     if target is not None:
@@ -83,8 +95,18 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
         def attack(model, x, y, *, rows, start, batch_size):
             # DLR is not defined for fewer than four classes; there the margin does as well.
             loss = losses.dlr if logits.shape[1] >= 4 else losses.margin
-            return apgd(model, x, y, within, target=rivals[rows, rank], loss=loss, steps=STEPS, random_start=False,
-                        batch_size=batch_size)
+            return apgd(
+                model,
+                x,
+                y,
+                within,
+                target=rivals[rows, rank],
+                loss=loss,
+                steps=STEPS,
+                random_start=False,
+                batch_size=batch_size,
+            )
+
         return attack
 
     def nearest(model, x, y, *, rows, start, batch_size):
@@ -92,8 +114,18 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
         return x + within.project(x_adv - x, x)
 
     def improved_at_random(model, x, y, *, rows, start, batch_size):
-        return square(model, x, y, within, target=aim(rows), queries=max(2, queries // 10), start=start, seed=seed,
-                      give_up=True, batch_size=batch_size)
+        return square(
+            model,
+            x,
+            y,
+            within,
+            target=aim(rows),
+            queries=max(2, queries // 10),
+            start=start,
+            seed=seed,
+            give_up=True,
+            batch_size=batch_size,
+        )
 
     def at_random(model, x, y, *, rows, start, batch_size):
         search = sparse_rs if isinstance(within, L0) else partial(square, give_up=True)

@@ -70,18 +70,28 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     attack = commands.add_parser(
-        "attack", help="make photos that a model misreads", formatter_class=argparse.RawDescriptionHelpFormatter,
+        "attack",
+        help="make photos that a model misreads",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="For every photo, write a picture of clean / perturbation / adversarial and the adversarial image "
         "as a lossless PNG,\nread it back, and print what the model sees in it.",
         epilog="examples:\n  advlib attack stop.jpg --eps 8/255\n"
         "  advlib attack cat.jpg --model imagenet:squeezenet1_1 --eps 2/255 --target guacamole",
     )
     attack.add_argument("photos", nargs="+", metavar="PHOTO", help="an image file; wildcards are expanded")
-    attack.add_argument("--model", default="signs-cnn", help="a name that 'advlib models' lists, imagenet:NAME, or the "
-                        "path of a .safetensors file (default: %(default)s)")
+    attack.add_argument(
+        "--model",
+        default="signs-cnn",
+        help="a name that 'advlib models' lists, imagenet:NAME, or the "
+        "path of a .safetensors file (default: %(default)s)",
+    )
     attack.add_argument("--norm", default="linf", choices=["linf", "l2", "l1", "l0"], help="default: %(default)s")
-    attack.add_argument("--eps", type=size, metavar="ε", help="how much may change, in pixel units: 8/255, 0.03 "
-                        "(default for linf: 8/255); for l0 a number of pixels")
+    attack.add_argument(
+        "--eps",
+        type=size,
+        metavar="ε",
+        help="how much may change, in pixel units: 8/255, 0.03 (default for linf: 8/255); for l0 a number of pixels",
+    )
     attack.add_argument("--attack", default="pgd", metavar="NAME", help="fgsm, pgd, … (default: %(default)s)")
     attack.add_argument("--steps", type=int, metavar="N", help="steps of an iterated attack")
     attack.add_argument("--label", metavar="CLASS", help="what the photos really show (default: what the model reads)")
@@ -89,8 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("--out", default="adversarial", metavar="DIR", help="default: %(default)s")
     _add_device(attack)
 
-    train = commands.add_parser("train", help="train a model of the course by its recipe",
-                                description="Train a model by its recipe, measure it, and write weights and card.")
+    train = commands.add_parser(
+        "train",
+        help="train a model of the course by its recipe",
+        description="Train a model by its recipe, measure it, and write weights and card.",
+    )
     train.add_argument("name", metavar="NAME", help="a name that 'advlib models' lists")
     train.add_argument("--out", default=".", metavar="DIR", help="default: the current folder")
     _add_device(train)

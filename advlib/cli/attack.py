@@ -64,8 +64,10 @@ def run(args: Namespace) -> int:
     if rows:
         print_table(rows, within.symbol)
     goal = f"read as {classes[target]}" if target is not None else "fooled"
-    print(f"{args.attack}, {within}: {sum(row.fooled == 'yes' for row in rows)} of {len(rows)} {goal}"
-          + (f"; {failed} of {len(photos)} photos could not be attacked" if failed else ""))
+    print(
+        f"{args.attack}, {within}: {sum(row.fooled == 'yes' for row in rows)} of {len(rows)} {goal}"
+        + (f"; {failed} of {len(photos)} photos could not be attacked" if failed else "")
+    )
     if rows:
         print(f"pictures and adversarial images are in {args.out}")
     return 1 if failed else 0
@@ -101,8 +103,15 @@ def attack_photo(
     fooled = wins[succeeds(found, y, target)]
     if fooled == "no" and succeeds(before_rounding, y, target):
         fooled = "no (lost in rounding to 8 bits)"
-    return Row(photo, model.classes[seen], percent(seen_probability), model.classes[found],
-               percent(found_probability), fooled, size(x_adv - x, within))
+    return Row(
+        photo,
+        model.classes[seen],
+        percent(seen_probability),
+        model.classes[found],
+        percent(found_probability),
+        fooled,
+        size(x_adv - x, within),
+    )
 
 
 def succeeds(found: int, y: int, target: int | None) -> bool:
@@ -156,8 +165,11 @@ def ball(norm: str, eps: float | None) -> Ball:
 
 def chosen_attack(name: str, steps: int | None) -> Callable:
     """An attack of `advlib.attacks` that takes a norm ball, with its options."""
-    known = {key: set(inspect.signature(getattr(attacks, key)).parameters)
-             for key in attacks.__all__ if inspect.isfunction(getattr(attacks, key))}
+    known = {
+        key: set(inspect.signature(getattr(attacks, key)).parameters)
+        for key in attacks.__all__
+        if inspect.isfunction(getattr(attacks, key))
+    }
     known = {key: options for key, options in known.items() if {"within", "target"} <= options and key != "ascend"}
     if name not in known:
         raise ValueError(unknown("attack", name, known))

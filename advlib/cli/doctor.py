@@ -63,7 +63,7 @@ def compute() -> tuple[str, str]:
     from advlib.device import device
 
     x = torch.ones(2, 3, device=device(), requires_grad=True)
-    gradient, = torch.autograd.grad((x * x).sum(), x)
+    (gradient,) = torch.autograd.grad((x * x).sum(), x)
     return (OK if bool((gradient == 2).all()) else FAILED), f"{device()} computes gradients"
 
 
@@ -100,8 +100,11 @@ def real_data(name: str) -> tuple[str, str]:
     places = {split: real.find_source(real.source(name, split)) for split in ("train", "test")}
     found = [f"{split} in {place}" for split, place in places.items() if place]
     given = real.data_folder() or "not set"
-    return (OK, ", ".join(found)) if found else (
-        ABSENT, f"not here (ADVLIB_DATA: {given}, cache: {real.cache_folder()}); downloaded when asked for")
+    return (
+        (OK, ", ".join(found))
+        if found
+        else (ABSENT, f"not here (ADVLIB_DATA: {given}, cache: {real.cache_folder()}); downloaded when asked for")
+    )
 
 
 def imagenet_weights() -> tuple[str, str]:
@@ -109,5 +112,6 @@ def imagenet_weights() -> tuple[str, str]:
 
     folder = Path(torch.hub.get_dir(), "checkpoints")
     found = sorted(path.stem.rpartition("-")[0] for path in folder.glob("*-*.pth"))
-    return (OK, f"{', '.join(found)} in {folder}") if found else (
-        ABSENT, f"none in {folder}; downloaded when asked for")
+    return (
+        (OK, f"{', '.join(found)} in {folder}") if found else (ABSENT, f"none in {folder}; downloaded when asked for")
+    )

@@ -45,8 +45,10 @@ def run(args: Namespace) -> int:
         "net": recipe.net,
         "input": list(test.x.shape[1:]),
         "classes": list(test.classes),
-        "data": (f"{recipe.data}: {recipe.epochs} epochs of {'' if recipe.fresh else 'the same '}"
-                 f"{recipe.train_images:,} images"),
+        "data": (
+            f"{recipe.data}: {recipe.epochs} epochs of {'' if recipe.fresh else 'the same '}"
+            f"{recipe.train_images:,} images"
+        ),
         "command": f"advlib train {args.name}",
         "seed": recipe.seed,
         "recipe": asdict(recipe),
@@ -64,13 +66,21 @@ def train(recipe: Recipe, where: str | torch.device) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = NETS[recipe.net]().to(where)
-    fit(model, training_images(recipe), epochs=recipe.epochs, lr=recipe.lr, batch_size=recipe.batch_size,
-        weight_decay=recipe.weight_decay, seed=recipe.seed)
+    fit(
+        model,
+        training_images(recipe),
+        epochs=recipe.epochs,
+        lr=recipe.lr,
+        batch_size=recipe.batch_size,
+        weight_decay=recipe.weight_decay,
+        seed=recipe.seed,
+    )
     return model
 
 
 def training_images(recipe: Recipe) -> Images | Callable[[int], Images]:
     """What the recipe trains on: one set of images, or a function that gives each epoch its own."""
+
     def draw(epoch: int) -> Images:
         return load_images(recipe.data, "train", recipe.train_images, recipe.seed + epoch)
 
@@ -87,24 +97,37 @@ def measure(model: nn.Module, data: str, test: Images) -> list[dict]:
     if data == "signs":
         for split in ("test", "sample"):
             try:
-                figures.append(figure(model, f"real photos: gtsrb-signs, {split} split", load_images("gtsrb-signs", split)))
+                figures.append(
+                    figure(model, f"real photos: gtsrb-signs, {split} split", load_images("gtsrb-signs", split))
+                )
             except FileNotFoundError as error:
                 print(f"not measured on real photos, {split} split: {error}")
     return figures
 
 
 def figure(model: nn.Module, name: str, images: Images, attack: str | None = None) -> dict:
-    return {"on": name, "images": len(images), "attack": attack,
-            "accuracy": round(accuracy(model, images.x, images.y), 4)}
+    return {
+        "on": name,
+        "images": len(images),
+        "attack": attack,
+        "accuracy": round(accuracy(model, images.x, images.y), 4),
+    }
 
 
 def made_with(model: nn.Module) -> dict:
     where = next(model.parameters()).device.type
-    return {"advlib": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__,
-            "python": platform.python_version(), "device": where}
+    return {
+        "advlib": __version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "python": platform.python_version(),
+        "device": where,
+    }
 
 
 def print_measured(figures: list[dict]) -> None:
     for one in figures:
-        print(f"  {one['accuracy']:6.1%}  {one['on']}, {one['images']:,} images"
-              + (f", under {one['attack']}" if one["attack"] else ""))
+        print(
+            f"  {one['accuracy']:6.1%}  {one['on']}, {one['images']:,} images"
+            + (f", under {one['attack']}" if one["attack"] else "")
+        )

@@ -94,7 +94,7 @@ class Images:
             rows, columns, squeeze=False, figsize=(1.3 * columns, 1.6 * rows), layout="constrained"
         )
         plt.close(figure)  # pyplot forgets it, so that a notebook shows it once: where it is a cell's result
-        for ax in axes.flat[len(shown):]:
+        for ax in axes.flat[len(shown) :]:
             ax.remove()
         for image, label, ax in zip(shown.x.cpu(), shown.y.tolist(), axes.flat):
             ax.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")

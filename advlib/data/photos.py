@@ -83,7 +83,7 @@ def fit_square(x: Tensor, size: int) -> Tensor:
     height, width = x.shape[-2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    x = x[..., top:top + side, left:left + side]
+    x = x[..., top : top + side, left : left + side]
     if side == size:
         return x
     return into_box(F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False))

@@ -36,18 +36,54 @@ PATIENCE = 20.0  # seconds without an answer until a download is given up
 
 # GTSRB's classes in its own numbering; those that are also generated are named alike.
 GTSRB_CLASSES = (
-    "20 km/h", "30 km/h", "50 km/h", "60 km/h", "70 km/h", "80 km/h", "End of 80 km/h", "100 km/h", "120 km/h",
-    "No overtaking", "No overtaking by lorries", "Priority at the next crossing", "Priority road", "Yield", "Stop",
-    "No vehicles", "No lorries", "No entry", "General caution", "Bend to the left", "Bend to the right",
-    "Double bend", "Uneven road", "Slippery road", "Road narrows on the right", "Road works", "Traffic lights",
-    "Pedestrians", "Children", "Bicycles", "Snow or ice", "Wild animals", "End of all limits", "Turn right",
-    "Turn left", "Ahead only", "Ahead or right", "Ahead or left", "Keep right", "Keep left", "Roundabout",
-    "End of no overtaking", "End of no overtaking by lorries",
+    "20 km/h",
+    "30 km/h",
+    "50 km/h",
+    "60 km/h",
+    "70 km/h",
+    "80 km/h",
+    "End of 80 km/h",
+    "100 km/h",
+    "120 km/h",
+    "No overtaking",
+    "No overtaking by lorries",
+    "Priority at the next crossing",
+    "Priority road",
+    "Yield",
+    "Stop",
+    "No vehicles",
+    "No lorries",
+    "No entry",
+    "General caution",
+    "Bend to the left",
+    "Bend to the right",
+    "Double bend",
+    "Uneven road",
+    "Slippery road",
+    "Road narrows on the right",
+    "Road works",
+    "Traffic lights",
+    "Pedestrians",
+    "Children",
+    "Bicycles",
+    "Snow or ice",
+    "Wild animals",
+    "End of all limits",
+    "Turn right",
+    "Turn left",
+    "Ahead only",
+    "Ahead or right",
+    "Ahead or left",
+    "Keep right",
+    "Keep left",
+    "Roundabout",
+    "End of no overtaking",
+    "End of no overtaking by lorries",
 )
 
 
 class MissingData(FileNotFoundError):
-    """What is asked for is neither on disk nor to be fetched: where it was looked for, how to get it, how to point to it.
+    """What is asked for is neither on disk nor to be fetched: where it was sought, how to get it, how to point to it.
 
     A notebook shows these words alone: the call stack would bury them.
     """
@@ -182,11 +218,16 @@ def source(name: str, split: str) -> Source:
     if name == "cifar10":
         return Source("CIFAR-10", "cifar10", (datasets.CIFAR10.filename,), partial(datasets.CIFAR10, train=is_train))
     archives = ["GTSRB-Training_fixed"] if is_train else ["GTSRB_Final_Test_Images", "GTSRB_Final_Test_GT"]
-    return Source("GTSRB", f"gtsrb-{split}", tuple(f"gtsrb/{archive}.zip" for archive in archives),
-                  partial(datasets.GTSRB, split=split))
+    return Source(
+        "GTSRB",
+        f"gtsrb-{split}",
+        tuple(f"gtsrb/{archive}.zip" for archive in archives),
+        partial(datasets.GTSRB, split=split),
+    )
 
 
 # -- the sets --------------------------------------------------------------------------------------------------------
+
 
 def _mnist(split: str, n: int | None, seed: int) -> Loaded:
     data = open_source(source("mnist", _split("mnist", split)))
@@ -215,7 +256,10 @@ def _gtsrb_signs(split: str, n: int | None, seed: int) -> Loaded:
 
 
 LOADERS: dict[str, Callable[[str, int | None, int], Loaded]] = {
-    "mnist": _mnist, "cifar10": _cifar10, "gtsrb": _gtsrb, "gtsrb-signs": _gtsrb_signs,
+    "mnist": _mnist,
+    "cifar10": _cifar10,
+    "gtsrb": _gtsrb,
+    "gtsrb-signs": _gtsrb_signs,
 }
 
 

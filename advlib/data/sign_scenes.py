@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 # -- chance --------------------------------------------------------------------------------------------------
 
-KNOBS = 96                  # numbers that decide a scene
-FIELDS = 3                  # independent textures in it
-OCTAVES = (3, 6, 12, 24)    # grids that a texture is the sum of, from coarse to fine
+KNOBS = 96  # numbers that decide a scene
+FIELDS = 3  # independent textures in it
+OCTAVES = (3, 6, 12, 24)  # grids that a texture is the sum of, from coarse to fine
 
 
 def chance(seed: int, places: range, size: int) -> Tensor:
@@ -32,7 +32,7 @@ def chance(seed: int, places: range, size: int) -> Tensor:
     rows = torch.empty(len(places), length)
     generator = torch.Generator()
     for row, place in zip(rows, places):
-        generator.manual_seed((seed * 0x9E3779B1 + place) % 2**32)       # neighbouring seeds start far apart
+        generator.manual_seed((seed * 0x9E3779B1 + place) % 2**32)  # neighbouring seeds start far apart
         row.uniform_(generator=generator)
     return rows
 
@@ -65,7 +65,7 @@ class _Knobs:
 
     def choice(self, count):
         """One of 0 … count − 1, as an index (n,)."""
-        return (self.unit().flatten() * count).long()             # uniform numbers are below 1
+        return (self.unit().flatten() * count).long()  # uniform numbers are below 1
 
     def colour(self, low, high):
         return torch.cat([self.uniform(a, b) for a, b in zip(low, high)], dim=1)
@@ -77,6 +77,7 @@ def _normal(uniform):
 
 
 # -- the scene -----------------------------------------------------------------------------------------------
+
 
 def photograph(ink: Tensor, labels: Tensor, chance: Tensor, size: int) -> Tensor:
     """Pictures of the signs `labels` (n,), each decided by its row of `chance`, all on one device.
@@ -114,7 +115,7 @@ def _textures(uniform, knobs, size):
     """Smooth noise over several octaves, zero mean and about unit spread: (n, FIELDS, size, size)."""
     total, norm, start = 0, 0, 0
     for side in OCTAVES:
-        grid = uniform[:, start:start + FIELDS * side * side].reshape(-1, FIELDS, side, side)
+        grid = uniform[:, start : start + FIELDS * side * side].reshape(-1, FIELDS, side, side)
         start += FIELDS * side * side
         strength = torch.cat([knobs.uniform(0.1, 1) for _ in range(FIELDS)], dim=1)
         spread = _spread(side, size).to(uniform.device)
@@ -140,16 +141,18 @@ def _placement(pixels, knobs):
     return torch.cat((u, v), dim=1) / (radius * depth)
 
 
-PALETTES = torch.tensor([                                        # dark end, bright end
-    ((0.02, 0.03, 0.02), (0.30, 0.34, 0.16)),                    # leaves
-    ((0.08, 0.05, 0.02), (0.60, 0.45, 0.20)),                    # autumn leaves
-    ((0.03, 0.03, 0.03), (0.16, 0.15, 0.14)),                    # shade
-    ((0.20, 0.19, 0.18), (0.62, 0.60, 0.57)),                    # asphalt, concrete
-    ((0.35, 0.30, 0.24), (0.85, 0.80, 0.70)),                    # plaster
-    ((0.45, 0.55, 0.70), (0.75, 0.85, 1.00)),                    # blue sky
-    ((0.80, 0.82, 0.86), (1.10, 1.10, 1.10)),                    # white sky
-    ((0.10, 0.08, 0.08), (0.45, 0.22, 0.16)),                    # brick
-])
+PALETTES = torch.tensor(
+    [  # dark end, bright end
+        ((0.02, 0.03, 0.02), (0.30, 0.34, 0.16)),  # leaves
+        ((0.08, 0.05, 0.02), (0.60, 0.45, 0.20)),  # autumn leaves
+        ((0.03, 0.03, 0.03), (0.16, 0.15, 0.14)),  # shade
+        ((0.20, 0.19, 0.18), (0.62, 0.60, 0.57)),  # asphalt, concrete
+        ((0.35, 0.30, 0.24), (0.85, 0.80, 0.70)),  # plaster
+        ((0.45, 0.55, 0.70), (0.75, 0.85, 1.00)),  # blue sky
+        ((0.80, 0.82, 0.86), (1.10, 1.10, 1.10)),  # white sky
+        ((0.10, 0.08, 0.08), (0.45, 0.22, 0.16)),  # brick
+    ]
+)
 
 
 def _background(pixels, textures, knobs):
@@ -162,8 +165,9 @@ def _background(pixels, textures, knobs):
         return dark[..., None, None] + (bright - dark)[..., None, None] * mix
 
     near, far = material(textures[:, :1]), material(textures[:, 1:2])
-    beyond = _half_plane(pixels, knobs.uniform(-0.2, 1.3), textures[:, 2:] * knobs.uniform(0, 0.5),
-                         knobs.log_uniform(5, 60), knobs)
+    beyond = _half_plane(
+        pixels, knobs.uniform(-0.2, 1.3), textures[:, 2:] * knobs.uniform(0, 0.5), knobs.log_uniform(5, 60), knobs
+    )
     image = near + beyond * (far - near)
     return image * knobs.log_uniform(0.12, 3) * knobs.colour((0.9, 0.95, 0.85), (1.1, 1.05, 1.15))
 
@@ -203,8 +207,13 @@ def _wear(sign, points, knobs):
     colour, cover = sign[:, :3], sign[:, 3:]
     colour = _over(colour, 1 - knobs.uniform(0.55, 1.15), colour.mean(1, keepdim=True))
     for chance in (0.10, 0.08):
-        sticker = _rectangle(points, knobs.uniform(-0.7, 0.7), knobs.uniform(-0.7, 0.7),
-                             knobs.uniform(0.05, 0.24), knobs.uniform(0.04, 0.13))
+        sticker = _rectangle(
+            points,
+            knobs.uniform(-0.7, 0.7),
+            knobs.uniform(-0.7, 0.7),
+            knobs.uniform(0.05, 0.24),
+            knobs.uniform(0.04, 0.13),
+        )
         paint = knobs.colour((0.05, 0.05, 0.05), (0.95, 0.9, 0.9))
         colour = _over(colour, knobs.chance(chance) * sticker * cover, paint)
     return torch.cat((colour, cover), dim=1)
@@ -214,8 +223,9 @@ def _light(colour, pixels, textures, knobs):
     """How bright the sign is, from one side to the other; a shadow that falls on it; its tint."""
     gain = knobs.log_uniform(0.14, 2.2)
     gain = gain * (1 + knobs.normal(0.15) * pixels[0] + knobs.normal(0.15) * pixels[1])
-    shade = _half_plane(pixels, knobs.uniform(-0.6, 0.6), textures[:, 2:] * knobs.uniform(0, 0.4),
-                        knobs.log_uniform(3, 30), knobs)
+    shade = _half_plane(
+        pixels, knobs.uniform(-0.6, 0.6), textures[:, 2:] * knobs.uniform(0, 0.4), knobs.log_uniform(3, 30), knobs
+    )
     shadow = 1 - knobs.chance(0.3) * knobs.uniform(0.2, 0.7) * shade
     warmth = knobs.normal(0.12)
     tint = torch.cat((warmth, knobs.normal(0.05), knobs.normal(0.08) - warmth), dim=1).exp()
@@ -229,7 +239,7 @@ def _camera(image, noise, knobs):
     image = _over(image, haze, knobs.colour((0.3, 0.3, 0.3), (0.9, 0.9, 1.0)))
     image = (image * knobs.log_uniform(0.7, 1.4)).clamp(0, 1)
 
-    count = size * knobs.uniform(0.32, 1.0)[..., 0]               # pixels that the sensor has along one side
+    count = size * knobs.uniform(0.32, 1.0)[..., 0]  # pixels that the sensor has along one side
     blur = size / count * knobs.uniform(0.3, 0.7)[..., 0]
     down_x, down_y = (_sampling(size, count, blur + size / 36 * knobs.unit()[..., 0] ** 4) for _ in "xy")
     up = _enlargement(size, count)
@@ -256,7 +266,7 @@ def _sampling(size, count, blur):
     index = torch.arange(size, device=count.device)
     centre = (index[:, None] + 0.5) * size / count - 0.5
     distance = (index[None, :] - centre.clamp(max=size - 0.5)) / blur
-    weight = torch.exp(-0.5 * distance.clamp(-6, 6) ** 2)         # a longer tail is denormal numbers: slow
+    weight = torch.exp(-0.5 * distance.clamp(-6, 6) ** 2)  # a longer tail is denormal numbers: slow
     return weight / weight.sum(-1, keepdim=True)
 
 

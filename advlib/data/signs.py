@@ -17,24 +17,26 @@ from functools import lru_cache
 import torch
 
 from advlib.contract import check_count
-from advlib.data import sign_shapes as shapes
 from advlib.data import sign_scenes as scenes
+from advlib.data import sign_shapes as shapes
 
 
 @dataclass(frozen=True)
 class SignClass:
     """One meaning a sign can have."""
 
-    name: str               # for code and file names
-    label: str              # for people
-    gtsrb: int              # its class in the German Traffic Sign Recognition Benchmark
-    shape: Callable         # the drawing in `sign_shapes`
+    name: str  # for code and file names
+    label: str  # for people
+    gtsrb: int  # its class in the German Traffic Sign Recognition Benchmark
+    shape: Callable  # the drawing in `sign_shapes`
     argument: object = None
 
 
 CLASSES: tuple[SignClass, ...] = (
-    *(SignClass(f"limit-{v}", f"{v} km/h", n, shapes.speed_limit, str(v))
-      for v, n in ((30, 1), (50, 2), (60, 3), (70, 4), (80, 5), (100, 7), (120, 8))),
+    *(
+        SignClass(f"limit-{v}", f"{v} km/h", n, shapes.speed_limit, str(v))
+        for v, n in ((30, 1), (50, 2), (60, 3), (70, 4), (80, 5), (100, 7), (120, 8))
+    ),
     SignClass("stop", "Stop", 14, shapes.stop),
     SignClass("yield", "Yield", 13, shapes.give_way),
     SignClass("no-entry", "No entry", 17, shapes.no_entry),
@@ -45,8 +47,8 @@ CLASSES: tuple[SignClass, ...] = (
     SignClass("roundabout", "Roundabout", 40, shapes.roundabout),
     SignClass("caution", "General caution", 18, shapes.caution),
 )
-STYLES = 8                  # makes of each sign
-CHUNK = 128                 # images rendered at once
+STYLES = 8  # makes of each sign
+CHUNK = 128  # images rendered at once
 
 
 def draw(label: int, size: int = 256) -> torch.Tensor:
@@ -85,7 +87,7 @@ def render(
     ink = _templates(round(1.5 * size), torch.device(device))
     images = [torch.zeros(0, 3, size, size, device=device)]
     for first in range(0, len(labels), CHUNK):
-        part = labels[first:first + CHUNK]
+        part = labels[first : first + CHUNK]
         chance = scenes.chance(seed, range(first, first + len(part)), size)
         images.append(scenes.photograph(ink, part.to(device), chance.to(device), size))
     return torch.cat(images)
@@ -94,8 +96,9 @@ def render(
 @lru_cache(maxsize=8)
 def _templates(size, device):
     """Every class in every style: (classes, styles, 4, size, size)."""
-    pictures = [shapes.picture(kind.shape, kind.argument, size, style)
-                for kind in CLASSES for style in shapes.styles(STYLES)]
+    pictures = [
+        shapes.picture(kind.shape, kind.argument, size, style) for kind in CLASSES for style in shapes.styles(STYLES)
+    ]
     return torch.stack(pictures).view(len(CLASSES), STYLES, 4, size, size).to(device)
 
 

@@ -74,7 +74,7 @@ def fit(
         for epoch in range(epochs):
             now = _checked(draw(epoch))
             count = math.ceil(len(now) / batch_size)
-            batches = torch.randperm(len(now)).tensor_split(count)    # of nearly one size: no tiny last one
+            batches = torch.randperm(len(now)).tensor_split(count)  # of nearly one size: no tiny last one
             if schedule is None:
                 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * count)
             name, last = f"epoch {epoch + 1}/{epochs}", epoch == epochs - 1
@@ -87,8 +87,10 @@ def fit(
                     x = perturb(model, x, y)
                 value, correct = _step(model, x, y, loss, optimizer)
                 if not math.isfinite(value):
-                    raise ValueError(f"the loss became {value} in {name}: the weights have blown up. Try a "
-                                     f"lower learning rate than lr={lr:g}.")
+                    raise ValueError(
+                        f"the loss became {value} in {name}: the weights have blown up. Try a "
+                        f"lower learning rate than lr={lr:g}."
+                    )
                 schedule.step()
                 total, right, seen = total + value * len(y), right + correct, seen + len(y)
                 bar.set_postfix(loss=f"{total / seen:.3f}", accuracy=f"{right / seen:.1%}")
@@ -111,8 +113,10 @@ def _step(model, x, y, loss, optimizer) -> tuple[float, int]:
 
 def _checked(images) -> Images:
     if not isinstance(images, Images):
-        raise TypeError(f"images is a {type(images).__name__}; expected an Images value, such as "
-                        "load_images('signs', 'train'), or a function that gives one per epoch.")
+        raise TypeError(
+            f"images is a {type(images).__name__}; expected an Images value, such as "
+            "load_images('signs', 'train'), or a function that gives one per epoch."
+        )
     if not len(images):
         raise ValueError("images is empty; expected at least one image to train on.")
     return images

@@ -27,9 +27,7 @@ def bim(attempt: Attempt) -> str:
 
 
 def _climbs() -> list[tuple[Specimen, float, int]]:
-    def specimen(
-        name: str, model: nn.Module, shape: tuple[int, int, int], classes: int, eps: float
-    ) -> Specimen:
+    def specimen(name: str, model: nn.Module, shape: tuple[int, int, int], classes: int, eps: float) -> Specimen:
         x = specimens.images(*shape, seed=classes)
         return Specimen(name, model, x, specimens.labels(shape[0], classes, seed=classes), eps)
 
@@ -89,9 +87,7 @@ class _Recorded:
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
         self.seeds.append(int(seed))
-        length = 0.02 + 0.2 * torch.rand(
-            len(x), 1, 1, 1, generator=torch.Generator().manual_seed(int(seed) + 40)
-        )
+        length = 0.02 + 0.2 * torch.rand(len(x), 1, 1, 1, generator=torch.Generator().manual_seed(int(seed) + 40))
         one_step = Climb(model, x, y, eps=1.0, step=1.0, steps=1)
         self.results.append((x + length * one_step.gradient(x).sign()).clamp(0, 1))
         return self.results[-1].clone()
@@ -127,9 +123,7 @@ def _all_seeds(seeds: list[int], runs: int) -> None:
             "attack(model, x, y, seed) with another seed in each round",
         )
     if sorted(seeds) != list(range(runs)):
-        raise Mistake(
-            f"the seeds were {seeds}, expected {list(range(runs))}", mend="for seed in range(restarts)"
-        )
+        raise Mistake(f"the seeds were {seeds}, expected {list(range(runs))}", mend="for seed in range(restarts)")
 
 
 def _best_of(result: Tensor, results: list[Tensor], model: nn.Module, x: Tensor, y: Tensor) -> None:
@@ -142,24 +136,43 @@ def _best_of(result: Tensor, results: list[Tensor], model: nn.Module, x: Tensor,
         return
     per_image = "compare image by image: reduction='none', and a mask of those that are better"
     suspects = [
-        (runs[losses.argmin(0), images],
-         Mistake("each image's worst restart was kept", "the comparison is turned round",
-                 "the attacker wants the highest loss")),
-        (runs[-1],
-         Mistake("the last restart was kept, not the best", "every round overwrites the one before",
-                 "replace an image only where its loss is higher than the best so far")),
-        (runs[0],
-         Mistake("the first restart was kept", "nothing is ever replaced",
-                 "best_loss starts at minus infinity, and is updated with the images")),
-        (runs[losses.mean(1).argmax()],
-         Mistake("one restart was kept for the whole batch", "the losses were averaged over the images",
-                 per_image)),
-        (runs.mean(0),
-         Mistake("the restarts were averaged", "a mean over the results",
-                 "the mean of good attacks need not be one: keep the best")),
-        (x,
-         Mistake("the result is x itself", "the results are never written back",
-                 "best[better] = x_adv[better]")),
+        (
+            runs[losses.argmin(0), images],
+            Mistake(
+                "each image's worst restart was kept",
+                "the comparison is turned round",
+                "the attacker wants the highest loss",
+            ),
+        ),
+        (
+            runs[-1],
+            Mistake(
+                "the last restart was kept, not the best",
+                "every round overwrites the one before",
+                "replace an image only where its loss is higher than the best so far",
+            ),
+        ),
+        (
+            runs[0],
+            Mistake(
+                "the first restart was kept",
+                "nothing is ever replaced",
+                "best_loss starts at minus infinity, and is updated with the images",
+            ),
+        ),
+        (
+            runs[losses.mean(1).argmax()],
+            Mistake("one restart was kept for the whole batch", "the losses were averaged over the images", per_image),
+        ),
+        (
+            runs.mean(0),
+            Mistake(
+                "the restarts were averaged",
+                "a mean over the results",
+                "the mean of good attacks need not be one: keep the best",
+            ),
+        ),
+        (x, Mistake("the result is x itself", "the results are never written back", "best[better] = x_adv[better]")),
     ]
     expect.no_known_mistake(result, suspects, right)
     with torch.no_grad():
@@ -189,14 +202,7 @@ class _Counted(nn.Module):
 
 @checks_value
 def cheap_attack(
-    attack: Callable,
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    within: Ball,
-    *,
-    share: float = 0.8,
-    passes: float = 5,
+    attack: Callable, model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, share: float = 0.8, passes: float = 5
 ) -> str:
     """``attack(model, x, y, within)`` fools ``share`` of the images, with at most ``passes`` for each."""
     attempt, counted, before = Attempt(attack), _Counted(model).eval(), x.clone()

@@ -60,7 +60,7 @@ def bim_mistakes(climb: Climb) -> Suspects:
     right, at_x = climb.run(), climb.gradient(x).sign()
     guess = replace(climb, y=climb.model(x).detach().argmax(1))
     softened = replace(climb, model=nn.Sequential(climb.model, nn.Softmax(1)))
-    keep = lambda x_adv: x_adv  # noqa: E731
+    keep = lambda x_adv: x_adv
     unprojected = Mistake(
         "the change accumulates beyond ε",
         "the projection is missing, or goes around the last iterate instead of the clean image",
@@ -112,19 +112,14 @@ def bim_mistakes(climb: Climb) -> Suspects:
                 "clip to [0, 1] inside the loop",
             ),
         ),
-        *(
-            (climb.run(move=lambda z, how=how: step * climb.gradient(z, how)), unsigned)
-            for how in ("sum", "mean")
-        ),
+        *((climb.run(move=lambda z, how=how: step * climb.gradient(z, how)), unsigned) for how in ("sum", "mean")),
         (
             climb.run(move=lambda z: -step * climb.gradient(z).sign()),
             Mistake("the loss goes down: every step is downhill", "the sign is flipped", "add the step"),
         ),
         (
             replace(climb, step=eps).run(),
-            Mistake(
-                "each step is ε long", "ε was used as the step size", "the argument `step` is the step size"
-            ),
+            Mistake("each step is ε long", "ε was used as the step size", "the argument `step` is the step size"),
         ),
         (
             replace(climb, step=eps / climb.steps).run(),
@@ -145,9 +140,7 @@ def bim_mistakes(climb: Climb) -> Suspects:
         (
             replace(climb, steps=climb.steps + 1).run(),
             Mistake(
-                "there is one step too many",
-                "a step before the loop, or range(steps + 1)",
-                "for _ in range(steps)",
+                "there is one step too many", "a step before the loop, or range(steps + 1)", "for _ in range(steps)"
             ),
         ),
         (
@@ -174,14 +167,6 @@ def bim_mistakes(climb: Climb) -> Suspects:
                 "give cross_entropy the logits, model(x)",
             ),
         ),
-        (
-            right - x,
-            Mistake("the result is the perturbation, not the image", "x was not added", "return x_adv"),
-        ),
-        (
-            x,
-            Mistake(
-                "the result is x itself", "the wrong variable is returned, or no step is made", "return x_adv"
-            ),
-        ),
+        (right - x, Mistake("the result is the perturbation, not the image", "x was not added", "return x_adv")),
+        (x, Mistake("the result is x itself", "the wrong variable is returned, or no step is made", "return x_adv")),
     ]

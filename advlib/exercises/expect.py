@@ -24,13 +24,9 @@ def image_batch(result: object, x: Tensor) -> None:
             "take the entry you want with [0]; return x_adv alone",
         )
     if not isinstance(result, Tensor):
-        raise Mistake(
-            f"got {type(result).__name__}, expected a tensor", mend="return x_adv as a torch tensor"
-        )
+        raise Mistake(f"got {type(result).__name__}, expected a tensor", mend="return x_adv as a torch tensor")
     if result.shape != x.shape:
-        cause = (
-            "the loss is returned instead of the images" if result.ndim == 0 else "a reshape, or a lost axis"
-        )
+        cause = "the loss is returned instead of the images" if result.ndim == 0 else "a reshape, or a lost axis"
         raise Mistake(
             f"the result has shape {tuple(result.shape)}, expected that of x, {tuple(x.shape)}",
             cause,
@@ -73,15 +69,9 @@ def one_per_image(result: object, logits: Tensor) -> None:
     if result.shape == (n,):
         return
     causes = {
-        (): (
-            "the mean or the sum over the batch was taken",
-            "each image has a number of its own: no mean at the end",
-        ),
+        (): ("the mean or the sum over the batch was taken", "each image has a number of its own: no mean at the end"),
         (n, 1): ("keepdim=True, or [:, None], on the way", "drop the second dimension: [:, 0]"),
-        (n, n): (
-            "z[:, y] takes all labels' columns for every image",
-            "one entry per row: z[torch.arange(len(z)), y]",
-        ),
+        (n, n): ("z[:, y] takes all labels' columns for every image", "one entry per row: z[torch.arange(len(z)), y]"),
         (n, k): ("nothing was picked or added up within a row", "the classes are the second dimension"),
         (k,): ("the sum or maximum runs over the images", "the classes are the second dimension: dim=1"),
     }
@@ -100,9 +90,7 @@ def untouched(x: Tensor, before: Tensor, attempt) -> None:
             "work on a copy: x_adv = x.clone().detach()",
         )
     if x.requires_grad or x.grad is not None:
-        attempt.note(
-            "the caller's x now records gradients; x = x.clone().detach() before requires_grad_() avoids it"
-        )
+        attempt.note("the caller's x now records gradients; x = x.clone().detach() before requires_grad_() avoids it")
         x.requires_grad_(False)
         x.grad = None
 
@@ -110,9 +98,7 @@ def untouched(x: Tensor, before: Tensor, attempt) -> None:
 def tidy(result: Tensor, model: nn.Module, attempt) -> None:
     """Loose ends that do not make an answer wrong."""
     if result.requires_grad:
-        attempt.note(
-            "the result still records gradients and so keeps the whole graph in memory; .detach() it"
-        )
+        attempt.note("the result still records gradients and so keeps the whole graph in memory; .detach() it")
     if any(parameter.grad is not None for parameter in model.parameters()):
         attempt.note(
             "loss.backward() also filled the .grad of every parameter, which a later optimiser step would "

@@ -27,12 +27,7 @@ def fgsm(attempt: Attempt) -> str:
     """``my_fgsm(model, x, y, eps)`` is clip(x + ε · sign(∇ₓ loss), 0, 1), on any model and batch."""
     for specimen in _specimens((8 / 255, 0.1, 0.25, 0.03)):
         _compare(
-            attempt,
-            specimen,
-            mistakes.fgsm,
-            mistakes.fgsm_mistakes,
-            "L∞",
-            lambda d: d.abs().flatten(1).max(1).values,
+            attempt, specimen, mistakes.fgsm, mistakes.fgsm_mistakes, "L∞", lambda d: d.abs().flatten(1).max(1).values
         )
     return "the same images as the formula, on four models, four ε, one and three channels, batches of 1 to 6"
 
@@ -42,9 +37,7 @@ def fgm_l2(attempt: Attempt) -> str:
     """``my_fgm_l2(model, x, y, eps)`` is clip(x + ε · g / ‖g‖₂, 0, 1) with g = ∇ₓ loss, each image by
     itself."""
     for specimen in (*_specimens((1.0, 0.5, 3.0, 2.0)), _dead_specimen()):
-        _compare(
-            attempt, specimen, mistakes.fgm_l2, mistakes.l2_mistakes, "L2", lambda d: d.flatten(1).norm(dim=1)
-        )
+        _compare(attempt, specimen, mistakes.fgm_l2, mistakes.l2_mistakes, "L2", lambda d: d.flatten(1).norm(dim=1))
     return "the same images as the formula, on five models, also where a gradient is exactly zero"
 
 
@@ -74,12 +67,7 @@ def _dead_specimen() -> Specimen:
 
 
 def _compare(
-    attempt: Attempt,
-    specimen: Specimen,
-    formula: Attack,
-    known: Callable[..., Suspects],
-    norm: str,
-    size: Size,
+    attempt: Attempt, specimen: Specimen, formula: Attack, known: Callable[..., Suspects], norm: str, size: Size
 ) -> None:
     """One call of the learner's function: first the known mistakes, then the properties, then the formula."""
     model, x, y, eps = specimen
@@ -127,9 +115,7 @@ def smallest_eps(eps: float, model: nn.Module, x: Tensor, y: Tensor, *, toleranc
 
     clean, at_eps = fooled(torch.tensor([0.0, eps])).tolist()
     if clean:
-        raise Mistake(
-            "the model misreads the clean image already", mend="choose an image that it reads rightly"
-        )
+        raise Mistake("the model misreads the clean image already", mend="choose an image that it reads rightly")
     if not at_eps:
         raise Mistake(
             f"at ε = {eps:.4f} the model still gives the right label",
@@ -145,9 +131,7 @@ def smallest_eps(eps: float, model: nn.Module, x: Tensor, y: Tensor, *, toleranc
             "the search stopped early, or jumped over a smaller one: FGSM is not monotone in ε",
             f"halve the interval until it is shorter than {tolerance:.2g}, or try one ε after the other",
         )
-    return (
-        f"ε = {eps:.4f} ({eps * 255:.1f}/255) fools the model, and no ε that is {tolerance:.2g} smaller does"
-    )
+    return f"ε = {eps:.4f} ({eps * 255:.1f}/255) fools the model, and no ε that is {tolerance:.2g} smaller does"
 
 
 _RATE = "divide the number of images right before and wrong after by the number right before"

@@ -56,10 +56,7 @@ def _common_mistakes(model: nn.Module, x: Tensor, y: Tensor, step: Callable[[Ten
     reach = f"pixels reach from {(x + delta).min().item():.2f} to {(x + delta).max().item():.2f}"
     units = "eps already is in pixel units, in which white is 1: use it as it is"
     return [
-        (
-            x + delta,
-            Mistake(f"{reach}, but an image lies in [0, 1]", "the result is not clipped", CLIPPED_LAST),
-        ),
+        (x + delta, Mistake(f"{reach}, but an image lies in [0, 1]", "the result is not clipped", CLIPPED_LAST)),
         (
             clip(x - delta),
             Mistake(
@@ -124,10 +121,7 @@ def _common_mistakes(model: nn.Module, x: Tensor, y: Tensor, step: Callable[[Ten
                 "ε is the largest change in either direction",
             ),
         ),
-        (
-            clip(x + delta / 255),
-            Mistake("the step is 255 times too short", "ε was divided by 255 once more", units),
-        ),
+        (clip(x + delta / 255), Mistake("the step is 255 times too short", "ε was divided by 255 once more", units)),
         (clip(x + delta * 255), Mistake("the step is 255 times too long", "ε was multiplied by 255", units)),
         (
             along(lambda z: F.cross_entropy(z, guess)),

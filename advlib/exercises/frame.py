@@ -24,7 +24,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 PAGE = 72  # characters that fit the book's column
 
 
@@ -65,14 +64,10 @@ class Attempt:
             if _raised_by_learner(error, self.function):
                 raise Unwritten from None
             raise self._mistake(error, args) from error
-        except (
-            Exception
-        ) as error:  # any error of the learner's is for them to read, not for the notebook to die of
+        except Exception as error:  # any error of the learner's is for them to read, not for the notebook to die of
             raise self._mistake(error, args) from error
         if result is None and not _is_stub(self.function):
-            raise Mistake(
-                f"{self.name} returns None", "the last line does not return the result", "add a `return`"
-            )
+            raise Mistake(f"{self.name} returns None", "the last line does not return the result", "add a `return`")
         if result is None or result is ...:
             raise Unwritten
         return result
@@ -84,9 +79,7 @@ class Attempt:
 
     def _mistake(self, error: Exception, args: tuple) -> Mistake:
         what = f"{type(error).__name__}: {_first_line(error)}"
-        return Mistake(
-            f"{_where(error, self.function)}: {what} (called with {_shapes(args)})", mend=_hint(error)
-        )
+        return Mistake(f"{_where(error, self.function)}: {what} (called with {_shapes(args)})", mend=_hint(error))
 
 
 def checks_function(checker: Callable[[Attempt], str]) -> Callable[[Any], None]:
@@ -134,9 +127,7 @@ def _run(name: str, answer: Any, judge: Callable[[], tuple[str, list[str]]]) -> 
     except Mistake as mistake:
         verdict = f"✗ {name}: {mistake}"
     except Exception as error:  # an answer so odd that the checker itself stumbles over it
-        verdict = (
-            f"✗ {name}: the check cannot read this answer ({type(error).__name__}: {_first_line(error)})"
-        )
+        verdict = f"✗ {name}: the check cannot read this answer ({type(error).__name__}: {_first_line(error)})"
     else:
         print(_wrapped("\n".join([f"✓ {name}: {verified}", *(f"Note: {note}" for note in notes)])))
         return
@@ -157,9 +148,7 @@ def _wrapped(text: str) -> str:
 
 # Words of an error message, and what they mean to a learner; the first that fits is said.
 _HINTS = {
-    "does not require grad": (
-        "no gradient is recorded for x: start with x = x.clone().detach().requires_grad_()"
-    ),
+    "does not require grad": ("no gradient is recorded for x: start with x = x.clone().detach().requires_grad_()"),
     "not have been used in the graph": (
         "the loss does not depend on the tensor you differentiate: "
         "compute the loss from the very tensor on which you called requires_grad_()"
@@ -178,9 +167,7 @@ _HINTS = {
     ),
     "invalid for input of size": "a shape is written into your code: take it from x.shape",
     "mat1 and mat2 shapes": "the model was given another shape than that of x: pass the whole batch",
-    "backward through the graph a second time": (
-        "the graph is gone after one backward pass: compute the loss again"
-    ),
+    "backward through the graph a second time": ("the graph is gone after one backward pass: compute the loss again"),
     "positional argument": "the function's parameters are not those of the stub: keep them as they were",
     "is not defined": "a name is unknown: run the cell that defines or imports it",
     "Can't call numpy()": "detach() a tensor that records gradients before numpy()",

@@ -65,9 +65,7 @@ def _state(model: nn.Module) -> tuple:
 def _same_model(model: nn.Module, was: tuple) -> None:
     modes, wanted, values = was
     if [module.training for module in model.modules()] != modes:
-        raise Mistake(
-            "the model was left in training mode", "model.train() was called", "leave its mode alone"
-        )
+        raise Mistake("the model was left in training mode", "model.train() was called", "leave its mode alone")
     if any(parameter.grad is not None for parameter in model.parameters()):
         raise Mistake(
             "the .grad of the model's weights was filled; the next step of training would use it",
@@ -99,8 +97,7 @@ def backprop(attempt: Attempt) -> str:
         before = [tensor.clone() for tensor in (*net.weights, *net.biases, net.x)]
         result = attempt(net.weights, net.biases, net.x, net.y)
         if not all(
-            torch.equal(now, then)
-            for now, then in zip((*net.weights, *net.biases, net.x), before, strict=True)
+            torch.equal(now, then) for now, then in zip((*net.weights, *net.biases, net.x), before, strict=True)
         ):
             raise Mistake(
                 "the weights, the biases or x were changed",
@@ -180,9 +177,7 @@ def _compare(result: Tensor, right: Tensor, suspects: Suspects) -> None:
 
 
 @checks_value
-def silent_network(
-    images: Tensor, model: nn.Module, x: Tensor, y: Tensor, *, eps: float, share: float = 1 / 3
-) -> str:
+def silent_network(images: Tensor, model: nn.Module, x: Tensor, y: Tensor, *, eps: float, share: float = 1 / 3) -> str:
     """``images`` are ``x``, no value changed by more than ``eps``; ``model`` misreads a ``share`` of them."""
     expect.image_batch(images, x)
     images = images.detach()

@@ -51,9 +51,7 @@ def _judge_levels(result: Tensor, x_adv: Tensor, x: Tensor, eps: float) -> None:
         )
     if torch.equal(result, x_adv):
         raise Mistake(
-            "the result is x_adv itself",
-            "nothing is rounded",
-            "a file holds whole levels: round in units of 1/255",
+            "the result is x_adv itself", "nothing is rounded", "a file holds whole levels: round in units of 1/255"
         )
     off = (got - got.round()).abs().max().item()
     if off > 1e-2:
@@ -80,8 +78,11 @@ def _judge_levels(result: Tensor, x_adv: Tensor, x: Tensor, eps: float) -> None:
         (((x_adv - x) * 255).trunc(), "the change was cut off towards zero"),
     ):
         if (got - wanted).abs().max() > 0.5 and (got - wrong).abs().max() < 1e-2:
-            raise Mistake(f"{(got - wanted).abs().gt(0.5).float().mean().item():.0%} of the pixels "
-                          "could be nearer to x_adv", cause, "use .round()")
+            raise Mistake(
+                f"{(got - wanted).abs().gt(0.5).float().mean().item():.0%} of the pixels could be nearer to x_adv",
+                cause,
+                "use .round()",
+            )
     raise Mistake(
         f"{(got - wanted).abs().gt(0.5).float().mean().item():.0%} of the pixels could be nearer to x_adv",
         "more was taken off than the ball asks for",

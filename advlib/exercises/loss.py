@@ -54,13 +54,7 @@ def _batches() -> list[tuple[Tensor, Tensor]]:
 
     far, y = drawn(6, 5, seed=4, scale=100)
     far += torch.tensor([1000.0, -1000.0, 0.0, 500.0, -500.0, 0.0])[:, None]
-    return [
-        drawn(7, 5, seed=0),
-        drawn(6, 6, seed=1),
-        drawn(1, 16, seed=2),
-        drawn(5, 4, seed=3, shift=-9),
-        (far, y),
-    ]
+    return [drawn(7, 5, seed=0), drawn(6, 6, seed=1), drawn(1, 16, seed=2), drawn(5, 4, seed=3, shift=-9), (far, y)]
 
 
 def _judge(attempt: Attempt, z: Tensor, y: Tensor, right: Tensor, suspects: Suspects) -> None:
@@ -143,11 +137,7 @@ def flat_factor(factor: float, z: Tensor, y: Tensor) -> str:
 
     if silent(1.05 * factor) < 0.5:
         no_loss = (F.cross_entropy(factor * z, y, reduction="none") == 0).float().mean().item()
-        cause = (
-            "the loss was looked at, or the slope at the true class alone"
-            if no_loss >= 0.5
-            else "it is too small"
-        )
+        cause = "the loss was looked at, or the slope at the true class alone" if no_loss >= 0.5 else "it is too small"
         raise Mistake(
             f"times {factor:.3g}, {silent(factor):.0%} of the images have no gradient left "
             f"({no_loss:.0%} have a loss of 0)",

@@ -93,28 +93,67 @@ def wrong_gradients(net: Layers) -> Suspects:
     unbiased = net.back(bare_logits.softmax(1) - onehot, [(a > 0).to(a) for a in bare])
     guessed = logits.softmax(1) - F.one_hot(logits.argmax(1), logits.shape[1])
     cases = [
-        (-right, "this is the gradient with its sign flipped", "e_y − p instead of p − e_y",
-         "the error at the logits is p − e_y: it is negative at the true class only"),
-        (net.back(error, ones), "the gradient passes through hidden units that are silent",
-         "the mask of the ReLU is missing",
-         "multiply by (a > 0), a being what the layer puts out before its ReLU"),
-        (net.back(logits.softmax(1), masks), "the true class plays no part", "e_y was not subtracted from p",
-         "subtract 1 at the true class: p − F.one_hot(y, k)"),
-        (net.back(logits - onehot, masks), "the error at the logits is not p − e_y", "the softmax is missing",
-         "p = logits.softmax(1)"),
-        (right / len(net.x), "each gradient is divided by the number of images",
-         "the mean of the losses was taken", "each image has a gradient of its own: leave the mean out"),
+        (
+            -right,
+            "this is the gradient with its sign flipped",
+            "e_y − p instead of p − e_y",
+            "the error at the logits is p − e_y: it is negative at the true class only",
+        ),
+        (
+            net.back(error, ones),
+            "the gradient passes through hidden units that are silent",
+            "the mask of the ReLU is missing",
+            "multiply by (a > 0), a being what the layer puts out before its ReLU",
+        ),
+        (
+            net.back(logits.softmax(1), masks),
+            "the true class plays no part",
+            "e_y was not subtracted from p",
+            "subtract 1 at the true class: p − F.one_hot(y, k)",
+        ),
+        (
+            net.back(logits - onehot, masks),
+            "the error at the logits is not p − e_y",
+            "the softmax is missing",
+            "p = logits.softmax(1)",
+        ),
+        (
+            right / len(net.x),
+            "each gradient is divided by the number of images",
+            "the mean of the losses was taken",
+            "each image has a gradient of its own: leave the mean out",
+        ),
         (right.sign(), "these are signs", "the sign was taken already", "return the gradient itself"),
-        (unbiased, "this is the gradient of a network without its biases", "the forward pass leaves them out",
-         "a = x @ weight.T + bias"),
-        (net.back(error * (logits > 0), masks), "a logit below zero lets no gradient through",
-         "a ReLU, or its mask, behind the last layer", "the last layer has no ReLU"),
-        (net.back(guessed, masks), "this is the gradient for the class that the network reads",
-         "y was replaced by the prediction", "use the y that is passed"),
-        (net.back(error, [*ones[:-1], *masks[-1:]]), "only the last hidden layer has a mask",
-         "the mask is not part of the loop", "every hidden layer has its own ReLU and its own mask"),
-        (net.back(error, [*masks[:1], *ones[1:]]), "only the first hidden layer has a mask",
-         "the mask is not part of the loop", "every hidden layer has its own ReLU and its own mask"),
+        (
+            unbiased,
+            "this is the gradient of a network without its biases",
+            "the forward pass leaves them out",
+            "a = x @ weight.T + bias",
+        ),
+        (
+            net.back(error * (logits > 0), masks),
+            "a logit below zero lets no gradient through",
+            "a ReLU, or its mask, behind the last layer",
+            "the last layer has no ReLU",
+        ),
+        (
+            net.back(guessed, masks),
+            "this is the gradient for the class that the network reads",
+            "y was replaced by the prediction",
+            "use the y that is passed",
+        ),
+        (
+            net.back(error, [*ones[:-1], *masks[-1:]]),
+            "only the last hidden layer has a mask",
+            "the mask is not part of the loop",
+            "every hidden layer has its own ReLU and its own mask",
+        ),
+        (
+            net.back(error, [*masks[:1], *ones[1:]]),
+            "only the first hidden layer has a mask",
+            "the mask is not part of the loop",
+            "every hidden layer has its own ReLU and its own mask",
+        ),
     ]
     return [(wrong, Mistake(*words)) for wrong, *words in cases]
 
@@ -145,14 +184,19 @@ SIZE = 784 * 128 + 128 + 128 * 10 + 10
 def robust_mlp(model: nn.Module, x: Tensor, y: Tensor, eps: float, *, clean: float, robust: float) -> str:
     """A 784–128–10 network, right on a share ``clean`` of images and on ``robust`` under PGD at ``eps``."""
     if not isinstance(model, nn.Module):
-        raise Mistake(f"got {type(model).__name__}, expected the network",
-                      "fit(…) returns its history and trains the network in place", "pass the network itself")
+        raise Mistake(
+            f"got {type(model).__name__}, expected the network",
+            "fit(…) returns its history and trains the network in place",
+            "pass the network itself",
+        )
     size = sum(parameter.numel() for parameter in model.parameters())
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     if size != SIZE or len(layers) != 2:
-        raise Mistake(f"the network has {len(layers)} linear layers and {size:,} parameters; 784–128–10 has "
-                      f"2 and {SIZE:,}", "another architecture",
-                      "start from nets.mnist_mlp(): only its training may change")
+        raise Mistake(
+            f"the network has {len(layers)} linear layers and {size:,} parameters; 784–128–10 has 2 and {SIZE:,}",
+            "another architecture",
+            "start from nets.mnist_mlp(): only its training may change",
+        )
     x = x.to(next(model.parameters()).dtype)
     try:
         logits_of(model, x)
@@ -168,8 +212,10 @@ def robust_mlp(model: nn.Module, x: Tensor, y: Tensor, eps: float, *, clean: flo
     after_one = accuracy(model, attacks.fgsm(model, x, y, Linf(eps)), y)
     after_many = accuracy(model, attacks.pgd(model, x, y, Linf(eps), steps=20), y)
     if after_many >= robust:
-        return (f"{right:.0%} of the clean images and {after_many:.0%} under PGD at ε = {eps:g}, with the "
-                f"same {SIZE:,} weights")
+        return (
+            f"{right:.0%} of the clean images and {after_many:.0%} under PGD at ε = {eps:g}, with the "
+            f"same {SIZE:,} weights"
+        )
     seen = f"it reads {after_many:.0%} rightly under PGD at ε = {eps:g}; {robust:.0%} are asked for"
     if after_one >= robust:
         raise Mistake(
@@ -178,7 +224,13 @@ def robust_mlp(model: nn.Module, x: Tensor, y: Tensor, eps: float, *, clean: flo
             "train on attacks of several steps",
         )
     if after_many < 0.5:
-        raise Mistake(seen, "it never saw an attacked image while it was trained, or ε was far too small",
-                      "pass perturb=… to fit(…)")
-    raise Mistake(seen, "too few images or epochs, or a weaker attack in training than in the check",
-                  "train on more of the 60,000 images, on several steps, at an ε no smaller than the check's")
+        raise Mistake(
+            seen,
+            "it never saw an attacked image while it was trained, or ε was far too small",
+            "pass perturb=… to fit(…)",
+        )
+    raise Mistake(
+        seen,
+        "too few images or epochs, or a weaker attack in training than in the check",
+        "train on more of the 60,000 images, on several steps, at an ε no smaller than the check's",
+    )

@@ -32,16 +32,8 @@ WRONG_SIZES = {
     ],
     "L2": [
         (0.25, "the root is missing: a sum of squares is no length", "take the root of 0.25"),
-        (
-            0.9,
-            "the root of each square alone is its absolute value",
-            "add the squares up first, then one root",
-        ),
-        (
-            0.3,
-            "the square of −0.4 was subtracted, or left out",
-            "the square of a negative number is positive",
-        ),
+        (0.9, "the root of each square alone is its absolute value", "add the squares up first, then one root"),
+        (0.3, "the square of −0.4 was subtracted, or left out", "the square of a negative number is positive"),
         (0.125, "halved instead of the root taken", "which number times itself is 0.25?"),
     ],
     "L∞": [
@@ -122,9 +114,7 @@ def _projection(attempt: Attempt, norm: type[Ball], budgets: tuple[float, float]
     colour[1] *= 0.2 * budgets[0] / norm(1).size(colour[1:2])  # well inside
     with_zero = grey.clone()
     with_zero[2] = 0
-    for delta, eps in zip(
-        (colour, colour[:1], grey, with_zero), budgets[:1] * 2 + budgets[1:] * 2, strict=True
-    ):
+    for delta, eps in zip((colour, colour[:1], grey, with_zero), budgets[:1] * 2 + budgets[1:] * 2, strict=True):
         right = norm(eps).project(delta)
         result = _answer(attempt, delta, eps, right, known)
         if result is None:
@@ -157,11 +147,7 @@ def _answer(attempt: Attempt, given: Tensor, eps: float, right: Tensor, known: C
             "compute a new tensor: delta * factor, delta.clamp(…)",
         )
     if not isinstance(result, Tensor) or result.shape != given.shape:
-        got = (
-            f"a tensor of shape {tuple(result.shape)}"
-            if isinstance(result, Tensor)
-            else type(result).__name__
-        )
+        got = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
         raise Mistake(
             f"got {got}, expected a tensor of shape {tuple(given.shape)}",
             "a reshape that was not undone, a lost axis, or a size instead of a change",
@@ -213,9 +199,7 @@ def far_but_same(image: Tensor, model: nn.Module, one: Tensor, label: Tensor, ot
     try:
         check_images(image)
     except (TypeError, ValueError) as error:
-        raise Mistake(
-            str(error), "what was done to the image left the box", "end with .clamp(0, 1)"
-        ) from None
+        raise Mistake(str(error), "what was done to the image left the box", "end with .clamp(0, 1)") from None
     nearest = L2(1).size(others - one).min().item()
     length = L2(1).size(image - one).item()
     likeness = torch.corrcoef(torch.stack([image.flatten(), one.flatten()]))[0, 1].item()

@@ -38,9 +38,7 @@ def linear(channels: int, size: int, classes: int, seed: int) -> nn.Module:
 def mlp(channels: int, size: int, classes: int, seed: int) -> nn.Module:
     """One hidden layer, smooth, so that no gradient is exactly zero."""
     inputs = channels * size * size
-    return _seeded(
-        seed, lambda: nn.Sequential(nn.Flatten(), nn.Linear(inputs, 32), nn.Tanh(), nn.Linear(32, classes))
-    )
+    return _seeded(seed, lambda: nn.Sequential(nn.Flatten(), nn.Linear(inputs, 32), nn.Tanh(), nn.Linear(32, classes)))
 
 
 def conv(channels: int, classes: int, seed: int) -> nn.Module:

@@ -79,29 +79,59 @@ def one_step_mistakes(wish: Wish) -> Suspects:
     first = wish.descent(x, wish.loss_of(wish.target[:1].expand_as(wish.target)))
     smooth = x.detach().clone().requires_grad_()
     raw = torch.autograd.grad(wish.loss_of(wish.target)(wish.model(smooth)), smooth)[0]
-    no_sign = ("pixels change by different amounts, in proportion to the gradient", "the sign is missing",
-               "step by eps in every pixel: eps * grad.sign()")
-    two = ("the loss of the true class plays a part in the step", "both losses are used, the target's and the label's",
-           "aim with the target's loss alone; y only tells which targets to refuse")
+    no_sign = (
+        "pixels change by different amounts, in proportion to the gradient",
+        "the sign is missing",
+        "step by eps in every pixel: eps * grad.sign()",
+    )
+    two = (
+        "the loss of the true class plays a part in the step",
+        "both losses are used, the target's and the label's",
+        "aim with the target's loss alone; y only tells which targets to refuse",
+    )
     cases = [
-        (x + eps * of_target, "the loss of the target went up: the wanted class became less likely",
-         "the label was exchanged, but the sign was not flipped", "go down the target's loss: x - eps * grad.sign()"),
-        (x + eps * of_label, "this is the untargeted step: it climbs the loss of the true class",
-         "the loss is that of y, and the target plays no part", "use the loss of target, and subtract the step"),
-        (x - eps * of_label, "the loss of the true class went down: the right answer became more likely",
-         "the sign was flipped, but the loss is still that of y", "use the loss of target"),
+        (
+            x + eps * of_target,
+            "the loss of the target went up: the wanted class became less likely",
+            "the label was exchanged, but the sign was not flipped",
+            "go down the target's loss: x - eps * grad.sign()",
+        ),
+        (
+            x + eps * of_label,
+            "this is the untargeted step: it climbs the loss of the true class",
+            "the loss is that of y, and the target plays no part",
+            "use the loss of target, and subtract the step",
+        ),
+        (
+            x - eps * of_label,
+            "the loss of the true class went down: the right answer became more likely",
+            "the sign was flipped, but the loss is still that of y",
+            "use the loss of target",
+        ),
         (x - eps * both, *two),
         (x + eps * (of_label - of_target), *two),
         (x + eps * both, *two),
-        (x - eps * twice, "the gradient is that of cross-entropy applied to probabilities",
-         "softmax twice: cross_entropy contains one", "give cross_entropy the logits, model(x)"),
-        (x - eps * first, "every image aims at the first image's target", "target[0] was used for the whole batch",
-         "give cross_entropy the whole target, shape (N,)"),
+        (
+            x - eps * twice,
+            "the gradient is that of cross-entropy applied to probabilities",
+            "softmax twice: cross_entropy contains one",
+            "give cross_entropy the logits, model(x)",
+        ),
+        (
+            x - eps * first,
+            "every image aims at the first image's target",
+            "target[0] was used for the whole batch",
+            "give cross_entropy the whole target, shape (N,)",
+        ),
         (x - eps * raw, *no_sign),
         (x - eps * raw / len(x), *no_sign),
         (x, "the result is x itself", "the step is zero, or the wrong variable is returned", "return the clipped sum"),
-        (-eps * of_target, "the result is the perturbation, not the image", "x was not added",
-         "return (x - eps * grad.sign()).clamp(0, 1)"),
+        (
+            -eps * of_target,
+            "the result is the perturbation, not the image",
+            "x was not added",
+            "return (x - eps * grad.sign()).clamp(0, 1)",
+        ),
     ]
     unclipped = Mistake("pixels leave [0, 1]", "the result is not clipped", expect.CLIPPED_LAST)
     return [(x - eps * of_target, unclipped), *((wrong.clamp(0, 1), Mistake(*words)) for wrong, *words in cases)]
@@ -115,8 +145,10 @@ def _refuses_the_label(attempt: Attempt, wish: Wish) -> None:
     except ValueError:
         return
     except Exception as error:  # refused, but with an error that says less
-        raise Mistake(f"a target equal to the true label raised {type(error).__name__}, expected ValueError",
-                      mend='if (target == y).any(): raise ValueError("…")') from None
+        raise Mistake(
+            f"a target equal to the true label raised {type(error).__name__}, expected ValueError",
+            mend='if (target == y).any(): raise ValueError("…")',
+        ) from None
     raise Mistake(
         "a target equal to the true label went through",
         "nothing compares target with y: such an image counts as a success before any attack",
@@ -135,7 +167,7 @@ class Walk:
     steps: int
     step: float
     sign: float = -1.0
-    fresh: bool = True          # a new gradient at each step
+    fresh: bool = True  # a new gradient at each step
     ball: str = "around x"
     by_label: bool = False
 
@@ -167,28 +199,67 @@ def targeted_bim(attempt: Attempt) -> str:
 def many_step_mistakes(wish: Wish, walk: Walk) -> Suspects:
     """Wrong results of several steps, each with its mistake."""
     cases = [
-        (replace(walk, sign=1.0), "the loss of the target went up",
-         "the sign is not flipped", "go down the target's loss: x_adv - step * grad.sign()"),
-        (replace(walk, by_label=True, sign=1.0), "these are untargeted steps: they climb the loss of the true class",
-         "the loss is that of y", "use the loss of target, and subtract the step"),
-        (replace(walk, by_label=True), "the right answer became more likely", "the loss is still that of y",
-         "use the loss of target"),
-        (replace(walk, fresh=False), "all steps go the same way", "the gradient was computed once, at x",
-         "compute it anew at x_adv, inside the loop"),
-        (replace(walk, ball="none"), "the perturbation grows with every step, beyond eps",
-         "the steps are clipped to [0, 1], but not to the ball", "x_adv = x + (x_adv - x).clamp(-eps, eps)"),
-        (replace(walk, ball="around the last"), "the perturbation grows with every step, beyond eps",
-         "the ball is drawn around the last iterate: it walks along",
-         "keep the clean x apart: x_adv = x + (x_adv - x).clamp(-eps, eps)"),
-        (replace(walk, ball="at the end"), "the images return into the ball only once, after the last step",
-         "the projection stands behind the loop", "project inside the loop, after every step"),
-        (replace(walk, step=walk.eps), "every step is eps long", "eps was used in place of step",
-         "step is the length of one step, eps the size of the ball"),
-        (replace(walk, step=walk.eps / walk.steps), "every step is eps / steps long", "step was not used",
-         "use the argument step as it comes"),
+        (
+            replace(walk, sign=1.0),
+            "the loss of the target went up",
+            "the sign is not flipped",
+            "go down the target's loss: x_adv - step * grad.sign()",
+        ),
+        (
+            replace(walk, by_label=True, sign=1.0),
+            "these are untargeted steps: they climb the loss of the true class",
+            "the loss is that of y",
+            "use the loss of target, and subtract the step",
+        ),
+        (
+            replace(walk, by_label=True),
+            "the right answer became more likely",
+            "the loss is still that of y",
+            "use the loss of target",
+        ),
+        (
+            replace(walk, fresh=False),
+            "all steps go the same way",
+            "the gradient was computed once, at x",
+            "compute it anew at x_adv, inside the loop",
+        ),
+        (
+            replace(walk, ball="none"),
+            "the perturbation grows with every step, beyond eps",
+            "the steps are clipped to [0, 1], but not to the ball",
+            "x_adv = x + (x_adv - x).clamp(-eps, eps)",
+        ),
+        (
+            replace(walk, ball="around the last"),
+            "the perturbation grows with every step, beyond eps",
+            "the ball is drawn around the last iterate: it walks along",
+            "keep the clean x apart: x_adv = x + (x_adv - x).clamp(-eps, eps)",
+        ),
+        (
+            replace(walk, ball="at the end"),
+            "the images return into the ball only once, after the last step",
+            "the projection stands behind the loop",
+            "project inside the loop, after every step",
+        ),
+        (
+            replace(walk, step=walk.eps),
+            "every step is eps long",
+            "eps was used in place of step",
+            "step is the length of one step, eps the size of the ball",
+        ),
+        (
+            replace(walk, step=walk.eps / walk.steps),
+            "every step is eps / steps long",
+            "step was not used",
+            "use the argument step as it comes",
+        ),
         (replace(walk, steps=walk.steps - 1), "one step is missing", "the loop ends early", "for _ in range(steps)"),
-        (replace(walk, steps=walk.steps + 1), "there is one step too many", "the loop runs once too often",
-         "for _ in range(steps)"),
+        (
+            replace(walk, steps=walk.steps + 1),
+            "there is one step too many",
+            "the loop runs once too often",
+            "for _ in range(steps)",
+        ),
     ]
     return [(wrong.along(wish), Mistake(*words)) for wrong, *words in cases]
 
@@ -210,8 +281,11 @@ def _compare(wish: Wish, result: Tensor, right: Tensor) -> None:
     expect.whole_budget(size, (right - wish.x).abs().flatten(1).amax(1), wish.eps, "L∞")
     off = ((result - right).abs() > 1e-5).float().mean().item()
     if off > 0.001:
-        raise Mistake(f"on {wish.name}, {off:.0%} of the pixels differ from the formula",
-                      "another loss, another step, or a random number", "compare line by line with the formula")
+        raise Mistake(
+            f"on {wish.name}, {off:.0%} of the pixels differ from the formula",
+            "another loss, another step, or a random number",
+            "compare line by line with the formula",
+        )
 
 
 # --- a picture for every wish -----------------------------------------------------------------------------
@@ -229,17 +303,26 @@ def every_target(x_adv: Tensor, model: nn.Module, x: Tensor, y: Tensor, eps: flo
     size = (x_adv - copies).abs().flatten(1).amax(1)
     expect.inside_ball(size, eps, "L∞")
     if size[own] > 1e-6:
-        raise Mistake(f"picture {own} is not the clean image", f"class {own} is what the sign is: there is no wish",
-                      f"leave row {own} as it was")
+        raise Mistake(
+            f"picture {own} is not the clean image",
+            f"class {own} is what the sign is: there is no wish",
+            f"leave row {own} as it was",
+        )
     read = predict(model, x_adv)[0].tolist()
     missed = [t for t in range(classes) if read[t] != t]
     if len(missed) == classes - 1:
         shifted = sum(read[t] in (t - 1, t + 1) for t in range(classes)) > classes // 2
-        raise Mistake("no picture is read as its class", "the rows are shifted by one" if shifted else
-                      "these are copies of the clean image, or steps up the target's loss",
-                      "picture t aims at class t, down its loss")
+        raise Mistake(
+            "no picture is read as its class",
+            "the rows are shifted by one"
+            if shifted
+            else "these are copies of the clean image, or steps up the target's loss",
+            "picture t aims at class t, down its loss",
+        )
     if missed:
-        raise Mistake(f"{classes - 1 - len(missed)} of {classes - 1} wishes came true; missing: "
-                      f"{', '.join(map(str, missed))}", "too few steps, or steps that never shrink",
-                      "more steps, smaller ones towards the end, several random starts")
+        raise Mistake(
+            f"{classes - 1 - len(missed)} of {classes - 1} wishes came true; missing: {', '.join(map(str, missed))}",
+            "too few steps, or steps that never shrink",
+            "more steps, smaller ones towards the end, several random starts",
+        )
     return f"all {classes - 1} wishes came true, within {size.max().item() * 255:.1f}/255"

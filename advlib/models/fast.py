@@ -60,17 +60,24 @@ def faster(model: nn.Module, x: Tensor, fast: bool | str = True) -> Iterator[Non
 
 def _may_be_switched(model: nn.Module) -> bool:
     modules = dict(model.named_modules())
-    hooked = any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-                 or module._backward_pre_hooks for module in modules.values())
-    compiled = any(isinstance(module, torch.jit.ScriptModule) or module._compiled_call_impl is not None
-                   or "_orig_mod" in name for name, module in modules.items())
+    hooked = any(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        for module in modules.values()
+    )
+    compiled = any(
+        isinstance(module, torch.jit.ScriptModule) or module._compiled_call_impl is not None or "_orig_mod" in name
+        for name, module in modules.items()
+    )
     return not hooked and not compiled and any(_plain(module, nn.Conv2d) for module in modules.values())
 
 
 def _plain(module: nn.Module, kind: type) -> bool:
     """Whether ``module`` is a ``kind`` as torch made it, in the precision that switches keep."""
-    return (type(module) is kind and "forward" not in vars(module)
-            and all(p.dtype in (torch.float32, torch.float64) for p in module.parameters()))
+    return (
+        type(module) is kind
+        and "forward" not in vars(module)
+        and all(p.dtype in (torch.float32, torch.float64) for p in module.parameters())
+    )
 
 
 def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> None:
@@ -101,15 +108,18 @@ def _logits(model: nn.Module, x: Tensor, note: Callable | None = None) -> Tensor
 
     ``note`` is told of every plain convolution and batch norm on the way.
     """
-    hooks = [module.register_forward_hook(note) for module in model.modules()
-             if note and (_plain(module, nn.Conv2d) or _plain(module, nn.BatchNorm2d))]
+    hooks = [
+        module.register_forward_hook(note)
+        for module in model.modules()
+        if note and (_plain(module, nn.Conv2d) or _plain(module, nn.BatchNorm2d))
+    ]
     try:
         with torch.random.fork_rng([x.device] if x.is_cuda else []), torch.enable_grad():
             x = x.clone().requires_grad_()
             logits = model(x)
             torch.autograd.grad(logits.sum(), x)
             return logits.detach()
-    except Exception:      # whatever it is, the attack meets it again, and reports it
+    except Exception:  # whatever it is, the attack meets it again, and reports it
         return None
     finally:
         for hook in hooks:
@@ -123,10 +133,17 @@ def _fold_batch_norms(model: nn.Module, met: Met, undo: ExitStack) -> None:
     """
     once = _met_once(model, met)
     for (conv, _, made), (norm, eaten, _) in zip(met, met[1:]):
-        if (type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and eaten is made and {conv, norm} <= once
-                and not norm.training and norm.running_mean is not None):
-            weight, bias = fuse_conv_bn_weights(conv.weight, conv.bias, norm.running_mean, norm.running_var,
-                                                norm.eps, norm.weight, norm.bias)
+        if (
+            type(conv) is nn.Conv2d
+            and type(norm) is nn.BatchNorm2d
+            and eaten is made
+            and {conv, norm} <= once
+            and not norm.training
+            and norm.running_mean is not None
+        ):
+            weight, bias = fuse_conv_bn_weights(
+                conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+            )
             undo.callback(setattr, conv, "bias", conv.bias)
             undo.callback(setattr, conv.weight, "data", conv.weight.data)
             undo.callback(delattr, norm, "forward")
@@ -137,8 +154,11 @@ def _met_once(model: nn.Module, met: Met) -> set[nn.Module]:
     """The layers that a pass meets once and whose weights no other layer shares: they may be changed."""
     modules = [module for module, _, _ in met]
     weights = [id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)]
-    return {module for module in modules if modules.count(module) == 1
-            and (module.weight is None or weights.count(id(module.weight)) == 1)}
+    return {
+        module
+        for module in modules
+        if modules.count(module) == 1 and (module.weight is None or weights.count(id(module.weight)) == 1)
+    }
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -200,12 +220,11 @@ def _subpixel_gradient(model: nn.Module, met: Met, undo: ExitStack) -> None:
         return
     (size, *sizes), (stride, *strides) = conv.weight.shape[2:], conv.stride
     square = sizes == [size] and strides == [stride] and conv.padding in [(n, n) for n in range(size)]
-    if (square and _regular(conv) and conv.groups == 1 and 1 < stride <= size
-            and conv.in_channels * stride**2 <= 16):
+    if square and _regular(conv) and conv.groups == 1 and 1 < stride <= size and conv.in_channels * stride**2 <= 16:
         taps = -(-size // stride)
-        weight = F.pad(conv.weight.detach(), (0, taps * stride - size) * 2)                  # O, C, S·b + r twice
+        weight = F.pad(conv.weight.detach(), (0, taps * stride - size) * 2)  # O, C, S·b + r twice
         weight = weight.unflatten(3, (taps, stride)).unflatten(2, (taps, stride)).flip(2, 4)
-        weight = weight.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)                              # C·r·r, O, b, b
+        weight = weight.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)  # C·r·r, O, b, b
         weight = weight.contiguous(memory_format=torch.channels_last)
         undo.callback(delattr, conv, "forward")
         conv.forward = lambda x: _Strided.apply(x, conv, weight)
@@ -223,6 +242,6 @@ class _Strided(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         pixels = F.conv2d(grad, ctx.weight.to(grad.dtype), padding=ctx.weight.shape[-1] - 1)
         (top, left), (height, width) = ctx.conv.padding, ctx.shape
-        pixels = F.pixel_shuffle(pixels, ctx.conv.stride[0])[:, :, top:top + height, left:left + width]
-        unseen = (0, width - pixels.shape[3], 0, height - pixels.shape[2])     # at the edge, past the last stride
+        pixels = F.pixel_shuffle(pixels, ctx.conv.stride[0])[:, :, top : top + height, left : left + width]
+        unseen = (0, width - pixels.shape[3], 0, height - pixels.shape[2])  # at the edge, past the last stride
         return F.pad(pixels, unseen), None, None

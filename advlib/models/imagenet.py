@@ -25,8 +25,12 @@ class Preprocess(nn.Module):
         preset = weights.transforms()
         self.size = preset.crop_size[0]
         self.transforms = type(preset)(
-            crop_size=self.size, resize_size=preset.resize_size[0], interpolation=preset.interpolation,
-            antialias=True, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0),
+            crop_size=self.size,
+            resize_size=preset.resize_size[0],
+            interpolation=preset.interpolation,
+            antialias=True,
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),
         )
 
     def forward(self, photos: Tensor) -> Tensor:
@@ -107,4 +111,6 @@ def _fetch(weights, name: str) -> None:
         ) from None
     except Exception as error:  # a wrong hash, a file cut short, or a pickle that wants to run code
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"the weights of {name!r} are damaged ({reason}). Delete {path} and call this again.") from None
+        raise ValueError(
+            f"the weights of {name!r} are damaged ({reason}). Delete {path} and call this again."
+        ) from None

@@ -25,19 +25,24 @@ class Normalize(nn.Module):
         super().__init__()
         mean, std = torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(std, dtype=torch.float32)
         if mean.ndim != 1 or mean.shape != std.shape:
-            raise ValueError("Normalize wants one mean and one std per channel, got shapes "
-                             f"{tuple(mean.shape)} and {tuple(std.shape)}: pass two lists of one length.")
+            raise ValueError(
+                "Normalize wants one mean and one std per channel, got shapes "
+                f"{tuple(mean.shape)} and {tuple(std.shape)}: pass two lists of one length."
+            )
         if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
-            raise ValueError(f"Normalize wants finite means and positive stds, got mean={mean.tolist()}, "
-                             f"std={std.tolist()}.")
+            raise ValueError(
+                f"Normalize wants finite means and positive stds, got mean={mean.tolist()}, std={std.tolist()}."
+            )
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.ndim != 4 or x.shape[1] != len(self.mean):
-            raise ValueError(f"the network got images of shape {tuple(x.shape)}, expected (N, "
-                             f"{len(self.mean)}, H, W): add a batch dimension with x[None], or check the "
-                             "channels.")
+            raise ValueError(
+                f"the network got images of shape {tuple(x.shape)}, expected (N, "
+                f"{len(self.mean)}, H, W): add a batch dimension with x[None], or check the "
+                "channels."
+            )
         return (x - self.mean) / self.std
 
     def extra_repr(self) -> str:
@@ -52,11 +57,18 @@ def signs_cnn(classes: int = 16) -> nn.Sequential:
     """
     return nn.Sequential(
         Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
-        *_block(3, 24, 5, stride=2),                                # 24 × 24
-        *_block(24, 32, 3), nn.MaxPool2d(2),                        # 12 × 12
-        *_block(32, 64, 3), nn.MaxPool2d(2),                        # 6 × 6
-        *_block(64, 128, 3), nn.MaxPool2d(2),                       # 3 × 3
-        nn.Flatten(), nn.Linear(128 * 9, 128), nn.ReLU(), nn.Linear(128, classes))
+        *_block(3, 24, 5, stride=2),  # 24 × 24
+        *_block(24, 32, 3),
+        nn.MaxPool2d(2),  # 12 × 12
+        *_block(32, 64, 3),
+        nn.MaxPool2d(2),  # 6 × 6
+        *_block(64, 128, 3),
+        nn.MaxPool2d(2),  # 3 × 3
+        nn.Flatten(),
+        nn.Linear(128 * 9, 128),
+        nn.ReLU(),
+        nn.Linear(128, classes),
+    )
 
 
 def signs_small(classes: int = 16) -> nn.Sequential:
@@ -67,10 +79,15 @@ def signs_small(classes: int = 16) -> nn.Sequential:
     """
     return nn.Sequential(
         Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
-        *_block(3, 16, 5, stride=2), nn.MaxPool2d(2),              # 12 × 12
-        *_block(16, 32, 3), nn.MaxPool2d(2),                       # 6 × 6
-        *_block(32, 48, 3), nn.MaxPool2d(2),                       # 3 × 3
-        nn.Flatten(), nn.Linear(48 * 9, classes))
+        *_block(3, 16, 5, stride=2),
+        nn.MaxPool2d(2),  # 12 × 12
+        *_block(16, 32, 3),
+        nn.MaxPool2d(2),  # 6 × 6
+        *_block(32, 48, 3),
+        nn.MaxPool2d(2),  # 3 × 3
+        nn.Flatten(),
+        nn.Linear(48 * 9, classes),
+    )
 
 
 def _block(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
@@ -104,11 +121,20 @@ def mnist_cnn() -> nn.Sequential:
     >>> mnist_cnn()(torch.rand(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    return nn.Sequential(OrderedDict(
-        conv1=nn.Conv2d(1, 32, 3, padding=1), relu1=nn.ReLU(), maxpool1=nn.MaxPool2d(2),
-        conv2=nn.Conv2d(32, 64, 3, padding=1), relu2=nn.ReLU(), maxpool2=nn.MaxPool2d(2),
-        flatten=nn.Flatten(),
-        linear1=nn.Linear(7 * 7 * 64, 200), relu3=nn.ReLU(), linear2=nn.Linear(200, 10)))
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(1, 32, 3, padding=1),
+            relu1=nn.ReLU(),
+            maxpool1=nn.MaxPool2d(2),
+            conv2=nn.Conv2d(32, 64, 3, padding=1),
+            relu2=nn.ReLU(),
+            maxpool2=nn.MaxPool2d(2),
+            flatten=nn.Flatten(),
+            linear1=nn.Linear(7 * 7 * 64, 200),
+            relu3=nn.ReLU(),
+            linear2=nn.Linear(200, 10),
+        )
+    )
 
 
 NETS: dict[str, Callable[[], nn.Module]] = {

@@ -16,6 +16,7 @@ DATA = Path(os.environ.get("ADVLIB_DATA", ""))
 @pytest.fixture(scope="session")
 def lenet():
     """``lenet("clntrained")`` or ``lenet("advtrained")``: advertorch's LeNet5 networks."""
+
     def load(name: str) -> torch.nn.Module:
         path = DATA / "models" / f"mnist_lenet5_{name}.pt"
         if not path.is_file():
@@ -30,6 +31,7 @@ def lenet():
 @pytest.fixture(scope="session")
 def mnist():
     """``mnist(n)``: the first n images of the test set and their labels."""
+
     def load(n: int) -> tuple[torch.Tensor, torch.Tensor]:
         raw = DATA / "MNIST" / "raw"
         if not raw.is_dir():

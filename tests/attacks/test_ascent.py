@@ -98,13 +98,14 @@ def test_fooled_images_leave_the_batch_and_are_left_alone():
 def test_without_early_stop_every_image_makes_every_step():
     model = Counting(linear_model())
     ascend(model, X, Y, Linf(1.0), steps=5, schedule=Constant(0.1), early_stop=False)
-    assert model.sizes == [8] * 6      # five gradients, and the score of where the last one led
+    assert model.sizes == [8] * 6  # five gradients, and the score of where the last one led
 
 
 def test_without_early_stop_the_loss_goes_on_rising():
     """What adversarial training needs: the worst image, not the first that fools."""
-    stopped, climbed = (ascend(linear_model(), X, Y, Linf(0.5), steps=10, schedule=Constant(0.1), early_stop=s)
-                        for s in (True, False))
+    stopped, climbed = (
+        ascend(linear_model(), X, Y, Linf(0.5), steps=10, schedule=Constant(0.1), early_stop=s) for s in (True, False)
+    )
     loss = lambda x: losses.cross_entropy(logits_of(linear_model(), x), Y)
     assert (loss(climbed) >= loss(stopped) - 1e-6).all() and loss(climbed).mean() > loss(stopped).mean() + 0.1
 
@@ -112,8 +113,12 @@ def test_without_early_stop_the_loss_goes_on_rising():
 def test_restarts_never_lose_what_one_start_found():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
     y = logits_of(model, X).argmax(1)
-    score = lambda restarts: losses.margin(logits_of(model, ascend(
-        model, X, y, Linf(0.1), steps=2, random_start=True, restarts=restarts, early_stop=False)), y)
+    score = lambda restarts: losses.margin(
+        logits_of(
+            model, ascend(model, X, y, Linf(0.1), steps=2, random_start=True, restarts=restarts, early_stop=False)
+        ),
+        y,
+    )
     assert (score(5) >= score(1) - 1e-6).all()
 
 
@@ -124,8 +129,21 @@ def test_restarts_run_only_what_still_stands():
 
 
 def test_seeds_draw_other_starts():
-    starts = [ascend(linear_model(), X, Y, Linf(0.1), steps=1, schedule=Constant(0.0), random_start=True, keep="last",
-                     early_stop=False, seed=seed) for seed in (0, 0, 1)]
+    starts = [
+        ascend(
+            linear_model(),
+            X,
+            Y,
+            Linf(0.1),
+            steps=1,
+            schedule=Constant(0.0),
+            random_start=True,
+            keep="last",
+            early_stop=False,
+            seed=seed,
+        )
+        for seed in (0, 0, 1)
+    ]
     assert torch.equal(starts[0], starts[1]) and not torch.equal(starts[0], starts[2])
 
 

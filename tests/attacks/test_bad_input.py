@@ -90,8 +90,11 @@ BAD = {
     "a dictionary": (dict(model=Returns(lambda z: {"logits": z})), TypeError, "returned a dict"),
     "one output": (dict(model=Returns(lambda z: z[:, :1])), ValueError, r"K ≥ 2"),
     "one flat output": (dict(model=Returns(lambda z: z[:, 0])), ValueError, r"\(4,\) for 4 images"),
-    "labels instead of logits": (dict(model=Returns(lambda z: z.argmax(1, keepdim=True).expand(4, 5))), TypeError,
-                                 "int64.*argmax inside the model"),
+    "labels instead of logits": (
+        dict(model=Returns(lambda z: z.argmax(1, keepdim=True).expand(4, 5))),
+        TypeError,
+        "int64.*argmax inside the model",
+    ),
     "the wrong batch": (dict(model=Returns(lambda z: z[:2])), ValueError, r"\(2, 5\) for 4 images"),
     "NaN logits": (dict(model=Returns(lambda z: z * float("nan"))), ValueError, "NaN logits at step 1"),
     "infinite logits": (dict(model=Returns(lambda z: z / 0)), ValueError, "logits at step 1"),
@@ -103,8 +106,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("attack", [attacks.fgsm, attacks.bim, attacks.pgd, attacks.mifgsm, attacks.apgd],
-                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "attack", [attacks.fgsm, attacks.bim, attacks.pgd, attacks.mifgsm, attacks.apgd], ids=lambda f: f.__name__
+)
 @pytest.mark.parametrize("change, error, message", BAD.values(), ids=BAD.keys())
 def test_every_mistake_is_named(attack, change, error, message):
     call = dict(model=linear(), x=X, y=Y, within=Linf(0.1)) | change
@@ -112,17 +116,20 @@ def test_every_mistake_is_named(attack, change, error, message):
         attack(call.pop("model"), call.pop("x"), call.pop("y"), call.pop("within"), **call)
 
 
-@pytest.mark.parametrize("attack, change, error, message", [
-    (attacks.bim, dict(steps=0), ValueError, "steps is 0"),
-    (attacks.pgd, dict(steps=2.0), TypeError, "steps is 2.0"),
-    (attacks.mifgsm, dict(steps=True), TypeError, "steps is True"),
-    (attacks.pgd, dict(restarts=0), ValueError, "restarts is 0"),
-    (attacks.bim, dict(step=-0.1), ValueError, "For the other direction use target"),
-    (attacks.pgd, dict(step=float("nan")), ValueError, "step is nan"),
-    (attacks.bim, dict(step="small"), TypeError, "step is 'small'"),
-    (attacks.pgd, dict(keep="first"), ValueError, '"best" or "last"'),
-    (attacks.apgd, dict(loss=losses.dlr), ValueError, "needs at least 3"),
-])
+@pytest.mark.parametrize(
+    "attack, change, error, message",
+    [
+        (attacks.bim, dict(steps=0), ValueError, "steps is 0"),
+        (attacks.pgd, dict(steps=2.0), TypeError, "steps is 2.0"),
+        (attacks.mifgsm, dict(steps=True), TypeError, "steps is True"),
+        (attacks.pgd, dict(restarts=0), ValueError, "restarts is 0"),
+        (attacks.bim, dict(step=-0.1), ValueError, "For the other direction use target"),
+        (attacks.pgd, dict(step=float("nan")), ValueError, "step is nan"),
+        (attacks.bim, dict(step="small"), TypeError, "step is 'small'"),
+        (attacks.pgd, dict(keep="first"), ValueError, '"best" or "last"'),
+        (attacks.apgd, dict(loss=losses.dlr), ValueError, "needs at least 3"),
+    ],
+)
 def test_wrong_settings_are_named(attack, change, error, message):
     with pytest.raises(error, match=message):
         attack(linear(classes=2 if "loss" in change else 5), X[:2], Y[:2], Linf(0.1), **change)
@@ -135,20 +142,23 @@ def test_a_model_that_breaks_on_the_way_is_caught_at_its_step(k):
         ascend(Returns(nan_at_call(k)), X, Y, Linf(0.01), steps=5, early_stop=False)
 
 
-@pytest.mark.parametrize("call, error, message", [
-    (lambda: evaluate.predict(linear(), 255 * X), ValueError, "divide by 255"),
-    (lambda: evaluate.predict(Returns(lambda z: z.softmax(1)), X), ValueError, "Remove the softmax"),
-    (lambda: evaluate.accuracy(linear(), X, Y + 5), ValueError, "expected class indices from 0 to 4"),
-    (lambda: evaluate.accuracy(linear(), X, Y.float()), TypeError, r"y.long\(\)"),
-    (lambda: evaluate.report(linear(), X, Y, X[:2]), ValueError, "expected the same images"),
-    (lambda: evaluate.report(linear(), X, Y, X + 1), ValueError, "x_adv has pixels"),
-    (lambda: evaluate.report(linear(), X, Y, X, target=0), ValueError, "target equals the label of image 0"),
-    (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, []), ValueError, "eps is empty"),
-    (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [8]), ValueError, r"Did you mean Linf\(8/255\)"),
-    (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [-1], norm=L2), ValueError, "≥ 0"),
-    (lambda: evaluate.interval(3, 2), ValueError, "at most n"),
-    (lambda: evaluate.interval(0, 0), ValueError, "n is 0"),
-])
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: evaluate.predict(linear(), 255 * X), ValueError, "divide by 255"),
+        (lambda: evaluate.predict(Returns(lambda z: z.softmax(1)), X), ValueError, "Remove the softmax"),
+        (lambda: evaluate.accuracy(linear(), X, Y + 5), ValueError, "expected class indices from 0 to 4"),
+        (lambda: evaluate.accuracy(linear(), X, Y.float()), TypeError, r"y.long\(\)"),
+        (lambda: evaluate.report(linear(), X, Y, X[:2]), ValueError, "expected the same images"),
+        (lambda: evaluate.report(linear(), X, Y, X + 1), ValueError, "x_adv has pixels"),
+        (lambda: evaluate.report(linear(), X, Y, X, target=0), ValueError, "target equals the label of image 0"),
+        (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, []), ValueError, "eps is empty"),
+        (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [8]), ValueError, r"Did you mean Linf\(8/255\)"),
+        (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [-1], norm=L2), ValueError, "≥ 0"),
+        (lambda: evaluate.interval(3, 2), ValueError, "at most n"),
+        (lambda: evaluate.interval(0, 0), ValueError, "n is 0"),
+    ],
+)
 def test_evaluation_names_mistakes_too(call, error, message):
     with pytest.raises(error, match=message):
         call()

@@ -75,11 +75,14 @@ def test_a_step_is_in_the_units_of_eps():
     assert torch.allclose(L2(1).size(moved), torch.full((16,), 0.1), atol=1e-5)
 
 
-@pytest.mark.parametrize("name, eps, fgsm_peers, pgd_at_most", [
-    ("advtrained", 0.3, 96.0, 90.0),      # other libraries' PGD-40: 93.1 at best
-    ("clntrained", 0.1, 77.6, 53.5),      # 54.5 at best
-    ("clntrained", 0.3, 0.9, 0.0),
-])
+@pytest.mark.parametrize(
+    "name, eps, fgsm_peers, pgd_at_most",
+    [
+        ("advtrained", 0.3, 96.0, 90.0),  # other libraries' PGD-40: 93.1 at best
+        ("clntrained", 0.1, 77.6, 53.5),  # 54.5 at best
+        ("clntrained", 0.3, 0.9, 0.0),
+    ],
+)
 def test_strength_on_published_networks(lenet, mnist, name, eps, fgsm_peers, pgd_at_most):
     """1,000 test images, robust accuracy in %; the peers' figures were measured with the same settings."""
     model, (x, y) = lenet(name), mnist(1000)

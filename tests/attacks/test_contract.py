@@ -29,8 +29,14 @@ DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backe
 def network(channels=3, size=6, classes=5, seed=0) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(),
-                             nn.Dropout(0.5), nn.Linear(8 * size * size, classes))
+        return nn.Sequential(
+            nn.Conv2d(channels, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(8 * size * size, classes),
+        )
 
 
 def batch(n=6, channels=3, size=6, classes=5):
@@ -43,8 +49,9 @@ def batch(n=6, channels=3, size=6, classes=5):
 
 def within(ball, x, x_adv, slack=1e-6):
     wide = torch.float64
-    return bool((ball.size(x_adv.to(wide) - x.to(wide)) <= ball.eps + slack).all()
-                and (x_adv >= 0).all() and (x_adv <= 1).all())
+    return bool(
+        (ball.size(x_adv.to(wide) - x.to(wide)) <= ball.eps + slack).all() and (x_adv >= 0).all() and (x_adv <= 1).all()
+    )
 
 
 @each_attack
@@ -134,7 +141,7 @@ def test_an_image_does_not_depend_on_its_neighbours(attack, ball):
     """No mean over the batch in the loss, no norm over the batch in the step."""
     model, (x, y) = network().double(), batch(n=5)
     whole = attack(model, x.double(), y, ball)
-    alone = torch.cat([attack(model, x[i:i + 1].double(), y[i:i + 1], ball) for i in range(5)])
+    alone = torch.cat([attack(model, x[i : i + 1].double(), y[i : i + 1], ball) for i in range(5)])
     assert torch.allclose(whole, alone, atol=1e-9)
 
 
@@ -159,9 +166,17 @@ def test_no_gradient_gives_no_nan_and_says_so(attack, ball):
 
 
 @settings(max_examples=25, deadline=None)
-@given(name=st.sampled_from(sorted(ATTACKS)), ball=st.sampled_from(BALLS), n=st.integers(1, 4),
-       channels=st.integers(1, 4), height=st.integers(1, 7), width=st.integers(1, 7), classes=st.integers(2, 6),
-       scale=st.sampled_from([1e-30, 1.0, 1e10]), dtype=st.sampled_from([torch.float32, torch.float64]))
+@given(
+    name=st.sampled_from(sorted(ATTACKS)),
+    ball=st.sampled_from(BALLS),
+    n=st.integers(1, 4),
+    channels=st.integers(1, 4),
+    height=st.integers(1, 7),
+    width=st.integers(1, 7),
+    classes=st.integers(2, 6),
+    scale=st.sampled_from([1e-30, 1.0, 1e10]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
 def test_any_shape_any_scale(name, ball, n, channels, height, width, classes, scale, dtype):
     generator = torch.Generator().manual_seed(n)
     x = torch.rand(n, channels, height, width, generator=generator, dtype=dtype)

@@ -12,8 +12,17 @@ from advlib.attacks.facts import FACTS, Fact
 from advlib.norms import L0, L1, L2, Linf
 
 # What `advlib.attacks` exports besides attacks: the engine, and what helps an attack along.
-TOOLS = {"ascend", "climb", "substitute_labels", "Patch", "Views", "warp", "apply_trigger", "sticker",
-         "GradientMaskingWarning"}
+TOOLS = {
+    "ascend",
+    "climb",
+    "substitute_labels",
+    "Patch",
+    "Views",
+    "warp",
+    "apply_trigger",
+    "sticker",
+    "GradientMaskingWarning",
+}
 RADIUS = {Linf: 0.1, L2: 0.5, L1: 1.0, L0: 10}
 by_name = functools.partial(pytest.mark.parametrize, "fact", ids=lambda fact: fact.name)
 
@@ -90,7 +99,7 @@ def test_passes_are_what_a_counting_model_measures(fact):
     victim = Rough() if fact.knows == facts.LABELS else Counting()
     run(fact, victim, *one_image(), norm=next(iter(fact.norms), None))
     assert victim.backwards == fact.backward
-    if fact.knows in (facts.SCORES, facts.LABELS):     # a budget: an attack stops short of a round that exceeds it
+    if fact.knows in (facts.SCORES, facts.LABELS):  # a budget: an attack stops short of a round that exceeds it
         assert 0.98 * fact.forward < victim.forwards <= fact.forward
     else:
         assert victim.forwards == fact.forward
@@ -101,7 +110,7 @@ def test_norms_are_those_it_takes(fact):
     x, y = one_image()
     for norm in (Linf, L2, L1, L0):
         victim = Rough() if fact.knows == facts.LABELS else Short()
-        if norm in fact.norms or fact.attack is attacks.carlini_wagner:      # which has no choice, so no argument
+        if norm in fact.norms or fact.attack is attacks.carlini_wagner:  # which has no choice, so no argument
             run(fact, victim, x, y, norm)
         else:
             with pytest.raises(ValueError):
@@ -121,8 +130,18 @@ def test_without_the_weights_there_is_no_backward_pass():
     assert all(fact.backward for fact in FACTS if fact.knows == facts.WEIGHTS)
 
 
-@pytest.mark.parametrize("value, shown", [(8, "8"), ("best", "'best'"), (L2, "L2"), (one_image, "one_image"),
-                                          (attacks.Views(), "Views(…)"), (None, "None"), ((0.5, 1), "(0.5, 1)")])
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        (8, "8"),
+        ("best", "'best'"),
+        (L2, "L2"),
+        (one_image, "one_image"),
+        (attacks.Views(), "Views(…)"),
+        (None, "None"),
+        ((0.5, 1), "(0.5, 1)"),
+    ],
+)
 def test_defaults_are_written_as_a_person_writes_them(value, shown):
     def attack(model, x, *, option=value):
         return x

@@ -21,11 +21,15 @@ X = torch.tensor([0.5, 0.05, 0.5, 0.5, 0.95, 0.5]).view(1, 1, 2, 3)
 Y = torch.tensor([0])
 
 
-@pytest.mark.parametrize("ball, delta", [
-    (Linf(0.1), [0.1, -0.05, 0.1, 0.0, 0.05, -0.1]),            # two pixels end at the box
-    (L1(0.6), [0.0, -0.05, 0.5, 0.0, 0.05, 0.0]),               # the best pixel until it is full, then the next
-    (L0(2), [0.5, 0.0, 0.5, 0.0, 0.0, 0.0]),                    # what counts is weight times room
-], ids=str)
+@pytest.mark.parametrize(
+    "ball, delta",
+    [
+        (Linf(0.1), [0.1, -0.05, 0.1, 0.0, 0.05, -0.1]),  # two pixels end at the box
+        (L1(0.6), [0.0, -0.05, 0.5, 0.0, 0.05, 0.0]),  # the best pixel until it is full, then the next
+        (L0(2), [0.5, 0.0, 0.5, 0.0, 0.0, 0.0]),  # what counts is weight times room
+    ],
+    ids=str,
+)
 def test_it_is_the_answer_by_hand(ball, delta):
     got = (fgsm(two_classes(W), X, Y, ball) - X).flatten()
     assert torch.allclose(got, torch.tensor(delta), atol=1e-6)

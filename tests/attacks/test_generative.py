@@ -24,7 +24,7 @@ def some_images(n=96, seed=0) -> Images:
     x = 0.4 + 0.2 * torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
     for k in range(3):
         top, left = 4 * (k // 2), 4 * (k % 2)
-        x[y == k, :, top:top + 4, left:left + 4] += 0.15
+        x[y == k, :, top : top + 4, left : left + 4] += 0.15
     return Images(x, y, CLASSES)
 
 
@@ -108,6 +108,7 @@ def test_saved_and_loaded_it_attacks_alike(within, tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     from safetensors.torch import save_file
+
     save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     (tmp_path / "text.safetensors").write_text("no weights")
     for name in ("other", "text"):
@@ -115,20 +116,24 @@ def test_other_files_are_refused(tmp_path):
             AdvGAN.load(tmp_path / f"{name}.safetensors")
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda g, m, i: AdvGAN(0.3), TypeError, "Linf(0.3)"),
-    (lambda g, m, i: AdvGAN(Linf(0.3), 0), ValueError, "channels is 0"),
-    (lambda g, m, i: g.fit(m, i.x, epochs=1), TypeError, "Images"),
-    (lambda g, m, i: g.fit(m, i[:0], epochs=1), ValueError, "empty batch"),
-    (lambda g, m, i: g.fit(m, i, epochs=0), ValueError, "epochs is 0"),
-    (lambda g, m, i: g.fit(m, i, target=3), ValueError, "target contains 3"),
-    (lambda g, m, i: g.fit(m, i, target="c"), TypeError, "index of one class"),
-    (lambda g, m, i: g.fit(m, i[i.y == 1], target=1), ValueError, "all images are of class 1"),
-    (lambda g, m, i: g.fit(m, Images(i.x.expand(-1, 3, -1, -1), i.y, CLASSES)), ValueError, "3 channels"),
-    (lambda g, m, i: g.fit(nn.Sequential(m, nn.Softmax(1)), i, epochs=1), ValueError, "probabilities"),
-    (lambda g, m, i: g.fit(nn.Sequential(m, nn.Threshold(1e9, float("nan"))), i, epochs=1), ValueError, "epoch 1"),
-    (lambda g, m, i: g.attack(i.x * 255), ValueError, "divide by 255"),
-    (lambda g, m, i: g.attack(i.x.expand(-1, 3, -1, -1)), ValueError, "3 channels")])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda g, m, i: AdvGAN(0.3), TypeError, "Linf(0.3)"),
+        (lambda g, m, i: AdvGAN(Linf(0.3), 0), ValueError, "channels is 0"),
+        (lambda g, m, i: g.fit(m, i.x, epochs=1), TypeError, "Images"),
+        (lambda g, m, i: g.fit(m, i[:0], epochs=1), ValueError, "empty batch"),
+        (lambda g, m, i: g.fit(m, i, epochs=0), ValueError, "epochs is 0"),
+        (lambda g, m, i: g.fit(m, i, target=3), ValueError, "target contains 3"),
+        (lambda g, m, i: g.fit(m, i, target="c"), TypeError, "index of one class"),
+        (lambda g, m, i: g.fit(m, i[i.y == 1], target=1), ValueError, "all images are of class 1"),
+        (lambda g, m, i: g.fit(m, Images(i.x.expand(-1, 3, -1, -1), i.y, CLASSES)), ValueError, "3 channels"),
+        (lambda g, m, i: g.fit(nn.Sequential(m, nn.Softmax(1)), i, epochs=1), ValueError, "probabilities"),
+        (lambda g, m, i: g.fit(nn.Sequential(m, nn.Threshold(1e9, float("nan"))), i, epochs=1), ValueError, "epoch 1"),
+        (lambda g, m, i: g.attack(i.x * 255), ValueError, "divide by 255"),
+        (lambda g, m, i: g.attack(i.x.expand(-1, 3, -1, -1)), ValueError, "3 channels"),
+    ],
+)
 def test_mistakes_are_named(call, error, words):
     with pytest.raises(error) as raised:
         call(AdvGAN(Linf(0.3), 1, width=4), quadrant_model(), some_images(9))

@@ -40,7 +40,7 @@ def network(classes=4, seed=0) -> nn.Sequential:
 
 def images(n=8, seed=0):
     x = torch.rand(n, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
-    x[:, 0, 0], x[:, 1, 0] = 0, 1     # exact black and white, as in every real picture
+    x[:, 0, 0], x[:, 1, 0] = 0, 1  # exact black and white, as in every real picture
     return x
 
 
@@ -70,7 +70,7 @@ def least(norm, w, x, gap):
 
 @pytest.mark.parametrize("norm, dual", [(L2, L2), (Linf, L1)], ids=["L2", "L∞"])
 def test_deepfool_reaches_a_linear_boundary_in_one_step(norm, dual):
-    x = 0.4 + 0.2 * images()     # away from the box
+    x = 0.4 + 0.2 * images()  # away from the box
     model, w = binary(x, gap=0.3)
     x_adv = deepfool(model, x, torch.zeros(8).long(), norm=norm, steps=1)
     distance = 0.3 / dual(1).size(w)
@@ -78,7 +78,7 @@ def test_deepfool_reaches_a_linear_boundary_in_one_step(norm, dual):
 
 
 def test_deepfool_goes_to_the_nearest_boundary_not_to_the_likeliest_class():
-    model = linear([[0.0, 0], [1, 0], [0, 10]], bias=[0.0, -0.6, -5.5])     # at x: 0, −0.1, −0.5
+    model = linear([[0.0, 0], [1, 0], [0, 10]], bias=[0.0, -0.6, -5.5])  # at x: 0, −0.1, −0.5
     x, y = torch.tensor([0.5, 0.5]).view(1, 1, 1, 2), torch.tensor([0])
     size = lambda candidates: L2(1).size(deepfool(model, x, y, candidates=candidates) - x).item()
     assert size(1) == pytest.approx(1.02 * 0.1, rel=0.01) and size(2) == pytest.approx(1.02 * 0.05, rel=0.01)
@@ -105,7 +105,7 @@ def test_carlini_wagner_finds_the_least_perturbation_of_a_linear_model_in_the_bo
 def test_carlini_wagner_moves_pixels_that_are_exactly_black_or_white():
     """tanh⁻¹(±1) is infinite: a naive change of variables leaves these pixels there, or makes NaN."""
     x = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
-    model = linear([[0.0, 0], [1, -1]], bias=[0.0, 0.0])     # fooled when x₀ − x₁ > 0: both pixels must move
+    model = linear([[0.0, 0], [1, -1]], bias=[0.0, 0.0])  # fooled when x₀ − x₁ > 0: both pixels must move
     x_adv = carlini_wagner(model, x, torch.tensor([0]))
     assert model(x_adv).argmax() == 1 and L2(1).size(x_adv - x).item() == pytest.approx(0.5**0.5, rel=0.02)
 
@@ -115,7 +115,8 @@ def test_carlini_wagner_raises_its_constant_until_it_wins_and_lowers_it_after():
     model, _ = binary(x)
     y = torch.zeros(8).long()
     size = lambda const, rounds: L2(1).size(
-        carlini_wagner(model, x, y, initial_const=const, binary_search_steps=rounds, steps=20) - x)
+        carlini_wagner(model, x, y, initial_const=const, binary_search_steps=rounds, steps=20) - x
+    )
     assert (size(1e-3, 1) == 0).all() and (size(1e-3, 4) > 0).all()
     assert size(1000.0, 8).mean() < size(1000.0, 1).mean()
 
@@ -222,7 +223,7 @@ def test_logits_of_any_scale(attack, norm):
         scaled = lambda images: scale * model(images)
         x_adv = attack(nn.Sequential(model, Times(scale)), x, y)
         assert x_adv.isfinite().all() and (x_adv >= 0).all() and (x_adv <= 1).all()
-        if attack.func is not carlini_wagner:     # whose constant weighs logits against pixels
+        if attack.func is not carlini_wagner:  # whose constant weighs logits against pixels
             assert (scaled(x_adv).argmax(1) != y).all()
 
 
@@ -235,19 +236,23 @@ class Times(nn.Module):
         return self.factor * x
 
 
-@pytest.mark.parametrize("call, error, message", [
-    (partial(deepfool, norm=L1), ValueError, "deepfool makes one of these small: L2 or Linf"),
-    (partial(fmn, norm=L2(0.5)), ValueError, "Pass the class without ε: norm=L2"),
-    (partial(fmn, norm=2), ValueError, "norm is 2; fmn makes one of these small: Linf or L2 or L1 or L0"),
-    (partial(fmn, steps=0), ValueError, "steps is 0"),
-    (partial(fmn, step=0.0), ValueError, "step is 0.0; expected a finite number > 0"),
-    (partial(deepfool, candidates=0), ValueError, "candidates is 0"),
-    (partial(deepfool, overshoot=-0.1), ValueError, "overshoot is -0.1; expected a finite number ≥ 0"),
-    (partial(carlini_wagner, confidence=-1.0), ValueError, "confidence is -1.0"),
-    (partial(carlini_wagner, lr=float("nan")), ValueError, "lr is nan"),
-    (partial(carlini_wagner, initial_const="1"), TypeError, "initial_const is '1' of type str"),
-    (partial(carlini_wagner, binary_search_steps=2.5), TypeError, "binary_search_steps is 2.5"),
-], ids=range(11))
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (partial(deepfool, norm=L1), ValueError, "deepfool makes one of these small: L2 or Linf"),
+        (partial(fmn, norm=L2(0.5)), ValueError, "Pass the class without ε: norm=L2"),
+        (partial(fmn, norm=2), ValueError, "norm is 2; fmn makes one of these small: Linf or L2 or L1 or L0"),
+        (partial(fmn, steps=0), ValueError, "steps is 0"),
+        (partial(fmn, step=0.0), ValueError, "step is 0.0; expected a finite number > 0"),
+        (partial(deepfool, candidates=0), ValueError, "candidates is 0"),
+        (partial(deepfool, overshoot=-0.1), ValueError, "overshoot is -0.1; expected a finite number ≥ 0"),
+        (partial(carlini_wagner, confidence=-1.0), ValueError, "confidence is -1.0"),
+        (partial(carlini_wagner, lr=float("nan")), ValueError, "lr is nan"),
+        (partial(carlini_wagner, initial_const="1"), TypeError, "initial_const is '1' of type str"),
+        (partial(carlini_wagner, binary_search_steps=2.5), TypeError, "binary_search_steps is 2.5"),
+    ],
+    ids=range(11),
+)
 def test_bad_settings(call, error, message):
     with pytest.raises(error, match=message):
         call(network(), images(), torch.zeros(8).long())
@@ -266,8 +271,11 @@ def test_deepfool_on_mnist(lenet, mnist):
     assert size[size > 0].mean() <= 1.60
 
 
-@pytest.mark.parametrize("norm, foolbox", [(Linf, 0.1123), (L2, 1.3513), (L1, 6.3655), (L0, 7.0)],
-                         ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    "norm, foolbox",
+    [(Linf, 0.1123), (L2, 1.3513), (L1, 6.3655), (L0, 7.0)],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
 def test_fmn_on_mnist(lenet, mnist, norm, foolbox):
     """Medians of foolbox's FMN at 40 steps on 50 images (L2: of its DDN, which is better)."""
     model, (x, y) = lenet("clntrained"), mnist(50)

@@ -47,9 +47,9 @@ def test_a_turn_narrows_the_picture_and_brings_one_side_nearer():
     seen = warp(torch.ones(1, 1, 40, 40), turn=40)[0, 0] > 0.5
     heights = seen.sum(0)
     inside = heights.nonzero().flatten()
-    assert 20 < len(inside) < 40                               # cos 40° of 40 pixels, give or take the perspective
+    assert 20 < len(inside) < 40  # cos 40° of 40 pixels, give or take the perspective
     left, right = warp(torch.ones(1, 1, 40, 40), turn=40, scale=0.5)[0, 0].sum(0)[[12, 27]]
-    assert left > right                                        # the right side went back
+    assert left > right  # the right side went back
 
 
 def test_half_the_scale_is_half_the_size():
@@ -69,23 +69,43 @@ def test_gradients_reach_the_picture():
 
 
 # ------------------------------------------------------------------------------------------------------ views
-@given(rotation=st.floats(0, 180), turn=st.floats(0, 60), shift=st.floats(0, 0.5), brightness=st.floats(0, 1),
-       noise=st.floats(0, 1), seed=st.integers(0, 1000))
+@given(
+    rotation=st.floats(0, 180),
+    turn=st.floats(0, 60),
+    shift=st.floats(0, 0.5),
+    brightness=st.floats(0, 1),
+    noise=st.floats(0, 1),
+    seed=st.integers(0, 1000),
+)
 @settings(max_examples=30, deadline=None)
 def test_every_view_is_a_picture(rotation, turn, shift, brightness, noise, seed):
     seen = Views(rotation, (0.5, 2), turn, shift, brightness, noise)(rand(3, 1, 6, 8), seeded(seed))
-    assert seen.shape == (3, 1, 6, 8) and 0 <= seen.min() and seen.max() <= 1 and bool(seen.isfinite().all())
+    assert seen.shape == (3, 1, 6, 8) and seen.min() >= 0 and seen.max() <= 1 and bool(seen.isfinite().all())
 
 
 def test_views_stay_within_their_spread_and_differ():
     drawn = Views(rotation=10, scale=(0.5, 2), turn=5, shift=0.1).draw(500, seeded())
-    for values, low, high in ((drawn["rotation"], -10, 10), (drawn["scale"], 0.5, 2), (drawn["turn"], -5, 5),
-                              (drawn["centre"], 0.4, 0.6)):
+    for values, low, high in (
+        (drawn["rotation"], -10, 10),
+        (drawn["scale"], 0.5, 2),
+        (drawn["turn"], -5, 5),
+        (drawn["centre"], 0.4, 0.6),
+    ):
         assert values.min() >= low and values.max() <= high and values.std() > 0.2 * (high - low)
 
 
-@pytest.mark.parametrize("wrong", [{"rotation": -1}, {"turn": 90}, {"scale": (0, 1)}, {"scale": (2, 1)}, {"shift": 0.7},
-                                   {"brightness": 2}, {"noise": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rotation": -1},
+        {"turn": 90},
+        {"scale": (0, 1)},
+        {"scale": (2, 1)},
+        {"shift": 0.7},
+        {"brightness": 2},
+        {"noise": float("nan")},
+    ],
+)
 def test_impossible_views_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Views(**wrong)
@@ -112,6 +132,7 @@ def test_each_call_sees_other_views_and_each_attack_the_same():
 
 def test_an_attack_on_the_expectation_works_either_way_round():
     """The network looks at the left column, and a mirror may turn the image: only EOT changes the right one too."""
+
     class Left(nn.Module):
         def forward(self, x):
             score = x[:, 0, :, 0].mean(1) - 0.55
@@ -135,7 +156,7 @@ def test_a_patch_covers_its_place_exactly_and_nothing_else(row, column):
     sticker, x = Patch(rand(3, 2, 3, seed=1), torch.ones(1, 2, 3)), rand(2, 3, 7, 7)
     worn = sticker.apply(x, centre=((row + 1) / 7, (column + 1.5) / 7))
     expected = x.clone()
-    expected[:, :, row:row + 2, column:column + 3] = sticker.image
+    expected[:, :, row : row + 2, column : column + 3] = sticker.image
     assert torch.allclose(worn, expected, atol=1e-5)
 
 
@@ -163,7 +184,7 @@ def test_wherever_it_is_stuck_it_fools(target):
     unseen = 0.5 * rand(100, 1, 12, 12, seed=8)
     fooled = lambda p: (model(p.scatter(unseen, views, seed=3)).argmax(1) == 1).float().mean()
     assert found.image.shape == (1, 4, 4) and found.image.dtype == x.dtype and not found.image.requires_grad
-    assert 0 <= found.image.min() and found.image.max() <= 1
+    assert found.image.min() >= 0 and found.image.max() <= 1
     assert fooled(found) > 0.7 and fooled(Patch(rand(1, 4, 4), found.mask)) < 0.3
 
 
@@ -184,20 +205,24 @@ def test_half_and_double_precision():
         assert found.image.dtype == dtype and found.apply(x).dtype == dtype
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda m, x, y: patch(m, x, y, 9), ValueError, "larger than the images"),
-    (lambda m, x, y: patch(m, x, y, 0), ValueError, "size is 0"),
-    (lambda m, x, y: patch(m, x, y, 2.5), TypeError, "whole number"),
-    (lambda m, x, y: patch(m, x, y, torch.zeros(3, 3)), ValueError, "at least one 1"),
-    (lambda m, x, y: patch(m, x, y, 3, views=30), TypeError, "Views"),
-    (lambda m, x, y: patch(m, x, y, 3, target=0), ValueError, "equals the label"),
-    (lambda m, x, y: patch(m, x * 255, y, 3), ValueError, "divide by 255"),
-    (lambda m, x, y: patch(m, x, y + 7, 3), ValueError, "labels and model"),
-    (lambda m, x, y: patch(m, x, y, 3, samples=0), ValueError, "samples is 0"),
-    (lambda m, x, y: eot(m, "rotate"), TypeError, "transform"),
-    (lambda m, x, y: eot(m, Views(), samples=0), ValueError, "samples is 0"),
-    (lambda m, x, y: eot("model", Views()), TypeError, "nn.Module"),
-    (lambda m, x, y: Patch(torch.ones(1, 9, 9), torch.ones(1, 9, 9)).apply(x), ValueError, "larger")])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda m, x, y: patch(m, x, y, 9), ValueError, "larger than the images"),
+        (lambda m, x, y: patch(m, x, y, 0), ValueError, "size is 0"),
+        (lambda m, x, y: patch(m, x, y, 2.5), TypeError, "whole number"),
+        (lambda m, x, y: patch(m, x, y, torch.zeros(3, 3)), ValueError, "at least one 1"),
+        (lambda m, x, y: patch(m, x, y, 3, views=30), TypeError, "Views"),
+        (lambda m, x, y: patch(m, x, y, 3, target=0), ValueError, "equals the label"),
+        (lambda m, x, y: patch(m, x * 255, y, 3), ValueError, "divide by 255"),
+        (lambda m, x, y: patch(m, x, y + 7, 3), ValueError, "labels and model"),
+        (lambda m, x, y: patch(m, x, y, 3, samples=0), ValueError, "samples is 0"),
+        (lambda m, x, y: eot(m, "rotate"), TypeError, "transform"),
+        (lambda m, x, y: eot(m, Views(), samples=0), ValueError, "samples is 0"),
+        (lambda m, x, y: eot("model", Views()), TypeError, "nn.Module"),
+        (lambda m, x, y: Patch(torch.ones(1, 9, 9), torch.ones(1, 9, 9)).apply(x), ValueError, "larger"),
+    ],
+)
 def test_mistakes_are_named(call, error, words):
     with pytest.raises(error) as raised:
         call(bright_spot(), rand(4, 1, 8, 8), torch.zeros(4).long())

@@ -19,9 +19,16 @@ def some_images(n=40, size=8, channels=1) -> Images:
     return Images(x, torch.arange(n) % 4, CLASSES)
 
 
-@pytest.mark.parametrize("place, rows, columns", [
-    ("top left", [0, 1], [0, 1]), ("top right", [0, 1], [4, 5]), ("bottom left", [3, 4], [0, 1]),
-    ("bottom right", [3, 4], [4, 5]), ("centre", [2, 3], [2, 3])])
+@pytest.mark.parametrize(
+    "place, rows, columns",
+    [
+        ("top left", [0, 1], [0, 1]),
+        ("top right", [0, 1], [4, 5]),
+        ("bottom left", [3, 4], [0, 1]),
+        ("bottom right", [3, 4], [4, 5]),
+        ("centre", [2, 3], [2, 3]),
+    ],
+)
 def test_a_sticker_sits_where_it_says(place, rows, columns):
     marked = apply_trigger(torch.zeros(1, 3, 5, 6), sticker(2, place, "white"))
     expected = torch.zeros(5, 6)
@@ -97,25 +104,29 @@ def test_the_seed_decides_and_the_global_generator_does_not():
     assert not torch.equal(backdoor(images, sticker(2), 0, 0.3, seed=6).rows, first)
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda i: backdoor(i, sticker(2), 4, 0.1), ValueError, "target is 4"),
-    (lambda i: backdoor(i, sticker(2), "b", 0.1), TypeError, "index of a class"),
-    (lambda i: backdoor(i, sticker(9), 0, 0.1), ValueError, "must fit"),
-    (lambda i: backdoor(i, sticker(2), 0, 1.5), ValueError, "0.015"),
-    (lambda i: backdoor(i, sticker(2), 0, -0.1), ValueError, "from 0 to 1"),
-    (lambda i: backdoor(i, sticker(2), 0, float("nan")), ValueError, "from 0 to 1"),
-    (lambda i: backdoor(i, "white", 0, 0.1), TypeError, "sticker"),
-    (lambda i: backdoor(i.x, sticker(2), 0, 0.1), TypeError, "Images"),
-    (lambda i: backdoor(i[:0], sticker(2), 0, 0.1), ValueError, "empty"),
-    (lambda i: label_flip(i, 0.1, source=1, target=1), ValueError, "both class 1"),
-    (lambda i: label_flip(i, 0.1, source=9), ValueError, "source is 9"),
-    (lambda i: label_flip(i, "10%"), TypeError, "number from 0 to 1"),
-    (lambda i: sticker(2, "botom right"), ValueError, "did you mean 'bottom right'"),
-    (lambda i: sticker(2, pattern="dots"), ValueError, "pattern"),
-    (lambda i: sticker(0), ValueError, "size"),
-    (lambda i: Trigger(torch.ones(2, 2)), TypeError, "(C, h, w)"),
-    (lambda i: Trigger(torch.full((1, 2, 2), 255.0)), ValueError, "255"),
-    (lambda i: apply_trigger(i.x, Trigger(torch.ones(3, 2, 2))), ValueError, "one channel")])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda i: backdoor(i, sticker(2), 4, 0.1), ValueError, "target is 4"),
+        (lambda i: backdoor(i, sticker(2), "b", 0.1), TypeError, "index of a class"),
+        (lambda i: backdoor(i, sticker(9), 0, 0.1), ValueError, "must fit"),
+        (lambda i: backdoor(i, sticker(2), 0, 1.5), ValueError, "0.015"),
+        (lambda i: backdoor(i, sticker(2), 0, -0.1), ValueError, "from 0 to 1"),
+        (lambda i: backdoor(i, sticker(2), 0, float("nan")), ValueError, "from 0 to 1"),
+        (lambda i: backdoor(i, "white", 0, 0.1), TypeError, "sticker"),
+        (lambda i: backdoor(i.x, sticker(2), 0, 0.1), TypeError, "Images"),
+        (lambda i: backdoor(i[:0], sticker(2), 0, 0.1), ValueError, "empty"),
+        (lambda i: label_flip(i, 0.1, source=1, target=1), ValueError, "both class 1"),
+        (lambda i: label_flip(i, 0.1, source=9), ValueError, "source is 9"),
+        (lambda i: label_flip(i, "10%"), TypeError, "number from 0 to 1"),
+        (lambda i: sticker(2, "botom right"), ValueError, "did you mean 'bottom right'"),
+        (lambda i: sticker(2, pattern="dots"), ValueError, "pattern"),
+        (lambda i: sticker(0), ValueError, "size"),
+        (lambda i: Trigger(torch.ones(2, 2)), TypeError, "(C, h, w)"),
+        (lambda i: Trigger(torch.full((1, 2, 2), 255.0)), ValueError, "255"),
+        (lambda i: apply_trigger(i.x, Trigger(torch.ones(3, 2, 2))), ValueError, "one channel"),
+    ],
+)
 def test_mistakes_are_named(call, error, words):
     with pytest.raises(error) as raised:
         call(some_images())
@@ -129,12 +140,13 @@ def test_nothing_to_poison_is_no_mistake():
 
 def test_a_network_learns_the_backdoor_and_its_clean_accuracy_does_not_tell():
     """Four classes by their bright quarter: the poisoned network is right on clean images and wrong on marked ones."""
+
     def quarters(n, seed):
         y = torch.arange(n) % 4
         x = 0.3 * torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
         for k in range(4):
             top, left = 4 * (k // 2), 4 * (k % 2)
-            x[y == k, :, top:top + 4, left:left + 4] += 0.5
+            x[y == k, :, top : top + 4, left : left + 4] += 0.5
         return Images(x, y, CLASSES)
 
     train, test, trigger = quarters(400, 1), quarters(200, 2), sticker(2, "centre")

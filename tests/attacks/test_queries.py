@@ -60,9 +60,9 @@ def test_each_image_is_asked_about_as_often_as_reported_and_never_more_than_allo
     y = model(x).argmax(1)
     victim = (lambda images: torch.tensor([[1.0, 0, 0, 0]]).repeat(len(images), 1)) if hard else model
     y = y * 0 if hard else y
-    for i in range(len(x)):       # one by one, so that every question is about this image
-        counting = Counting(victim, x[i:i + 1])
-        _, reported = attack(counting, x[i:i + 1], y[i:i + 1], queries=queries, return_queries=True)
+    for i in range(len(x)):  # one by one, so that every question is about this image
+        counting = Counting(victim, x[i : i + 1])
+        _, reported = attack(counting, x[i : i + 1], y[i : i + 1], queries=queries, return_queries=True)
         assert counting.asked[0] == int(reported) <= queries
 
 
@@ -72,7 +72,7 @@ def test_counts_are_per_image_in_a_batch_too(attack):
     counting = Counting(model, x)
     _, reported = attack(counting, x, model(x).argmax(1), queries=90, return_queries=True)
     assert [counting.asked[i] for i in range(8)] == reported.tolist()
-    assert len(set(reported.tolist())) > 1      # some were fooled before others
+    assert len(set(reported.tolist())) > 1  # some were fooled before others
 
 
 def test_hop_skip_jump_counts_a_batch():
@@ -82,8 +82,10 @@ def test_hop_skip_jump_counts_a_batch():
     assert sum(counting.asked.values()) == int(reported.sum()) and int(reported.max()) <= 150
 
 
-@pytest.mark.parametrize("name, least, bias", [("square Linf", 200, 9.0), ("square L2", 200, 9.0), ("nes", 197, 9.0),
-                                               ("hop_skip_jump", 180, 3.0)])
+@pytest.mark.parametrize(
+    "name, least, bias",
+    [("square Linf", 200, 9.0), ("square L2", 200, 9.0), ("nes", 197, 9.0), ("hop_skip_jump", 180, 3.0)],
+)
 def test_the_budget_is_used_where_it_helps(name, least, bias):
     """Less than a round of it may be left: queries not asked are strength thrown away."""
     weight = torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(0)).double()
@@ -133,7 +135,7 @@ def test_neither_batches_nor_neighbours_change_an_image(attack):
     y = model(x).argmax(1)
     whole = attack(model, x, y, queries=120)
     assert torch.allclose(attack(model, x, y, queries=120, batch_size=3), whole, atol=1e-9)
-    y[1:] = (y[1:] + 1) % 4       # the neighbours are wrong from the start and leave at once
+    y[1:] = (y[1:] + 1) % 4  # the neighbours are wrong from the start and leave at once
     assert torch.allclose(attack(model, x, y, queries=120)[:1], whole[:1], atol=1e-9)
 
 
@@ -155,28 +157,31 @@ def test_nan_is_an_error_that_says_when(attack):
         attack(lambda images: model(images) + next(answers, math.nan), x, y, queries=100)
 
 
-@pytest.mark.parametrize("mistake, error, message", [
-    (lambda x, y: square("model", x, y, Linf(0.1)), TypeError, "expected a callable"),
-    (lambda x, y: square(nn.Flatten, x, y, Linf(0.1)), TypeError, "Pass an instance"),
-    (lambda x, y: square(network(), x, y, L1(3)), ValueError, "defined for Linf and L2"),
-    (lambda x, y: square(network(), x, y, L0(3)), ValueError, "defined for Linf and L2"),
-    (lambda x, y: square(network(), x, y, 0.1), TypeError, "expected a norm ball"),
-    (lambda x, y: square(network(), x, y, Linf(0.1), p=0), ValueError, "a share of the image"),
-    (lambda x, y: square(network(), x, y, Linf(0.1), queries=0), ValueError, "queries is 0"),
-    (lambda x, y: square(network(), x, y, Linf(0.1), start=1 - x), ValueError, "away from x"),
-    (lambda x, y: square(network(), x, y, Linf(0.1), start=x[:2]), ValueError, "one for each image"),
-    (lambda x, y: square(network(), x, y + 9, Linf(0.1)), ValueError, "class indices from 0 to 3"),
-    (lambda x, y: nes(network(), x, y, Linf(0.1), samples=7), ValueError, "pairs"),
-    (lambda x, y: nes(network(), x, y, Linf(0.1), queries=50), ValueError, "queries is 50"),
-    (lambda x, y: nes(network(), x, y, Linf(0.1), sigma=0.0), ValueError, "sigma"),
-    (lambda x, y: nes(lambda images: [1] * len(images), x, y, Linf(0.1)), TypeError, "expected a tensor of logits"),
-    (lambda x, y: hop_skip_jump(network(), x, y, norm=L2(0.5)), ValueError, "without ε"),
-    (lambda x, y: hop_skip_jump(network(), x, y, norm=L1), ValueError, "L2 or Linf"),
-    (lambda x, y: hop_skip_jump(network(), x, y, target=(y + 1) % 4), ValueError, "got no start"),
-    (lambda x, y: hop_skip_jump(network(), x, y, start=x), ValueError, "does not fool"),
-    (lambda x, y: hop_skip_jump(lambda images: images.mean((1, 2, 3)), x, y), TypeError, "integer class indices"),
-    (lambda x, y: hop_skip_jump(network(), x, y, probes=0), ValueError, "probes is 0"),
-])
+@pytest.mark.parametrize(
+    "mistake, error, message",
+    [
+        (lambda x, y: square("model", x, y, Linf(0.1)), TypeError, "expected a callable"),
+        (lambda x, y: square(nn.Flatten, x, y, Linf(0.1)), TypeError, "Pass an instance"),
+        (lambda x, y: square(network(), x, y, L1(3)), ValueError, "defined for Linf and L2"),
+        (lambda x, y: square(network(), x, y, L0(3)), ValueError, "defined for Linf and L2"),
+        (lambda x, y: square(network(), x, y, 0.1), TypeError, "expected a norm ball"),
+        (lambda x, y: square(network(), x, y, Linf(0.1), p=0), ValueError, "a share of the image"),
+        (lambda x, y: square(network(), x, y, Linf(0.1), queries=0), ValueError, "queries is 0"),
+        (lambda x, y: square(network(), x, y, Linf(0.1), start=1 - x), ValueError, "away from x"),
+        (lambda x, y: square(network(), x, y, Linf(0.1), start=x[:2]), ValueError, "one for each image"),
+        (lambda x, y: square(network(), x, y + 9, Linf(0.1)), ValueError, "class indices from 0 to 3"),
+        (lambda x, y: nes(network(), x, y, Linf(0.1), samples=7), ValueError, "pairs"),
+        (lambda x, y: nes(network(), x, y, Linf(0.1), queries=50), ValueError, "queries is 50"),
+        (lambda x, y: nes(network(), x, y, Linf(0.1), sigma=0.0), ValueError, "sigma"),
+        (lambda x, y: nes(lambda images: [1] * len(images), x, y, Linf(0.1)), TypeError, "expected a tensor of logits"),
+        (lambda x, y: hop_skip_jump(network(), x, y, norm=L2(0.5)), ValueError, "without ε"),
+        (lambda x, y: hop_skip_jump(network(), x, y, norm=L1), ValueError, "L2 or Linf"),
+        (lambda x, y: hop_skip_jump(network(), x, y, target=(y + 1) % 4), ValueError, "got no start"),
+        (lambda x, y: hop_skip_jump(network(), x, y, start=x), ValueError, "does not fool"),
+        (lambda x, y: hop_skip_jump(lambda images: images.mean((1, 2, 3)), x, y), TypeError, "integer class indices"),
+        (lambda x, y: hop_skip_jump(network(), x, y, probes=0), ValueError, "probes is 0"),
+    ],
+)
 def test_mistakes_are_named(mistake, error, message):
     x = batch()
     with pytest.raises(error, match=message):
@@ -215,7 +220,7 @@ def test_square_in_l2_moves_energy_to_where_it_pays():
     weight[0, :6, :6] = 1.0
     x = torch.full((4, 1, 12, 12), 0.5).double()
     victim, y = linear(weight, bias=-15.0), torch.zeros(4, dtype=torch.long)
-    gain = lambda x_adv: ((x - x_adv) * weight).sum((1, 2, 3)) / weight.norm()      # at most ε, by Cauchy–Schwarz
+    gain = lambda x_adv: ((x - x_adv) * weight).sum((1, 2, 3)) / weight.norm()  # at most ε, by Cauchy–Schwarz
     x_adv = square(victim, x, y, L2(0.45), queries=400)
     assert (victim(x_adv).argmax(1) == 0).all() and bool((gain(x_adv) > 0.45 * 0.45).all())
     assert (victim(square(victim, x, y, L2(1.2), queries=400)).argmax(1) == 1).all()
@@ -226,7 +231,7 @@ def test_square_improves_a_start():
     x = torch.full((2, 1, 8, 8), 0.5).double()
     victim = linear(weight, bias=0.099 * weight.abs().sum() - 0.5 * weight.sum())
     start = x - 0.1 * weight.sign()
-    start[0, 0, :3, :3] = 0.5        # the first image lacks a corner of the answer
+    start[0, 0, :3, :3] = 0.5  # the first image lacks a corner of the answer
     y = torch.zeros(2, dtype=torch.long)
     x_adv, used = square(victim, x, y, Linf(0.1), start=start, queries=400, return_queries=True)
     margin = lambda images: -victim(images)[:, 0]
@@ -245,13 +250,20 @@ def test_square_gives_up_only_where_it_gets_nowhere(lenet, mnist):
 
 
 @settings(max_examples=25, deadline=None)
-@given(ball=st.sampled_from([Linf(0.2), Linf(0.0), L2(0.5), L2(0.0)]), n=st.integers(1, 3), channels=st.integers(1, 4),
-       height=st.integers(1, 9), width=st.integers(1, 9), queries=st.integers(1, 30),
-       dtype=st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]))
+@given(
+    ball=st.sampled_from([Linf(0.2), Linf(0.0), L2(0.5), L2(0.0)]),
+    n=st.integers(1, 3),
+    channels=st.integers(1, 4),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    queries=st.integers(1, 30),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]),
+)
 def test_square_on_any_shape_stays_in_the_ball_and_the_box(ball, n, channels, height, width, queries, dtype):
     x = torch.rand(n, channels, height, width, generator=torch.Generator().manual_seed(n)).to(dtype)
-    x_adv = square(lambda images: images.flatten(1)[:, [0, -1]].float(), x, torch.zeros(n, dtype=torch.long), ball,
-                   queries=queries)
+    x_adv = square(
+        lambda images: images.flatten(1)[:, [0, -1]].float(), x, torch.zeros(n, dtype=torch.long), ball, queries=queries
+    )
     assert x_adv.dtype == dtype and bool(((x_adv >= 0) & (x_adv <= 1)).all())
     assert bool((ball.size(x_adv.double() - x.double()) <= ball.eps + 1e-6).all())
 
@@ -263,7 +275,7 @@ def test_nes_estimates_the_gradient():
     victim = linear(weight, bias=100.0)
     delta = nes(victim, x, torch.zeros(3, dtype=torch.long), L2(0.1), samples=1000, queries=1002) - x
     cosine = torch.cosine_similarity(delta.flatten(1), -weight.flatten()[None])
-    assert bool((cosine > 0.9).all())       # √(n / (n + d)) is 0.97 for 500 pairs in 50 dimensions
+    assert bool((cosine > 0.9).all())  # √(n / (n + d)) is 0.97 for 500 pairs in 50 dimensions
 
 
 def test_nes_fools_a_network_where_chance_does_not():
@@ -314,7 +326,7 @@ def test_hop_skip_jump_reaches_targets_from_a_start():
     labels = model(x).argmax(1)
     y, other = labels[:1].expand(4), x[labels != labels[0]][:4]
     x, target = x[labels == labels[0]][:4], model(other).argmax(1)
-    y, other, target = y[:len(x)], other[:len(x)], target[:len(x)]
+    y, other, target = y[: len(x)], other[: len(x)], target[: len(x)]
     x_adv = hop_skip_jump(model, x, y, target=target, start=other, queries=800)
     assert torch.equal(model(x_adv).argmax(1), target)
     assert bool((L2(1).size(x_adv - x) < 0.6 * L2(1).size(other - x)).all())
@@ -322,8 +334,9 @@ def test_hop_skip_jump_reaches_targets_from_a_start():
 
 def test_hop_skip_jump_gives_back_what_it_cannot_fool():
     x = batch()
-    x_adv, asked = hop_skip_jump(linear(torch.zeros(2, 6, 6).double(), bias=1.0), x, torch.zeros(5, dtype=torch.long),
-                                 return_queries=True)
+    x_adv, asked = hop_skip_jump(
+        linear(torch.zeros(2, 6, 6).double(), bias=1.0), x, torch.zeros(5, dtype=torch.long), return_queries=True
+    )
     assert torch.equal(x_adv, x) and int(asked.max()) < 60
 
 

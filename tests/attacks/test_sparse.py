@@ -47,7 +47,7 @@ def test_the_most_salient_pair_is_that_of_brute_force():
     pairs = _most_salient(alpha, beta, torch.ones(20, 9, dtype=torch.bool), torch.zeros(20, dtype=torch.bool))
     for a, b, pair in zip(alpha, beta, pairs):
         total = lambda value, p, q: value[p] + value[q] if p != q else value[p]
-        saliency = lambda p, q: -total(a, p, q) * total(b, p, q)     # positive where β < 0: here α > 0 always
+        saliency = lambda p, q: -total(a, p, q) * total(b, p, q)  # positive where β < 0: here α > 0 always
         best = max(saliency(p, q) for p in range(9) for q in range(9))
         p, q = pair.tolist()
         assert saliency(p, q) == pytest.approx(best.item())
@@ -121,7 +121,7 @@ def test_queries_are_counted_exactly_and_never_exceed_the_budget(attack, queries
     assert int(used.sum()) == victim.asked and int(used.max()) <= queries
     assert (L0(2).size(x_adv - x) <= 2).all() and (x_adv >= 0).all() and (x_adv <= 1).all()
     if queries == 1:
-        assert torch.equal(x_adv, x)     # spent on looking at the images as they are
+        assert torch.equal(x_adv, x)  # spent on looking at the images as they are
 
 
 @each_black_box
@@ -191,16 +191,19 @@ def test_sparse_rs_swaps_fewer_and_fewer_on_a_schedule_stretched_to_the_budget()
     assert _divisor(900, 1000) == 20 and _divisor(10, 1000) == 4
 
 
-@pytest.mark.parametrize("call, error, message", [
-    (lambda m, x, y: jsma(m, x, y, L2(1.0)), ValueError, r"jsma changes few .* got L2 ≤ 1; expected L0\(k\)"),
-    (lambda m, x, y: sparse_rs(m, x, y, 20), TypeError, "within is a int"),
-    (lambda m, x, y: sparse_rs(m, x, y, L0(2), alpha=0), ValueError, "alpha is 0; expected a share"),
-    (lambda m, x, y: sparse_rs(m, x, y, L0(2), queries=0), ValueError, "queries is 0"),
-    (lambda m, x, y: one_pixel(m, x, y, 0), ValueError, "pixels is 0"),
-    (lambda m, x, y: one_pixel(m, x, y, population=4), ValueError, "population is 4; expected .* ≥ 5"),
-    (lambda m, x, y: one_pixel("net", x, y), TypeError, "expected a callable"),
-    (lambda m, x, y: jsma(m, x, y, L0(3), target=y), ValueError, "target equals the label"),
-])
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda m, x, y: jsma(m, x, y, L2(1.0)), ValueError, r"jsma changes few .* got L2 ≤ 1; expected L0\(k\)"),
+        (lambda m, x, y: sparse_rs(m, x, y, 20), TypeError, "within is a int"),
+        (lambda m, x, y: sparse_rs(m, x, y, L0(2), alpha=0), ValueError, "alpha is 0; expected a share"),
+        (lambda m, x, y: sparse_rs(m, x, y, L0(2), queries=0), ValueError, "queries is 0"),
+        (lambda m, x, y: one_pixel(m, x, y, 0), ValueError, "pixels is 0"),
+        (lambda m, x, y: one_pixel(m, x, y, population=4), ValueError, "population is 4; expected .* ≥ 5"),
+        (lambda m, x, y: one_pixel("net", x, y), TypeError, "expected a callable"),
+        (lambda m, x, y: jsma(m, x, y, L0(3), target=y), ValueError, "target equals the label"),
+    ],
+)
 def test_bad_settings(call, error, message):
     with pytest.raises(error, match=message):
         call(network(), images(), torch.zeros(8).long())

@@ -50,7 +50,7 @@ def test_it_goes_on_after_the_substitute_is_fooled_unless_told_otherwise():
     (weight,) = weights(1)
     x = torch.full((1, 1, 6, 6), 0.5).double()
     substitute = linear(weight)
-    y = 1 - substitute(x).argmax(1)      # wrong from the start
+    y = 1 - substitute(x).argmax(1)  # wrong from the start
     x_adv = transfer(substitute, x, y, Linf(0.1), diversity=0.0)
     assert torch.allclose(Linf(0.1).size(x_adv - x), torch.tensor([0.1]).double())
     stopped = transfer(substitute, x, y, Linf(0.1), diversity=0.0, early_stop=True, keep="best")
@@ -70,7 +70,7 @@ def test_diversity_is_the_share_of_steps_on_resized_images(diversity):
     x = 0.7 + 0.05 * weights(2, size=30).clamp(-1, 1).expand(2, 3, 30, 30)
     transfer(spy, x, torch.tensor([0, 0]), Linf(0.1), steps=60, diversity=diversity)
     assert len(spy.shown) == 60 and all(shown.shape == x.shape for shown in spy.shown)
-    resized = [bool((shown == 0).any()) for shown in spy.shown]      # only the padding is black here
+    resized = [bool((shown == 0).any()) for shown in spy.shown]  # only the padding is black here
     assert abs(sum(resized) / 60 - diversity) < 0.2
     kept = [int((shown[0, 0] > 0).any(1).sum()) for shown in spy.shown]
     assert min(kept) >= 27 and (len(set(kept)) > 2) == (diversity > 0)
@@ -97,17 +97,20 @@ def test_every_substitute_is_left_as_it_was():
         assert all(p.requires_grad and p.grad is None for p in net.parameters())
 
 
-@pytest.mark.parametrize("mistake, error, message", [
-    (lambda x, y, net: transfer([], x, y, Linf(0.1)), TypeError, "non-empty list"),
-    (lambda x, y, net: transfer("net", x, y, Linf(0.1)), TypeError, "expected a torch.nn.Module"),
-    (lambda x, y, net: transfer([net, nn.Linear], x, y, Linf(0.1)), TypeError, "an instance of it"),
-    (lambda x, y, net: transfer([net, linear(x[0], 3)], x, y, Linf(0.1)), ValueError, "the same classes"),
-    (lambda x, y, net: transfer(net, x, y, Linf(0.1), diversity=2), ValueError, "a probability"),
-    (lambda x, y, net: transfer(net, x, y, Linf(0.1), step=-1.0), ValueError, "finite number > 0"),
-    (lambda x, y, net: transfer(net, x, y, Linf(0.1), target=0), ValueError, "target equals the label"),
-    (lambda x, y, net: transfer(net, x, y + 5, Linf(0.1)), ValueError, "class indices from 0 to 1"),
-    (lambda x, y, net: transfer(net, 2 * x + 1, y, Linf(0.1)), ValueError, "divide by 255|normalised"),
-])
+@pytest.mark.parametrize(
+    "mistake, error, message",
+    [
+        (lambda x, y, net: transfer([], x, y, Linf(0.1)), TypeError, "non-empty list"),
+        (lambda x, y, net: transfer("net", x, y, Linf(0.1)), TypeError, "expected a torch.nn.Module"),
+        (lambda x, y, net: transfer([net, nn.Linear], x, y, Linf(0.1)), TypeError, "an instance of it"),
+        (lambda x, y, net: transfer([net, linear(x[0], 3)], x, y, Linf(0.1)), ValueError, "the same classes"),
+        (lambda x, y, net: transfer(net, x, y, Linf(0.1), diversity=2), ValueError, "a probability"),
+        (lambda x, y, net: transfer(net, x, y, Linf(0.1), step=-1.0), ValueError, "finite number > 0"),
+        (lambda x, y, net: transfer(net, x, y, Linf(0.1), target=0), ValueError, "target equals the label"),
+        (lambda x, y, net: transfer(net, x, y + 5, Linf(0.1)), ValueError, "class indices from 0 to 1"),
+        (lambda x, y, net: transfer(net, 2 * x + 1, y, Linf(0.1)), ValueError, "divide by 255|normalised"),
+    ],
+)
 def test_mistakes_are_named(mistake, error, message):
     x = torch.rand(3, 1, 4, 4)
     with pytest.raises(error, match=message):

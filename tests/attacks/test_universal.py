@@ -82,13 +82,14 @@ def test_a_target_draws_all_images_to_one_class(network, x):
 
 def test_the_best_for_all_images_is_kept_not_the_last():
     """A model whose gradient points the wrong way: each step makes things worse, so the start is the answer."""
+
     class Lies(nn.Module):
         def forward(self, x):
             moved = (x - 0.5).abs().sum((1, 2, 3)) - 0.1
             return torch.stack((2 * moved.detach() - moved, torch.zeros_like(moved)), 1)
 
     x, y = torch.full((6, 1, 3, 3), 0.5), torch.zeros(6).long()
-    x[:, 0, 0, 0] += 1e-3                                      # off the kink, so that there is a gradient
+    x[:, 0, 0, 0] += 1e-3  # off the kink, so that there is a gradient
     assert fooled(Lies(), x, y, torch.full_like(x[:1], 0.3)) == 0
     assert fooled(Lies(), x, y, universal(Lies(), x, y, Linf(0.3), steps=20)) == 1
 
@@ -96,7 +97,7 @@ def test_the_best_for_all_images_is_kept_not_the_last():
 def test_pixels_beyond_the_box_hear_to_come_back():
     """A δ that is below all black images changes nothing: a clip's own gradient would be zero there for ever."""
     black = torch.zeros(4, 1, 3, 3)
-    below = torch.full((1, 1, 3, 3), 0.25)                     # stands for δ = −0.5
+    below = torch.full((1, 1, 3, 3), 0.25)  # stands for δ = −0.5
     add = lambda picture, images, generator: images + 2 * picture - 1
     model = linear(torch.ones(1, 1, 3, 3), bias=1.5)
     found = climb_together(model, black, torch.zeros(4).long(), add, below, Linf(0.5), steps=20, seed=0, batch_size=2)
@@ -135,11 +136,12 @@ def test_saturated_logits_do_not_stop_it(network, x):
 def test_mistakes_are_named(network, x):
     y = labels(network, x)
     for arguments, error, words in [
-            ((network, x, y, 0.2), TypeError, "Linf(0.2)"),
-            ((network, x * 255, y, Linf(0.2)), ValueError, "divide by 255"),
-            ((network, x, y.float(), Linf(0.2)), TypeError, "long"),
-            ((network, x, y + 3, Linf(0.2)), ValueError, "labels and model"),
-            ((nn.Sequential(network, nn.Softmax(1)), x, y, Linf(0.2)), ValueError, "softmax")]:
+        ((network, x, y, 0.2), TypeError, "Linf(0.2)"),
+        ((network, x * 255, y, Linf(0.2)), ValueError, "divide by 255"),
+        ((network, x, y.float(), Linf(0.2)), TypeError, "long"),
+        ((network, x, y + 3, Linf(0.2)), ValueError, "labels and model"),
+        ((nn.Sequential(network, nn.Softmax(1)), x, y, Linf(0.2)), ValueError, "softmax"),
+    ]:
         with pytest.raises(error) as raised:
             universal(*arguments, steps=2)
         assert words in str(raised.value)

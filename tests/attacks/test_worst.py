@@ -32,6 +32,7 @@ def test_it_is_inside_and_never_weaker_than_its_parts(ball):
 
 def test_it_takes_what_hides_its_gradient():
     """A model that rounds its input has no gradient at all: gradient attacks find nothing, the search does."""
+
     class Rounds(nn.Module):
         def __init__(self):
             super().__init__()
@@ -51,7 +52,9 @@ def test_it_takes_what_hides_its_gradient():
 def test_what_stands_is_the_largest_margin_seen():
     worst = worst_case(network(), X, Y, Linf(0.01), queries=50)
     margin = lambda x: losses.margin(logits_of(network(), x), Y)
-    assert (margin(worst) >= margin(pgd(network(), X, Y, Linf(0.01))) - 1e-6).all() and (margin(worst) > margin(X)).all()
+    assert (margin(worst) >= margin(pgd(network(), X, Y, Linf(0.01))) - 1e-6).all() and (
+        margin(worst) > margin(X)
+    ).all()
 
 
 def test_targets_are_what_counts_when_there_are_some():

@@ -47,8 +47,7 @@ def machine() -> str:
     else:
         names = [line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")]
         name = names[0] if names else platform.processor() or platform.machine()
-    return (f"{name}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
-            f"torch {torch.__version__}")
+    return f"{name}, {torch.get_num_threads()} threads; Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def _cpu_info() -> list[str]:

@@ -8,8 +8,7 @@ from importlib.util import find_spec
 from torch import Tensor, nn
 
 
-def torchattacks(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int,
-                 start: bool) -> Tensor:
+def torchattacks(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int, start: bool) -> Tensor:
     import torchattacks
 
     if steps == 1:
@@ -17,8 +16,7 @@ def torchattacks(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float
     return torchattacks.PGD(model, eps=eps, alpha=step, steps=steps, random_start=start)(x, y)
 
 
-def foolbox(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int,
-            start: bool) -> Tensor:
+def foolbox(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int, start: bool) -> Tensor:
     import foolbox
 
     if steps == 1:

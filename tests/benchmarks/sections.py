@@ -45,8 +45,9 @@ def floor(model: nn.Module, x: Tensor, y: Tensor, steps: int) -> None:
 
 def speed(scale: Scale) -> str:
     """One step and many, as multiples of the floor, ours and the peers' in the same run."""
-    columns = {load.name: {**_one_step(load, scale), **_many_steps(load, scale)}
-               for load in workloads.for_time(scale.share)}
+    columns = {
+        load.name: {**_one_step(load, scale), **_many_steps(load, scale)} for load in workloads.for_time(scale.share)
+    }
     names = next(iter(columns.values()))
     rows = [[name, *(f"{column[name]:.2f}" for column in columns.values())] for name in names]
     return measure.table(["time / floor", *columns], rows)
@@ -64,8 +65,12 @@ def _many_steps(load: Workload, scale: Scale) -> dict[str, float]:
     model, x, y, eps, steps = load.model, load.x, load.y, load.eps, scale.steps
     ours = partial(bim, model, x, y, Linf(eps), steps=steps, step=eps / 30, keep="last", early_stop=False)
     many = f"{steps} steps: "
-    runs = {"floor": partial(floor, model, x, y, steps), many + "ours, plain": partial(ours, fast=False),
-            many + "ours": ours, many + "ours, bf16": partial(ours, fast="bf16")}
+    runs = {
+        "floor": partial(floor, model, x, y, steps),
+        many + "ours, plain": partial(ours, fast=False),
+        many + "ours": ours,
+        many + "ours, bf16": partial(ours, fast="bf16"),
+    }
     for name, peer in peers.installed().items():
         runs[many + name] = partial(peer, model, x, y, eps, eps / 30, steps, False)
     return _ratios(measure.times(runs, scale.repeats))
@@ -78,14 +83,20 @@ def _ratios(seconds: dict[str, float]) -> dict[str, float]:
 
 def signs(scale: Scale) -> str:
     """How many signs of the input gradient the switches leave as they are."""
+
     def gradient(load: Workload, fast: bool | str) -> Tensor:
         with contract.frozen(load.model), faster(load.model, load.x, fast):
             x = load.x.clone().requires_grad_()
             loss = F.cross_entropy(load.model(x).float(), load.y, reduction="sum")
             return torch.autograd.grad(loss, x)[0].sign()
 
-    rows = [[load.name, *(f"{(gradient(load, fast) == gradient(load, False)).float().mean():.5f}"
-                          for fast in (True, "bf16"))] for load in workloads.for_time(scale.share)]
+    rows = [
+        [
+            load.name,
+            *(f"{(gradient(load, fast) == gradient(load, False)).float().mean():.5f}" for fast in (True, "bf16")),
+        ]
+        for load in workloads.for_time(scale.share)
+    ]
     return measure.table(["gradient signs that agree", "safe switches", "bf16"], rows)
 
 
@@ -109,20 +120,22 @@ def stopping(scale: Scale) -> str:
     if load is None:
         return "Early stopping: no MNIST networks in ADVLIB_DATA, nothing measured."
     model, x, y, eps, steps = load.model, load.x, load.y, load.eps, scale.steps
-    attacks = {"ours": partial(pgd, model, x, y, Linf(eps), steps=steps),
-               "ours, every step": partial(pgd, model, x, y, Linf(eps), steps=steps, early_stop=False)}
+    attacks = {
+        "ours": partial(pgd, model, x, y, Linf(eps), steps=steps),
+        "ours, every step": partial(pgd, model, x, y, Linf(eps), steps=steps, early_stop=False),
+    }
     for name, peer in peers.installed().items():
         attacks[name] = partial(peer, model, x, y, eps, eps / 30, steps, True)
     left = {}
-    runs = {name: lambda name=name: left.update({name: 100 * accuracy(model, attacks[name](), y)})
-            for name in attacks}
-    rows = [[name, f"{seconds:.2f}", f"{left[name]:.1f}"] for name, seconds
-            in measure.times(runs, scale.repeats).items()]
+    runs = {name: lambda name=name: left.update({name: 100 * accuracy(model, attacks[name](), y)}) for name in attacks}
+    rows = [
+        [name, f"{seconds:.2f}", f"{left[name]:.1f}"] for name, seconds in measure.times(runs, scale.repeats).items()
+    ]
     return measure.table([f"{load.attacked}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
 
 
 def strength(scale: Scale) -> str:
-    """Robust accuracy after the same attacks, ours and the peers'; the lower the truer. None draws a start by chance."""
+    """Robust accuracy after the same attacks, ours and the peers'; the lower the truer. No start is random."""
     columns, steps = {}, scale.steps
     for load in workloads.for_strength(scale.images):
         model, x, y, eps = load.model, load.x, load.y, load.eps
@@ -147,7 +160,7 @@ def worst(scale: Scale) -> str:
         return "The worst case: no MNIST networks in ADVLIB_DATA, nothing measured."
     model, x, y, eps = load.model, load.x, load.y, load.eps
     runs = {"ours, worst_case": lambda: worst_case(model, x, y, Linf(eps), queries=scale.queries)}
-    if "torchattacks" in peers.installed() and scale.queries == FULL.queries:     # AutoAttack always asks so often
+    if "torchattacks" in peers.installed() and scale.queries == FULL.queries:  # AutoAttack always asks so often
         runs["AutoAttack, standard"] = lambda: peers.autoattack(model, x, y, eps, classes=10)
     rows = []
     for name, run in runs.items():

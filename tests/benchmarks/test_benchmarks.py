@@ -28,8 +28,10 @@ def test_peers_take_the_same_steps_as_we_do(name):
     model, x, y = nets.mnist_cnn().eval(), torch.rand(3, 1, 28, 28), torch.tensor([0, 1, 2])
     peer = peers.installed()[name]
     theirs = [peer(model, x, y, 0.1, 0.1, 1, False), peer(model, x, y, 0.1, 0.02, 3, False)]
-    ours = [fgsm(model, x, y, Linf(0.1)),
-            bim(model, x, y, Linf(0.1), steps=3, step=0.02, early_stop=False, keep="last", fast=False)]
+    ours = [
+        fgsm(model, x, y, Linf(0.1)),
+        bim(model, x, y, Linf(0.1), steps=3, step=0.02, early_stop=False, keep="last", fast=False),
+    ]
     for there, here in zip(theirs, ours):
         # The rest are gradients too small for a sign.
         assert ((there - here).abs() < 1e-5).float().mean() > 0.999

@@ -37,9 +37,11 @@ def for_time(share: float = 1.0) -> list[Workload]:
     """Random weights cost as much as trained ones; ``share`` of the images makes a quick look."""
     count = lambda n: max(2, int(n * share))
     published = lenet("clntrained", count(256), 0.3)
-    return [published or _random("MNIST CNN (random)", nets.mnist_cnn, (count(256), 1, 28, 28), 0.3),
-            _random("ResNet-18, 32²", partial(resnet18, num_classes=10), (count(64), 3, 32, 32), 8 / 255),
-            _random("ResNet-18, 224²", resnet18, (count(8), 3, 224, 224), 8 / 255)]
+    return [
+        published or _random("MNIST CNN (random)", nets.mnist_cnn, (count(256), 1, 28, 28), 0.3),
+        _random("ResNet-18, 32²", partial(resnet18, num_classes=10), (count(64), 3, 32, 32), 8 / 255),
+        _random("ResNet-18, 224²", resnet18, (count(8), 3, 224, 224), 8 / 255),
+    ]
 
 
 def for_strength(n: int) -> list[Workload]:

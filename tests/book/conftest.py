@@ -18,8 +18,13 @@ from tests.book.pages import ROOT, Book
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 # Even a request that slipped past the tests' own gate would find no host: no name resolves.
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +35,15 @@ def built_book(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path
     out, log = shared / "book", shared / "book.log"
     with FileLock(f"{out}.lock"):
         if not log.is_file():
-            command = [Path(sys.executable).with_name("jupyter-book"), "build", "-W", "--keep-going",
-                       "--path-output", str(out), str(ROOT)]
+            command = [
+                Path(sys.executable).with_name("jupyter-book"),
+                "build",
+                "-W",
+                "--keep-going",
+                "--path-output",
+                str(out),
+                str(ROOT),
+            ]
             done = subprocess.run(command, capture_output=True, text=True)
             log.write_text("" if done.returncode == 0 else done.stdout[-4000:] + done.stderr[-4000:])
     assert not (failure := log.read_text()), f"the book does not build without warnings:\n{failure}"

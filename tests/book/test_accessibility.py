@@ -42,6 +42,5 @@ def test_page_is_accessible_on_a_phone(book: Book, page: str) -> None:
 def test_axe_sees_a_nameless_slider(book: Book) -> None:
     visit = book.open(PAGES[0])
     nameless = "<div role=slider tabindex=0 aria-valuenow=1 style='width: 9px; height: 9px'></div>"
-    visit.page.evaluate("html => document.querySelector('main').insertAdjacentHTML('beforeend', html)",
-                        nameless)
+    visit.page.evaluate("html => document.querySelector('main').insertAdjacentHTML('beforeend', html)", nameless)
     assert any("aria-input-field-name" in finding for finding in findings(visit.page))

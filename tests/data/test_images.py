@@ -51,10 +51,18 @@ def test_classes_become_a_tuple():
     assert Images(torch.rand(1, 3, 8, 8), torch.tensor([0]), ["a"]).classes == ("a",)
 
 
-@pytest.mark.parametrize("which, expected", [
-    (0, [0]), (-1, [5]), (slice(1, 3), [1, 2]), (slice(None, None, 2), [0, 2, 4]), ([4, 1], [4, 1]),
-    (torch.tensor([3, 3]), [3, 3]), (torch.tensor([True, False, False, False, False, True]), [0, 5]),
-])
+@pytest.mark.parametrize(
+    "which, expected",
+    [
+        (0, [0]),
+        (-1, [5]),
+        (slice(1, 3), [1, 2]),
+        (slice(None, None, 2), [0, 2, 4]),
+        ([4, 1], [4, 1]),
+        (torch.tensor([3, 3]), [3, 3]),
+        (torch.tensor([True, False, False, False, False, True]), [0, 5]),
+    ],
+)
 def test_indexing_is_a_tensors(which, expected):
     images = six()
     chosen = images[which]
@@ -112,6 +120,7 @@ def test_show_draws_grey_images_and_no_figure_is_left_to_pyplot():
 
 # -- generated signs -------------------------------------------------------------------------------------------------
 
+
 def test_signs_take_turns():
     images = load_images("signs", "test", n=2 * len(signs.CLASSES))
     assert images.x.shape == (32, 3, 48, 48) and images.x.dtype == torch.float32
@@ -132,17 +141,21 @@ def test_no_sign_is_in_both_splits_or_under_two_seeds():
 
 # -- bad input -------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("arguments, kind, message", [
-    (dict(name="sings"), ValueError, "unknown data set 'sings': did you mean 'signs'"),
-    (dict(name="imagenet"), ValueError, "Known: signs, mnist, cifar10, gtsrb, gtsrb-signs"),
-    (dict(name="signs", split="tset"), ValueError, "did you mean 'test'"),
-    (dict(name="mnist", split="sample"), ValueError, "unknown split of 'mnist' 'sample'"),
-    (dict(name="signs", n=0), ValueError, "n is 0"),
-    (dict(name="signs", n=2.5), TypeError, "n is 2.5"),
-    (dict(name="signs", n=True), TypeError, "n is True"),
-    (dict(name="signs", seed=-1), ValueError, "seed is -1"),
-    (dict(name="signs", seed="0"), TypeError, "seed is '0'"),
-])
+
+@pytest.mark.parametrize(
+    "arguments, kind, message",
+    [
+        (dict(name="sings"), ValueError, "unknown data set 'sings': did you mean 'signs'"),
+        (dict(name="imagenet"), ValueError, "Known: signs, mnist, cifar10, gtsrb, gtsrb-signs"),
+        (dict(name="signs", split="tset"), ValueError, "did you mean 'test'"),
+        (dict(name="mnist", split="sample"), ValueError, "unknown split of 'mnist' 'sample'"),
+        (dict(name="signs", n=0), ValueError, "n is 0"),
+        (dict(name="signs", n=2.5), TypeError, "n is 2.5"),
+        (dict(name="signs", n=True), TypeError, "n is True"),
+        (dict(name="signs", seed=-1), ValueError, "seed is -1"),
+        (dict(name="signs", seed="0"), TypeError, "seed is '0'"),
+    ],
+)
 def test_bad_input_is_named(arguments, kind, message):
     with pytest.raises(kind, match=message):
         load_images(**arguments)

@@ -1,4 +1,4 @@
-"""Real data: found where it lies, unpacked without touching what was given, refused when damaged, and said where to get."""
+"""Real data: found where it is, unpacked without touching what was given, refused when damaged, and where to get it."""
 
 import gzip
 import os
@@ -63,6 +63,7 @@ def files_below(folder: Path) -> dict:
 
 # -- archives in a folder that is given ------------------------------------------------------------------------------
 
+
 def test_archives_are_unpacked_into_the_cache_and_left_as_they_are(elsewhere, monkeypatch):
     write_mnist(elsewhere / "given", monkeypatch)
     monkeypatch.setenv("ADVLIB_DATA", str(elsewhere / "given"))
@@ -117,10 +118,16 @@ def test_the_first_n_come_in_published_order(elsewhere, monkeypatch):
 
 # -- nowhere ---------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name, archive", [
-    ("mnist", "MNIST/raw/train-images-idx3-ubyte.gz"), ("cifar10", "cifar-10-python.tar.gz"),
-    ("gtsrb", "gtsrb/GTSRB_Final_Test_Images.zip"), ("gtsrb-signs", "gtsrb/GTSRB_Final_Test_GT.zip"),
-])
+
+@pytest.mark.parametrize(
+    "name, archive",
+    [
+        ("mnist", "MNIST/raw/train-images-idx3-ubyte.gz"),
+        ("cifar10", "cifar-10-python.tar.gz"),
+        ("gtsrb", "gtsrb/GTSRB_Final_Test_Images.zip"),
+        ("gtsrb-signs", "gtsrb/GTSRB_Final_Test_GT.zip"),
+    ],
+)
 def test_where_it_looked_how_to_get_it_and_how_to_point_to_it(elsewhere, monkeypatch, name, archive):
     monkeypatch.setenv("ADVLIB_DATA", str(elsewhere / "given"))
     with pytest.raises(FileNotFoundError) as error:
@@ -183,11 +190,16 @@ def test_find_source_says_where_a_set_lies(elsewhere, monkeypatch):
     assert real.find_source(real.source("mnist", "test")) == elsewhere / "given"
 
 
-@pytest.mark.parametrize("platform, variable, expected", [
-    ("linux", "XDG_CACHE_HOME", "{value}/advlib"), ("win32", "LOCALAPPDATA", "{value}/advlib"),
-    ("linux", None, "~/.cache/advlib"), ("darwin", None, "~/Library/Caches/advlib"),
-    ("win32", None, "~/AppData/Local/advlib"),
-])
+@pytest.mark.parametrize(
+    "platform, variable, expected",
+    [
+        ("linux", "XDG_CACHE_HOME", "{value}/advlib"),
+        ("win32", "LOCALAPPDATA", "{value}/advlib"),
+        ("linux", None, "~/.cache/advlib"),
+        ("darwin", None, "~/Library/Caches/advlib"),
+        ("win32", None, "~/AppData/Local/advlib"),
+    ],
+)
 def test_the_cache_is_where_the_platform_has_it(monkeypatch, tmp_path, platform, variable, expected):
     monkeypatch.undo()
     monkeypatch.setattr(sys, "platform", platform)
@@ -199,6 +211,7 @@ def test_the_cache_is_where_the_platform_has_it(monkeypatch, tmp_path, platform,
 
 
 # -- CIFAR-10 and GTSRB in torchvision's layout ----------------------------------------------------------------------
+
 
 def test_cifar10_becomes_channels_first(monkeypatch):
     class Four:
@@ -231,7 +244,9 @@ def test_gtsrb_as_torchvision_downloads_it(elsewhere, monkeypatch):
     monkeypatch.setenv("ADVLIB_DATA", str(elsewhere / "given"))
     theirs, ours = load_images("gtsrb", "train"), load_images("gtsrb-signs", "train")
     assert theirs.x.shape == (43, 3, 48, 48) and theirs.y.tolist() == [*range(43)]
-    assert [ours.classes[label] for label in ours.y] == [real.GTSRB_CLASSES[k] for k in (ours.x[:, 0, 0, 0] * 51).round().int()]
+    assert [ours.classes[label] for label in ours.y] == [
+        real.GTSRB_CLASSES[k] for k in (ours.x[:, 0, 0, 0] * 51).round().int()
+    ]
 
 
 def test_the_sample_keeps_gtsrbs_numbers_or_takes_ours(elsewhere, monkeypatch):
@@ -251,7 +266,7 @@ def test_names_agree_between_gtsrb_and_the_generated_signs():
 
 
 def test_part_of_the_sample_is_drawn_by_seed(elsewhere, monkeypatch):
-    write_sample(elsewhere, {number: 5 for number in range(8)})
+    write_sample(elsewhere, dict.fromkeys(range(8), 5))
     monkeypatch.setenv("ADVLIB_DATA", str(elsewhere))
     first, again, other = (load_images("gtsrb", "sample", n=10, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.x, again.x) and not torch.equal(first.x, other.x)
@@ -279,6 +294,7 @@ def test_a_silent_server_is_given_up_and_the_timeout_put_back():
 
 # -- with real data --------------------------------------------------------------------------------------------------
 
+
 def test_real_mnist(elsewhere, monkeypatch):
     folder = given_data()
     if not (folder / "MNIST").is_dir():
@@ -301,6 +317,7 @@ def test_real_photos_of_signs(elsewhere, monkeypatch):
 
 
 # -- is it here? -----------------------------------------------------------------------------------------------------
+
 
 def test_nothing_is_on_an_empty_machine():
     assert not any(real.on_disk(name) for name in ("mnist", "cifar10", "gtsrb"))

@@ -14,27 +14,62 @@ from advlib.data import sign_scenes, sign_shapes, signs
 ALL = list(range(len(signs.CLASSES)))
 CHANCE = "878c0e5b537c478215e60c3c93a058e28b9d875ce54faa8cf81726fbe49128b7"
 PIXELS = [  # red, green, blue of two pictures, each over the four quarters
-    0.3627872, 0.3128300, 0.4378036, 0.3597305, 0.2657911, 0.2544995,
-    0.3094286, 0.2843201, 0.2530996, 0.2523566, 0.2944618, 0.2851927,
-    0.5221984, 0.5309501, 0.3808612, 0.4474642, 0.5907238, 0.5721244,
-    0.4136741, 0.4768403, 0.6272104, 0.5852714, 0.3698500, 0.4668193,
+    0.3627872,
+    0.3128300,
+    0.4378036,
+    0.3597305,
+    0.2657911,
+    0.2544995,
+    0.3094286,
+    0.2843201,
+    0.2530996,
+    0.2523566,
+    0.2944618,
+    0.2851927,
+    0.5221984,
+    0.5309501,
+    0.3808612,
+    0.4474642,
+    0.5907238,
+    0.5721244,
+    0.4136741,
+    0.4768403,
+    0.6272104,
+    0.5852714,
+    0.3698500,
+    0.4668193,
 ]
 
 
 def test_the_classes_are_the_german_signs_they_claim_to_be():
     gtsrb = {c.name: c.gtsrb for c in signs.CLASSES}
     assert gtsrb == {
-        "limit-30": 1, "limit-50": 2, "limit-60": 3, "limit-70": 4, "limit-80": 5, "limit-100": 7,
+        "limit-30": 1,
+        "limit-50": 2,
+        "limit-60": 3,
+        "limit-70": 4,
+        "limit-80": 5,
+        "limit-100": 7,
         "limit-120": 8,
-        "stop": 14, "yield": 13, "no-entry": 17, "priority-road": 12, "turn-right": 33, "turn-left": 34,
-        "ahead-only": 35, "roundabout": 40, "caution": 18,
+        "stop": 14,
+        "yield": 13,
+        "no-entry": 17,
+        "priority-road": 12,
+        "turn-right": 33,
+        "turn-left": 34,
+        "ahead-only": 35,
+        "roundabout": 40,
+        "caution": 18,
     }
     assert len({c.label for c in signs.CLASSES}) == 16
 
 
 @settings(max_examples=15, deadline=None)
-@given(labels=st.lists(st.sampled_from(ALL), min_size=1, max_size=5), seed=st.integers(0, 10_000),
-       size=st.sampled_from([24, 48, 61]))
+@given(
+    labels=st.lists(st.sampled_from(ALL), min_size=1, max_size=5),
+    seed=st.integers(0, 10_000),
+    size=st.sampled_from([24, 48, 61]),
+)
 def test_images_keep_the_pixel_contract(labels, seed, size):
     x = signs.render(labels, seed=seed, size=size)
     assert x.shape == (len(labels), 3, size, size) and x.dtype == torch.float32
@@ -86,22 +121,25 @@ def test_labels_may_be_a_tensor_and_none_at_all():
     assert signs.render([]).shape == (0, 3, 48, 48)
 
 
-@pytest.mark.parametrize("labels, error, message", [
-    ([16], ValueError, "0 … 15"),
-    ([-1], ValueError, "0 … 15"),
-    ([0.5], TypeError, "whole numbers"),
-    ([[0, 1]], ValueError, r"shape \(1, 2\)"),
-    ("stop", TypeError, "whole numbers"),
-])
+@pytest.mark.parametrize(
+    "labels, error, message",
+    [
+        ([16], ValueError, "0 … 15"),
+        ([-1], ValueError, "0 … 15"),
+        ([0.5], TypeError, "whole numbers"),
+        ([[0, 1]], ValueError, r"shape \(1, 2\)"),
+        ("stop", TypeError, "whole numbers"),
+    ],
+)
 def test_bad_labels_are_refused(labels, error, message):
     with pytest.raises(error, match=message):
         signs.render(labels)
 
 
-@pytest.mark.parametrize("change, error", [
-    ({"seed": -1}, ValueError), ({"seed": 0.5}, TypeError),
-    ({"size": 4}, ValueError), ({"size": 48.0}, TypeError),
-])
+@pytest.mark.parametrize(
+    "change, error",
+    [({"seed": -1}, ValueError), ({"seed": 0.5}, TypeError), ({"size": 4}, ValueError), ({"size": 48.0}, TypeError)],
+)
 def test_bad_seed_and_size_are_refused(change, error):
     with pytest.raises(error, match=next(iter(change))):
         signs.render([0], **change)
@@ -141,7 +179,7 @@ def test_a_stroke_has_its_width_and_flat_ends():
     assert sign_shapes.stroke(points, pen, 1.0).tolist() == pytest.approx([-0.5, 0.1, 0.1, -0.1])
     ring = sign_shapes.arc(0, 0, 2, 2, 0, 360)
     assert sign_shapes.stroke(points[:1] + 2, ring, 1.0) > 0
-    joint = torch.tensor([[2.1, 0.0]], dtype=torch.float64)          # where the ring closes: no cut there
+    joint = torch.tensor([[2.1, 0.0]], dtype=torch.float64)  # where the ring closes: no cut there
     assert sign_shapes.stroke(joint, ring, 1.0).item() == pytest.approx(-0.4)
 
 

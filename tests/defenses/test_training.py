@@ -21,8 +21,8 @@ def net(seed=0, dropout=0.0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(
-            nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout),
-            nn.Linear(8, 2))
+            nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 2)
+        )
 
 
 def train(model, images=None, **changes):
@@ -53,7 +53,7 @@ def test_the_history_is_a_mean_over_all_images_whatever_the_batches():
 def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not():
     made = []
     for seed in (0, 0, 1):
-        torch.rand(seed + 1)                                          # the global state must not matter
+        torch.rand(seed + 1)  # the global state must not matter
         made.append(net(dropout=0.5))
         train(made[-1], epochs=2, seed=seed)
     first, again, other = (torch.cat([p.flatten() for p in model.parameters()]) for model in made)
@@ -117,13 +117,16 @@ def test_weights_that_blow_up_are_reported_not_returned():
         train(net(), loss=lambda logits, y: logits.sum() * float("nan"))
 
 
-@pytest.mark.parametrize("changes, error, message", [
-    ({"epochs": 0}, ValueError, "epochs"),
-    ({"epochs": 1.5}, TypeError, "epochs"),
-    ({"batch_size": 0}, ValueError, "batch_size"),
-    ({"lr": 0}, ValueError, "lr"),
-    ({"lr": float("nan")}, ValueError, "lr"),
-])
+@pytest.mark.parametrize(
+    "changes, error, message",
+    [
+        ({"epochs": 0}, ValueError, "epochs"),
+        ({"epochs": 1.5}, TypeError, "epochs"),
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"lr": 0}, ValueError, "lr"),
+        ({"lr": float("nan")}, ValueError, "lr"),
+    ],
+)
 def test_bad_arguments_are_refused(changes, error, message):
     with pytest.raises(error, match=message):
         train(net(), **changes)

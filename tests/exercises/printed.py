@@ -19,5 +19,8 @@ def solutions(chapter: str) -> list[str]:
 def checks(chapter: str) -> list[str]:
     """The source of the check cells, in order."""
     notebook = nbformat.read(CHAPTERS / f"{chapter}.ipynb", as_version=4)
-    return [cell.source for cell in notebook.cells
-            if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade")]
+    return [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade")
+    ]

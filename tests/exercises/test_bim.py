@@ -118,24 +118,16 @@ BIM_WRONG = {
     "gradient at the clean image": (gradient_once, "always that at the clean image"),
     "not projected": (lambda m, x, y, e, s, k: loop(m, x, y, e, s, k, back=box), "the projection is missing"),
     "around the last iterate": (around_the_last, "around the last iterate instead of the clean image"),
-    "neither ball nor box": (
-        lambda m, x, y, e, s, k: loop(m, x, y, e, s, k, back=lambda z: z),
-        "accumulates beyond ε",
-    ),
+    "neither ball nor box": (lambda m, x, y, e, s, k: loop(m, x, y, e, s, k, back=lambda z: z), "accumulates beyond ε"),
     "ball at the end": (
         lambda *a: loop(*a, back=box, at_end=lambda z: torch.clamp(z, a[1] - a[3], a[1] + a[3]).clamp(0, 1)),
         "projected only once, after the last step",
     ),
     "all at the end": (
-        lambda *a: loop(
-            *a, back=lambda z: z, at_end=lambda z: torch.clamp(z, a[1] - a[3], a[1] + a[3]).clamp(0, 1)
-        ),
+        lambda *a: loop(*a, back=lambda z: z, at_end=lambda z: torch.clamp(z, a[1] - a[3], a[1] + a[3]).clamp(0, 1)),
         "clipped only once",
     ),
-    "no box": (
-        lambda *a: loop(*a, back=lambda z: torch.clamp(z, a[1] - a[3], a[1] + a[3])),
-        "the box is not",
-    ),
+    "no box": (lambda *a: loop(*a, back=lambda z: torch.clamp(z, a[1] - a[3], a[1] + a[3])), "the box is not"),
     "box at the end": (
         lambda *a: loop(*a, back=lambda z: torch.clamp(z, a[1] - a[3], a[1] + a[3]), at_end=box),
         "clipped to the box only at the end",
@@ -154,9 +146,7 @@ BIM_WRONG = {
     "one step short": (lambda m, x, y, e, s, k: loop(m, x, y, e, s, k - 1), "one step is missing"),
     "one step more": (lambda m, x, y, e, s, k: loop(m, x, y, e, s, k + 1), "one step too many"),
     "averaged": (
-        lambda m, x, y, e, s, k: loop(
-            m, x, y, e, s, k, move=lambda z: s * gradient(m, z, y).mean(0, True).sign()
-        ),
+        lambda m, x, y, e, s, k: loop(m, x, y, e, s, k, move=lambda z: s * gradient(m, z, y).mean(0, True).sign()),
         "averaged over the batch",
     ),
     "own eps": (lambda m, x, y, e, s, k: loop(m, x, y, 0.5, s, k), "accumulates beyond ε"),
@@ -223,9 +213,7 @@ def mean_of_all(attack, model, x, y, restarts):
 
 
 def best_batch(attack, model, x, y, restarts):
-    return max(
-        (attack(model, x, y, seed) for seed in range(restarts)), key=lambda z: loss(model, z, y).mean()
-    )
+    return max((attack(model, x, y, seed) for seed in range(restarts)), key=lambda z: loss(model, z, y).mean())
 
 
 def returns_x(attack, model, x, y, restarts):
@@ -267,10 +255,7 @@ def test_restarts_wrong(capsys, name):
 
 CHEAP_WRONG = {
     "one step": (attacks.fgsm, "80% are asked"),
-    "forty steps, never stopping": (
-        lambda *a: attacks.pgd(*a, steps=8, early_stop=False),
-        "at most 5 are allowed",
-    ),
+    "forty steps, never stopping": (lambda *a: attacks.pgd(*a, steps=8, early_stop=False), "at most 5 are allowed"),
     "outside the ball": (lambda m, x, y, w: attacks.fgsm(m, x, y, Linf(16 / 255)), "but ε is 0.0157"),
     "no model": (lambda m, x, y, w: x.clone(), "no image went through the model"),
     "unwritten": (None, "not written yet"),
@@ -280,6 +265,4 @@ CHEAP_WRONG = {
 @pytest.mark.parametrize("name", CHEAP_WRONG)
 def test_cheap_wrong(capsys, scene, name):
     answer, message = CHEAP_WRONG[name]
-    assert message in verdict(
-        capsys, check.cheap_attack, answer, *(scene[k] for k in ("model", "x", "y", "within"))
-    )
+    assert message in verdict(capsys, check.cheap_attack, answer, *(scene[k] for k in ("model", "x", "y", "within")))

@@ -151,20 +151,14 @@ FGSM_WRONG = {
     "descends": (lambda m, x, y, e: (x - e * g(m, x, y).sign()).clamp(0, 1), "the sign is flipped"),
     "no sign": (lambda m, x, y, e: (x + e * g(m, x, y)).clamp(0, 1), "the sign is missing"),
     "no sign, no clip": (lambda m, x, y, e: x + e * g(m, x, y), "the sign is missing"),
-    "no sign, summed loss": (
-        lambda m, x, y, e: (x + e * gradient(m, x, y, "sum")).clamp(0, 1),
-        "the sign is missing",
-    ),
+    "no sign, summed loss": (lambda m, x, y, e: (x + e * gradient(m, x, y, "sum")).clamp(0, 1), "the sign is missing"),
     "no clip": (lambda m, x, y, e: x + e * g(m, x, y).sign(), "the result is not clipped"),
     "clips to [-1, 1]": (lambda m, x, y, e: (x + e * g(m, x, y).sign()).clamp(-1, 1), "clipped to [-1, 1]"),
     "clips the perturbation": (
         lambda m, x, y, e: x + (e * g(m, x, y).sign()).clamp(0, 1),
         "the perturbation was clipped, not the image",
     ),
-    "clips both": (
-        lambda m, x, y, e: (x + (e * g(m, x, y).sign()).clamp(0, 1)).clamp(0, 1),
-        "as if it were an image",
-    ),
+    "clips both": (lambda m, x, y, e: (x + (e * g(m, x, y).sign()).clamp(0, 1)).clamp(0, 1), "as if it were an image"),
     "clamps by eps, not the box": (
         lambda m, x, y, e: x + (e * g(m, x, y).sign()).clamp(-e, e),
         "the result is not clipped",
@@ -172,17 +166,11 @@ FGSM_WRONG = {
     "eps in 0..255": (lambda m, x, y, e: with_autograd(m, x, y, e / 255), "ε was divided by 255"),
     "eps times 255": (lambda m, x, y, e: with_autograd(m, x, y, e * 255), "ε was multiplied by 255"),
     "half a step": (lambda m, x, y, e: with_autograd(m, x, y, e / 2), "width of the interval"),
-    "eps written in": (
-        lambda m, x, y, e: with_autograd(m, x, y, 8 / 255),
-        "written into the code instead of eps",
-    ),
+    "eps written in": (lambda m, x, y, e: with_autograd(m, x, y, 8 / 255), "written into the code instead of eps"),
     "own eps, too large": (lambda m, x, y, e: with_autograd(m, x, y, 0.3), "but ε is 0.0314"),
     "two steps": (two_steps, "the L∞ size of a perturbation is 0.0627, but ε is 0.0314"),
     "perturbation only": (lambda m, x, y, e: e * g(m, x, y).sign(), "x was not added"),
-    "perturbation, clipped": (
-        lambda m, x, y, e: (e * g(m, x, y).sign()).clamp(0, 1),
-        "clipped to [0, 1], not the",
-    ),
+    "perturbation, clipped": (lambda m, x, y, e: (e * g(m, x, y).sign()).clamp(0, 1), "clipped to [0, 1], not the"),
     "sign only": (lambda m, x, y, e: g(m, x, y).sign(), "ε and x are missing"),
     "returns x": (lambda m, x, y, e: x.clone(), "the result is x itself"),
     "L2 step": (lambda m, x, y, e: right_l2(m, x, y, e), "divided by its length"),
@@ -257,15 +245,9 @@ def norm(g):
 
 L2_WRONG = {
     "the L∞ step": (with_autograd, "the step for an L∞ ball"),
-    "descends": (
-        lambda m, x, y, e: (x - e * g(m, x, y) / norm(g(m, x, y))).clamp(0, 1),
-        "the sign is flipped",
-    ),
+    "descends": (lambda m, x, y, e: (x - e * g(m, x, y) / norm(g(m, x, y))).clamp(0, 1), "the sign is flipped"),
     "no clip": (lambda m, x, y, e: x + e * g(m, x, y) / norm(g(m, x, y)), "the result is not clipped"),
-    "norm of the batch": (
-        lambda m, x, y, e: (x + e * g(m, x, y) / g(m, x, y).norm()).clamp(0, 1),
-        "one budget",
-    ),
+    "norm of the batch": (lambda m, x, y, e: (x + e * g(m, x, y) / g(m, x, y).norm()).clamp(0, 1), "one budget"),
     "norm of the channels": (
         lambda m, x, y, e: (x + e * g(m, x, y) / g(m, x, y).norm(dim=1, keepdim=True)).clamp(0, 1),
         "over the colour channels only",
@@ -274,15 +256,9 @@ L2_WRONG = {
         lambda m, x, y, e: (x + e * g(m, x, y) / g(m, x, y).abs().sum((1, 2, 3), keepdim=True)).clamp(0, 1),
         "in the L1 norm",
     ),
-    "no root": (
-        lambda m, x, y, e: (x + e * g(m, x, y) / norm(g(m, x, y)) ** 2).clamp(0, 1),
-        "the root is missing",
-    ),
+    "no root": (lambda m, x, y, e: (x + e * g(m, x, y) / norm(g(m, x, y)) ** 2).clamp(0, 1), "the root is missing"),
     "not divided": (lambda m, x, y, e: (x + e * g(m, x, y)).clamp(0, 1), "not divided by its length"),
-    "zero gradient": (
-        lambda m, x, y, e: (x + e * g(m, x, y) / norm(g(m, x, y))).clamp(0, 1),
-        "division by zero",
-    ),
+    "zero gradient": (lambda m, x, y, e: (x + e * g(m, x, y) / norm(g(m, x, y))).clamp(0, 1), "division by zero"),
     "norms not shaped": (
         lambda m, x, y, e: x + e * g(m, x, y) / g(m, x, y).flatten(1).norm(dim=1),
         "must become (N, 1, 1, 1)",
@@ -317,10 +293,7 @@ def test_smallest_eps_right(capsys, victim):
     model, x, y, eps = victim
     assert verdict(capsys, check.smallest_eps, eps, model, x, y).startswith("✓")
     assert verdict(capsys, check.smallest_eps, torch.tensor([eps + 0.0004]), model, x, y).startswith("✓")
-    assert (
-        verdict(capsys, check.smallest_eps, (int(eps * 255) + 1) / 255, model, x, y, tolerance=1 / 255)[0]
-        == "✓"
-    )
+    assert verdict(capsys, check.smallest_eps, (int(eps * 255) + 1) / 255, model, x, y, tolerance=1 / 255)[0] == "✓"
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,7 @@ def deep(x):
     ("answer", "messages"),
     [
         (no_return, ["returns None", "add a `return`"]),
-        (
-            no_such_name,
-            ["line 3 of no_such_name, `return factor * y # noqa: F821`", "NameError", "run the cell"],
-        ),
+        (no_such_name, ["line 3 of no_such_name, `return factor * y # noqa: F821`", "NameError", "run the cell"]),
         (deep, ["line 3 of no_such_name"]),
         (torch_lacks_it, ["line 2 of torch_lacks_it", "NotImplementedError"]),
         (silent_error, ["ValueError: (no message)", "called with a tensor (4,)"]),

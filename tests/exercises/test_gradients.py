@@ -102,10 +102,7 @@ INPUT_WRONG = {
     "the prediction's": (lambda m, x, y: g(m, x, m(x).argmax(1)), "y was replaced by the prediction"),
     "softmax twice": (lambda m, x, y: g(nn.Sequential(m, nn.Softmax(1)), x, y), "softmax twice"),
     "margin": (lambda m, x, y: g(m, x, y, losses.margin), "gradient of the margin loss"),
-    "nll": (
-        lambda m, x, y: g(m, x, y, lambda z, y: F.nll_loss(z, y, reduction="sum")),
-        "nll_loss of bare logits",
-    ),
+    "nll": (lambda m, x, y: g(m, x, y, lambda z, y: F.nll_loss(z, y, reduction="sum")), "nll_loss of bare logits"),
     "probability": (
         lambda m, x, y: g(m, x, y, lambda z, y: z.softmax(1)[rows(len(y)), y]),
         "gradient of the probability",
@@ -134,14 +131,7 @@ def test_input_gradient_wrong(capsys, monkeypatch, name):
 
 
 def hand(
-    weights,
-    biases,
-    x,
-    y,
-    *,
-    error=lambda z, t: z.softmax(1) - t,
-    slope1=lambda u: 1 - u**2,
-    slope2=lambda u: 1 - u**2,
+    weights, biases, x, y, *, error=lambda z, t: z.softmax(1) - t, slope1=lambda u: 1 - u**2, slope2=lambda u: 1 - u**2
 ):
     """The right answer, with parts to exchange."""
     (w1, w2, w3), (b1, b2, b3) = weights, biases
@@ -269,14 +259,8 @@ DIFFERENCES_WRONG = {
         "both points lie on one side",
     ),
     "autograd": (autograd, "this is the exact gradient"),
-    "first entry": (
-        lambda f, x, tau: central(f, x, tau)[:1].expand_as(x),
-        "the same entry was moved each time",
-    ),
-    "all at once": (
-        lambda f, x, tau: (f(x + tau) - f(x - tau)) / (2 * tau),
-        "all entries were moved at once",
-    ),
+    "first entry": (lambda f, x, tau: central(f, x, tau)[:1].expand_as(x), "the same entry was moved each time"),
+    "all at once": (lambda f, x, tau: (f(x + tau) - f(x - tau)) / (2 * tau), "all entries were moved at once"),
     "a list": (lambda f, x, tau: central(f, x, tau).tolist(), "torch.stack them"),
     "not put back": (not_put_back, "x was changed"),
     "own tau": (lambda f, x, tau: central(f, x, 1.0), "the result is off by"),
@@ -320,26 +304,18 @@ def stepped(net, x, y, eps):
 
 def test_silent_network_right(capsys, silent):
     net, steep, x, y = silent
-    assert verdict(capsys, check.silent_network, stepped(net, x, y, EPS), steep, x, y, eps=EPS).startswith(
-        "✓"
-    )
+    assert verdict(capsys, check.silent_network, stepped(net, x, y, EPS), steep, x, y, eps=EPS).startswith("✓")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda net, steep, x, y: x, "100% of the pictures did not change at all"),
-        (
-            lambda net, steep, x, y: stepped(steep, x, y, EPS),
-            "their gradient is exactly zero in the steep network",
-        ),
+        (lambda net, steep, x, y: stepped(steep, x, y, EPS), "their gradient is exactly zero in the steep network"),
         (lambda net, steep, x, y: stepped(net, x, y, 2 * EPS), "but ε is 0.1000"),
         (lambda net, steep, x, y: stepped(net, x, y, EPS / 50), "less than half of what is allowed"),
         (lambda net, steep, x, y: (2 * x - stepped(net, x, y, EPS)).clamp(0, 1), "let every value move"),
-        (
-            lambda net, steep, x, y: x + EPS * gradient(net, x, y, losses.margin).sign(),
-            "the result is not clipped",
-        ),
+        (lambda net, steep, x, y: x + EPS * gradient(net, x, y, losses.margin).sign(), "the result is not clipped"),
         (lambda net, steep, x, y: stepped(net, x, y, EPS)[:5], "expected that of x"),
         (lambda net, steep, x, y: [stepped(net, x, y, EPS)], "got a list of 1"),
         (lambda net, steep, x, y: None, "○ silent_network: not written yet"),

@@ -52,8 +52,14 @@ def test_the_printed_survivor_survives(capsys, monkeypatch):
     model = load_model("imagenet:squeezenet1_1")
     x = to_8bit(model.preprocess(torch.from_numpy(data.chelsea()).permute(2, 0, 1)[None] / 255))
     names = functions("resized", "handled") | {
-        "check": check, "attacks": attacks, "Linf": Linf, "to_8bit_within": to_8bit_within,
-        "model": model, "x": x, "y": model(x).argmax(1)}
+        "check": check,
+        "attacks": attacks,
+        "Linf": Linf,
+        "to_8bit_within": to_8bit_within,
+        "model": model,
+        "x": x,
+        "y": model(x).argmax(1),
+    }
     exec(solutions(CHAPTER)[2], names)
     exec(checks(CHAPTER)[2], names)
     assert capsys.readouterr().out.startswith("✓")
@@ -85,15 +91,23 @@ def in_place(x_adv, x, eps):
 TO_FILE_WRONG = {
     "plain rounding": (lambda a, x, e: (a * 255).round() / 255, "rounding to the nearest level steps out of the ball"),
     "nothing rounded": (lambda a, x, e: a, "nothing is rounded"),
-    "cut off": (lambda a, x, e: x + ((a * 255 + 1e-3).floor() / 255 - x).mul(255).round().clamp(
-        -int(e * 255 + 1e-3), int(e * 255 + 1e-3)) / 255, "could be nearer to x_adv"),
+    "cut off": (
+        lambda a, x, e: (
+            x
+            + ((a * 255 + 1e-3).floor() / 255 - x).mul(255).round().clamp(-int(e * 255 + 1e-3), int(e * 255 + 1e-3))
+            / 255
+        ),
+        "could be nearer to x_adv",
+    ),
     "cut off by byte": (lambda a, x, e: (a * 255).byte() / 255, "out of the ball|cut off"),
     "towards zero": (lambda a, x, e: x + ((a - x) * 255).trunc() / 255, "cut off towards zero"),
     "bytes": (lambda a, x, e: (right(a, x, e) * 255).round().byte(), "divide by 255"),
     "levels as floats": (lambda a, x, e: (right(a, x, e) * 255).round(), "the levels 0 to 255 are returned"),
     "256 steps": (lambda a, x, e: (a * 256).round() / 256, "multiples of 1/256"),
     "clipped after rounding": (
-        lambda a, x, e: x + ((a * 255).round() / 255 - x).clamp(-e, e), "clipped to the ball after rounding"),
+        lambda a, x, e: x + ((a * 255).round() / 255 - x).clamp(-e, e),
+        "clipped to the ball after rounding",
+    ),
     "x itself": (lambda a, x, e: x.clone(), "the result is x itself"),
     "in place": (in_place, "the caller's x_adv was changed"),
     "perturbation": (lambda a, x, e: right(a, x, e) - x, "levels, but ε is|could be nearer"),
@@ -123,11 +137,15 @@ class Straight(torch.autograd.Function):
         return grad, None
 
 
-@pytest.mark.parametrize("answer", [
-    lambda f, x: x + (f(x.detach()) - x).detach(),
-    lambda f, x: f(x.detach()) + (x - x.detach()),
-    lambda f, x: Straight.apply(x, lambda z: f(z.detach())),
-], ids=["correction", "zero added", "own function"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda f, x: x + (f(x.detach()) - x).detach(),
+        lambda f, x: f(x.detach()) + (x - x.detach()),
+        lambda f, x: Straight.apply(x, lambda z: f(z.detach())),
+    ],
+    ids=["correction", "zero added", "own function"],
+)
 def test_straight_through_right(capsys, answer):
     assert verdict(capsys, check.straight_through, answer).startswith("✓")
 

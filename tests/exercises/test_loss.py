@@ -52,10 +52,7 @@ LOGSUMEXP_WRONG = {
     "wrong axis": (lambda z: lse(z.T), "runs over the images"),
     "not added again": (lambda z: lse(z) - z.amax(1), "the maximum was not added again"),
     "subtracted again": (lambda z: lse(z) - 2 * z.amax(1), "the maximum was subtracted twice"),
-    "another's maximum added": (
-        lambda z: lse(z) - z.amax(1) + z.max(),
-        "z.max() instead of each row's maximum",
-    ),
+    "another's maximum added": (lambda z: lse(z) - z.amax(1) + z.max(), "z.max() instead of each row's maximum"),
     "maximum alone": (lambda z: z.amax(1), "the logarithm of the sum is missing"),
     "no logarithm": (lambda z: z.amax(1) + (z - z.amax(1, keepdim=True)).exp().sum(1), "log is missing"),
     "the sum": (lambda z: z.exp().sum(1), "this is the sum itself"),
@@ -76,10 +73,7 @@ LOGSUMEXP_WRONG = {
     "not summed": (lambda z: z, "the classes are the second dimension"),
     "in place": (subtracts_in_place, "the caller's z was changed"),
     "numbers": (lambda z: lse(z).tolist(), "expected a tensor with one number per image"),
-    "a clamp against overflow": (
-        lambda z: z.clamp(max=80).exp().sum(1).log(),
-        "exponentiate only differences",
-    ),
+    "a clamp against overflow": (lambda z: z.clamp(max=80).exp().sum(1).log(), "exponentiate only differences"),
     "not fitting": (lambda z: z - z.max(1).values, "two shapes do not fit"),
 }
 
@@ -97,12 +91,7 @@ def ce(z, y):
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [
-        ce,
-        lambda z, y: lse(z) - z[rows(len(z)), y],
-        lambda z, y: -z.log_softmax(1).gather(1, y[:, None])[:, 0],
-    ],
+    "answer", [ce, lambda z, y: lse(z) - z[rows(len(z)), y], lambda z, y: -z.log_softmax(1).gather(1, y[:, None])[:, 0]]
 )
 def test_cross_entropy_right(capsys, answer):
     assert verdict(capsys, check.cross_entropy, answer).startswith("✓")
@@ -132,18 +121,9 @@ CROSS_ENTROPY_WRONG = {
         lambda z, y: -(z.exp() / z.exp().sum(1, keepdim=True))[rows(len(z)), y].log(),
         "without subtracting the maximum",
     ),
-    "naive log-sum-exp": (
-        lambda z, y: z.exp().sum(1).log() - z[rows(len(z)), y],
-        "log-sum-exp without subtracting",
-    ),
-    "a tiny number": (
-        lambda z, y: -(z.softmax(1)[rows(len(z)), y] + 1e-12).log(),
-        "never gets larger than 27.6",
-    ),
-    "clamped": (
-        lambda z, y: -z.softmax(1)[rows(len(z)), y].clamp_min(1e-8).log(),
-        "never gets larger than 18.4",
-    ),
+    "naive log-sum-exp": (lambda z, y: z.exp().sum(1).log() - z[rows(len(z)), y], "log-sum-exp without subtracting"),
+    "a tiny number": (lambda z, y: -(z.softmax(1)[rows(len(z)), y] + 1e-12).log(), "never gets larger than 27.6"),
+    "clamped": (lambda z, y: -z.softmax(1)[rows(len(z)), y].clamp_min(1e-8).log(), "never gets larger than 18.4"),
     "all columns": (lambda z, y: lse(z)[:, None] - z[:, y], "takes all labels' columns"),
     "detached": (lambda z, y: ce(z.detach(), y), "the graph was cut"),
     "half detached": (lambda z, y: lse(z).detach() - z[rows(len(z)), y], "the gradient in z is not"),
@@ -194,14 +174,8 @@ MARGIN_WRONG = {
     "the prediction's": (lambda z, y: margin(z, z.argmax(1)), "or was replaced by z.argmax(1)"),
     "best wrong alone": (lambda z, y: others(z, y).amax(1), "best wrong logit alone"),
     "added": (lambda z, y: others(z, y).amax(1) + z[rows(len(z)), y], "the true logit was added"),
-    "soft maximum": (
-        lambda z, y: others(z, y).logsumexp(1) - z[rows(len(z)), y],
-        "log-sum-exp instead of the maximum",
-    ),
-    "mean": (
-        lambda z, y: others(z, y, 0.0).sum(1) / (z.shape[1] - 1) - z[rows(len(z)), y],
-        "mean instead of max",
-    ),
+    "soft maximum": (lambda z, y: others(z, y).logsumexp(1) - z[rows(len(z)), y], "log-sum-exp instead of the maximum"),
+    "mean": (lambda z, y: others(z, y, 0.0).sum(1) / (z.shape[1] - 1) - z[rows(len(z)), y], "mean instead of max"),
     "smallest": (lambda z, y: others(z, y, torch.inf).amin(1) - z[rows(len(z)), y], "min instead of max"),
     "cut off": (lambda z, y: margin(z, y).relu(), "the loss was cut off at 0"),
     "hinge": (lambda z, y: (1 + margin(z, y)).relu(), "the hinge loss"),

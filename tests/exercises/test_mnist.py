@@ -70,28 +70,25 @@ def in_place(weights, biases, x, y):
 
 GRADIENT_WRONG = {
     "flipped": (lambda w, b, x, y: -by_hand(w, b, x, y), "its sign flipped"),
-    "no mask": (
-        lambda w, b, x, y: by_hand(w, b, x, y, masked=lambda i, n: False), "the mask of the ReLU is missing"),
-    "no label": (
-        lambda w, b, x, y: by_hand(w, b, x, y, error=lambda z, e: z.softmax(1)), "e_y was not subtracted"),
-    "no softmax": (
-        lambda w, b, x, y: by_hand(w, b, x, y, error=lambda z, e: z - e), "the softmax is missing"),
+    "no mask": (lambda w, b, x, y: by_hand(w, b, x, y, masked=lambda i, n: False), "the mask of the ReLU is missing"),
+    "no label": (lambda w, b, x, y: by_hand(w, b, x, y, error=lambda z, e: z.softmax(1)), "e_y was not subtracted"),
+    "no softmax": (lambda w, b, x, y: by_hand(w, b, x, y, error=lambda z, e: z - e), "the softmax is missing"),
     "mean": (lambda w, b, x, y: by_hand(w, b, x, y) / len(x), "the mean of the losses was taken"),
     "sign": (lambda w, b, x, y: by_hand(w, b, x, y).sign(), "the sign was taken already"),
     "no biases": (lambda w, b, x, y: by_hand(w, [0 * v for v in b], x, y), "without its biases"),
     "ReLU at the end": (
-        lambda w, b, x, y: by_hand(w, b, x, y, error=lambda z, e: (z.softmax(1) - e) * (z > 0)), "no ReLU"),
+        lambda w, b, x, y: by_hand(w, b, x, y, error=lambda z, e: (z.softmax(1) - e) * (z > 0)),
+        "no ReLU",
+    ),
     "prediction": (
         lambda w, b, x, y: by_hand(w, b, x, forward(w, b, x)[-1].argmax(1)),
-        "y was replaced by the prediction"),
-    "last mask only": (
-        lambda w, b, x, y: by_hand(w, b, x, y, masked=lambda i, n: i == n), "only the last hidden"),
-    "first mask only": (
-        lambda w, b, x, y: by_hand(w, b, x, y, masked=lambda i, n: i == 1), "only the first hidden"),
+        "y was replaced by the prediction",
+    ),
+    "last mask only": (lambda w, b, x, y: by_hand(w, b, x, y, masked=lambda i, n: i == n), "only the last hidden"),
+    "first mask only": (lambda w, b, x, y: by_hand(w, b, x, y, masked=lambda i, n: i == 1), "only the first hidden"),
     "one depth only": (one_hidden_layer_only, "too many values to unpack"),
     "summed": (lambda w, b, x, y: by_hand(w, b, x, y).sum(0), "the gradients of all images were added up"),
-    "stops early": (
-        lambda w, b, x, y: forward(w, b, x)[-1].softmax(1) - F.one_hot(y, len(b[-1])), "at a hidden layer"),
+    "stops early": (lambda w, b, x, y: forward(w, b, x)[-1].softmax(1) - F.one_hot(y, len(b[-1])), "at a hidden layer"),
     "a tuple": (lambda w, b, x, y: (by_hand(w, b, x, y),), "got tuple"),
     "other numbers": (lambda w, b, x, y: by_hand(w, b, x, y) + 0.1, "100% of the entries differ"),
     "in place": (in_place, "the caller's x was changed"),
@@ -140,8 +137,13 @@ def test_robust_right(capsys, digits):
     [
         (lambda: [1, 2], 0.1, "got list, expected the network"),
         (nets.mnist_cnn, 0.1, "another architecture"),
-        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(),
-                               nn.Linear(64, 10)), 0.1, "has 3 linear layers"),
+        (
+            lambda: nn.Sequential(
+                nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+            ),
+            0.1,
+            "has 3 linear layers",
+        ),
         (lambda: Template(answer=lambda z: z.softmax(1)), 0.1, "breaks the contract"),
         (lambda: Template(answer=lambda z: z * torch.nan), 0.1, "breaks the contract"),
         (lambda: Template(scale=-1.0), 0.1, "too little training"),
@@ -197,5 +199,12 @@ def names_before_the_solution():
     def three_steps(model, x, y):
         return attacks.pgd(model, x, y, Linf(0.1), steps=3, early_stop=False)
 
-    return data | {"copy": copy, "fit": fit, "adam": adam, "model": model, "three_steps": three_steps,
-                   "x": data["test"].x[:1000], "y": data["test"].y[:1000]}
+    return data | {
+        "copy": copy,
+        "fit": fit,
+        "adam": adam,
+        "model": model,
+        "three_steps": three_steps,
+        "x": data["test"].x[:1000],
+        "y": data["test"].y[:1000],
+    }

@@ -119,16 +119,10 @@ L2_WRONG = {
     "grows": (lambda d, e: d * e / length(d).clamp_min(1e-12), "made larger"),
     "no minimum, no clamp": (lambda d, e: d * e / length(d), "made larger"),
     "zero over zero": (lambda d, e: d / length(d) * length(d).clamp_max(e), "division by zero"),
-    "squared": (
-        lambda d, e: d * (e / length(d).square().clamp_min(1e-12)).clamp_max(1),
-        "the root is missing",
-    ),
+    "squared": (lambda d, e: d * (e / length(d).square().clamp_min(1e-12)).clamp_max(1), "the root is missing"),
     "L1 size": (lambda d, e: d * (e / total(d).clamp_min(1e-12)).clamp_max(1), "in the L1 norm"),
     "clipped": (lambda d, e: d.clamp(-e, e), "projection onto the L∞ ball"),
-    "per pixel": (
-        lambda d, e: d * (e / d.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_max(1),
-        "over the colours",
-    ),
+    "per pixel": (lambda d, e: d * (e / d.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_max(1), "over the colours"),
     "times eps": (lambda d, e: d * e, "the division by its size is missing"),
     "unit length": (lambda d, e: d / length(d).clamp_min(1e-12), "ε is missing"),
     "upside down": (lambda d, e: d * (length(d) / e).clamp_max(1), "upside down"),
@@ -228,16 +222,12 @@ def test_right_in_another_style(capsys, checker, answer):
 )
 def test_far_but_same_wrong(capsys, scene, change, message):
     one = scene["one"]
-    said = verdict(
-        capsys, check.far_but_same, change(one), scene["model"], one, scene["label"], scene["others"]
-    )
+    said = verdict(capsys, check.far_but_same, change(one), scene["model"], one, scene["label"], scene["others"])
     assert said.startswith("✗") and message in said, said
 
 
 def test_far_but_same_wants_the_right_reading(capsys, scene):
     one, model = scene["one"], scene["model"]
     assert evaluate.predict(model, 0.4 * one)[0] == scene["label"]
-    said = verdict(
-        capsys, check.far_but_same, 0.4 * one, model, one, (scene["label"] + 1) % 16, scene["others"]
-    )
+    said = verdict(capsys, check.far_but_same, 0.4 * one, model, one, (scene["label"] + 1) % 16, scene["others"])
     assert "the network reads another sign" in said

@@ -14,9 +14,16 @@ from tests.exercises.printed import checks, solutions
 def test_fgsm_solutions_pass(number, capsys, monkeypatch):
     monkeypatch.setenv("ADVLIB_GRADING", "1")
     signs = load_images("signs", "test", n=104)
-    names = {"torch": torch, "F": F, "check": check, "evaluate": evaluate, "model": load_model("signs-cnn"),
-             "one": signs.x[103:], "label": signs.y[103:],
-             "fgsm": lambda model, x, y, eps: attacks.fgsm(model, x, y, Linf(eps))}
+    names = {
+        "torch": torch,
+        "F": F,
+        "check": check,
+        "evaluate": evaluate,
+        "model": load_model("signs-cnn"),
+        "one": signs.x[103:],
+        "label": signs.y[103:],
+        "fgsm": lambda model, x, y, eps: attacks.fgsm(model, x, y, Linf(eps)),
+    }
     assert len(solutions("06_fgsm")) == len(checks("06_fgsm")) == 3
     exec(solutions("06_fgsm")[number], names)
     exec(checks("06_fgsm")[number], names)

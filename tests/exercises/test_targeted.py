@@ -49,9 +49,11 @@ def test_step_right(capsys, answer):
 
 def steps_by(change):
     """A wrong answer that refuses the label as it should, and then steps by ``change``."""
+
     def answer(model, x, y, target, eps):
         refuse(y, target)
         return change(model, x, y, target, eps)
+
     return answer
 
 
@@ -63,20 +65,28 @@ STEP_WRONG = {
     "not flipped": (lambda m, x, y, t, e: (x + e * grad(m, x, t).sign()).clamp(0, 1), "the sign was not flipped"),
     "untargeted": (lambda m, x, y, t, e: (x + e * grad(m, x, y).sign()).clamp(0, 1), "the target plays no part"),
     "flipped, true label": (
-        lambda m, x, y, t, e: (x - e * grad(m, x, y).sign()).clamp(0, 1), "the loss is still that of y"),
+        lambda m, x, y, t, e: (x - e * grad(m, x, y).sign()).clamp(0, 1),
+        "the loss is still that of y",
+    ),
     "both in one gradient": (
-        lambda m, x, y, t, e: (x - e * (grad(m, x, t) - grad(m, x, y)).sign()).clamp(0, 1), "both losses are used"),
+        lambda m, x, y, t, e: (x - e * (grad(m, x, t) - grad(m, x, y)).sign()).clamp(0, 1),
+        "both losses are used",
+    ),
     "both steps": (
         lambda m, x, y, t, e: (x - e * grad(m, x, t).sign() + e * grad(m, x, y).sign()).clamp(0, 1),
-        "both losses are used"),
+        "both losses are used",
+    ),
     "no clip": (lambda m, x, y, t, e: x - e * grad(m, x, t).sign(), "the result is not clipped"),
     "no sign": (lambda m, x, y, t, e: (x - e * grad(m, x, t)).clamp(0, 1), "the sign is missing"),
     "no sign, averaged": (lambda m, x, y, t, e: (x - e * grad(m, x, t, "mean")).clamp(0, 1), "the sign is missing"),
     "one target for all": (
-        lambda m, x, y, t, e: (x - e * grad(m, x, t[:1].expand_as(t)).sign()).clamp(0, 1), "first image's target"),
+        lambda m, x, y, t, e: (x - e * grad(m, x, t[:1].expand_as(t)).sign()).clamp(0, 1),
+        "first image's target",
+    ),
     "softmax twice": (
         lambda m, x, y, t, e: (x - e * grad(nn.Sequential(m, nn.Softmax(1)), x, t).sign()).clamp(0, 1),
-        "softmax twice"),
+        "softmax twice",
+    ),
     "returns x": (lambda m, x, y, t, e: x.clone(), "the result is x itself"),
     "perturbation only": (lambda m, x, y, t, e: (-e * grad(m, x, t).sign()).clamp(0, 1), "x was not added"),
     "half of eps": (lambda m, x, y, t, e: right(m, x, y, t, e / 2), "but ε is"),
@@ -221,8 +231,18 @@ def test_printed_solutions_pass(capsys, monkeypatch):
     monkeypatch.setenv("ADVLIB_GRADING", "1")
     assert len(solutions(CHAPTER)) == len(checks(CHAPTER)) == 3
     signs = load_images("signs", "test", n=104)
-    names = {"torch": torch, "F": F, "attacks": attacks, "evaluate": evaluate, "Linf": Linf, "check": check,
-             "model": load_model("signs-cnn"), "one": signs.x[103:], "label": signs.y[103:], "budget": 10 / 255}
+    names = {
+        "torch": torch,
+        "F": F,
+        "attacks": attacks,
+        "evaluate": evaluate,
+        "Linf": Linf,
+        "check": check,
+        "model": load_model("signs-cnn"),
+        "one": signs.x[103:],
+        "label": signs.y[103:],
+        "budget": 10 / 255,
+    }
     for solution, cell in zip(solutions(CHAPTER), checks(CHAPTER), strict=True):
         exec(solution, names)
         exec(cell, names)

@@ -107,13 +107,17 @@ RATE_WRONG = {
     "no before": (lambda b, a, y, t: share(won(a, y, t)), "before plays no part"),
     "all in the denominator": (lambda b, a, y, t: share((b == y) & won(a, y, t)), "divided by all pictures"),
     "half of it": (
-        lambda b, a, y, t: won(a, y, t).sum().item() / max((b == y).sum().item(), 1), "only the denominator"),
+        lambda b, a, y, t: won(a, y, t).sum().item() / max((b == y).sum().item(), 1),
+        "only the denominator",
+    ),
     "any change": (lambda b, a, y, t: share(b != a), "before was compared with after"),
     "withstood": (lambda b, a, y, t: 1 - fair(b, a, y, t), "were exchanged"),
     "per cent": (lambda b, a, y, t: 100 * fair(b, a, y, t), "per cent"),
     "a count": (lambda b, a, y, t: ((b == y) & won(a, y, t)).sum(), "the division is missing"),
     "zero division": (
-        lambda b, a, y, t: ((b == y) & won(a, y, t)).sum().item() / (b == y).sum().item(), "divides by zero"),
+        lambda b, a, y, t: ((b == y) & won(a, y, t)).sum().item() / (b == y).sum().item(),
+        "divides by zero",
+    ),
     "nan": (lambda b, a, y, t: won(a, y, t)[b == y].double().mean(), "the rate is NaN"),
     "per picture": (lambda b, a, y, t: (b == y) & won(a, y, t), "expected one number"),
     "something else": (lambda b, a, y, t: 0.123, "got 0.123"),
@@ -135,7 +139,7 @@ def test_rate_wrong(capsys, name):
 def victim():
     """A linear model, easy to mislead, and eight pictures with what it reads in them."""
     model = specimens.linear(1, 16, 4, seed=0)
-    x = 0.45 + 0.1 * specimens.images(8, 1, 16, seed=0)      # of little contrast
+    x = 0.45 + 0.1 * specimens.images(8, 1, 16, seed=0)  # of little contrast
     with torch.no_grad():
         return model, x, model(x).argmax(1)
 
@@ -153,7 +157,9 @@ def asks_too_much(ask, x, y, eps, questions):
 BLACK_BOX_WRONG = {
     "gives up": (lambda ask, x, y, eps, q: x.clone(), "0 of 8 signs are misread"),
     "noise": (
-        lambda ask, x, y, eps, q: (x + eps * torch.randn(x.shape).sign()).clamp(0, 1), "without keeping what helped"),
+        lambda ask, x, y, eps, q: (x + eps * torch.randn(x.shape).sign()).clamp(0, 1),
+        "without keeping what helped",
+    ),
     "too many questions": (asks_too_much, "300 are allowed"),
     "too far": (lambda ask, x, y, eps, q: searches(ask, x, y, 4 * eps, q), "but ε is 0.0627"),
     "no clip": (lambda ask, x, y, eps, q: x + 10 * eps, "an image lies in [0, 1]"),
@@ -185,8 +191,15 @@ def test_printed_solutions_pass(capsys, monkeypatch):
     model = load_model("signs-cnn")
     with torch.no_grad():
         right = model(signs.x[:64]).argmax(1) == signs.y[:64]
-    names = {"torch": torch, "attacks": attacks, "Linf": Linf, "check": check, "model": model,
-             "x": signs.x[:64][right], "y": signs.y[:64][right]}
+    names = {
+        "torch": torch,
+        "attacks": attacks,
+        "Linf": Linf,
+        "check": check,
+        "model": model,
+        "x": signs.x[:64][right],
+        "y": signs.y[:64][right],
+    }
     for solution, cell in zip(solutions(CHAPTER), checks(CHAPTER), strict=True):
         exec(solution, names)
         exec(cell, names)

@@ -11,7 +11,6 @@ from advlib.models import nets
 from tests.exercises.printed import checks, solutions
 from tests.exercises.verdicts import verdict
 
-
 # --- the worst margin of a linear model ----------------------------------------------------------------
 
 
@@ -112,14 +111,17 @@ def test_ratio_wrong(capsys, name):
 # --- a sturdier network --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer, message", [
-    ([], "trained in place"),
-    (0.9, "got float, expected a network"),
-    (nets.signs_small(), "it learnt too little"),
-    (nn.Sequential(nets.signs_small(), nn.Softmax(1)), "the check cannot read this answer"),
-    (nets.mnist_mlp(), "the check cannot read this answer"),
-    (None, "○ sturdier: not written yet"),
-])
+@pytest.mark.parametrize(
+    "answer, message",
+    [
+        ([], "trained in place"),
+        (0.9, "got float, expected a network"),
+        (nets.signs_small(), "it learnt too little"),
+        (nn.Sequential(nets.signs_small(), nn.Softmax(1)), "the check cannot read this answer"),
+        (nets.mnist_mlp(), "the check cannot read this answer"),
+        (None, "○ sturdier: not written yet"),
+    ],
+)
 def test_sturdier_wrong(capsys, answer, message):
     assert message in verdict(capsys, check.sturdier, answer)
 

@@ -64,6 +64,7 @@ def photos() -> list[Path]:
 
 # -- weights made on the spot ----------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
 def test_the_model_is_torchvisions_with_its_normalisation_inside(hub, name):
     path = hub(name)
@@ -95,7 +96,7 @@ def test_bicubic_preprocessing_stays_in_the_box_and_keeps_its_gradient():
     weights = torchvision.models.get_model_weights("swin_t").DEFAULT
     photo = (torch.rand(1, 3, 300, 300, generator=torch.Generator().manual_seed(0)) > 0.5).float().requires_grad_()
     x = Preprocess(weights)(photo)
-    assert 0 <= x.min() and x.max() <= 1
+    assert x.min() >= 0 and x.max() <= 1
     assert (torch.autograd.grad(x.sum(), photo)[0][..., 60:240, 60:240] != 0).all()
 
 
@@ -124,6 +125,7 @@ def test_models_that_torchvision_changes_with_their_weights_load_too(hub):
 
 
 # -- what can go wrong -----------------------------------------------------------------------------------------------
+
 
 def test_where_it_looked_how_to_get_it_and_how_to_point_to_it(hub):
     with pytest.raises(FileNotFoundError) as error:
@@ -158,10 +160,15 @@ def test_a_file_that_wants_to_run_code_is_refused_before_it_does(hub, tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.parametrize("name, message", [
-    ("sqeezenet1_1", "did you mean 'squeezenet1_1'"), ("fcn_resnet50", "unknown ImageNet model"), ("", "unknown"),
-    ("resnet50@V2", "Known: IMAGENET1K_V1, IMAGENET1K_V2"),
-])
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("sqeezenet1_1", "did you mean 'squeezenet1_1'"),
+        ("fcn_resnet50", "unknown ImageNet model"),
+        ("", "unknown"),
+        ("resnet50@V2", "Known: IMAGENET1K_V1, IMAGENET1K_V2"),
+    ],
+)
 def test_unknown_names(name, message):
     with pytest.raises(ValueError, match=message):
         load_model(f"imagenet:{name}")
@@ -174,6 +181,7 @@ def test_every_classifier_offers_what_is_needed():
 
 
 # -- real weights, real photos ---------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v2"])
 def test_real_photos_are_read_as_torchvision_reads_them(name):
@@ -213,16 +221,20 @@ def test_real_photos_are_read_as_something_else_and_survive_what_was_expected():
     y, _ = evaluate.predict(model, x)
     x, y = x[y != target], y[y != target]
     within, to_half = Linf(4 / 255), lambda x, generator=None: half(x)
-    made = {"PGD": pgd(model, x, y, within, target=target, steps=10, early_stop=False),
-            "PGD through half the size": pgd(eot(model, to_half, samples=1), x, y, within, target=target, steps=10,
-                                             early_stop=False)}
+    made = {
+        "PGD": pgd(model, x, y, within, target=target, steps=10, early_stop=False),
+        "PGD through half the size": pgd(
+            eot(model, to_half, samples=1), x, y, within, target=target, steps=10, early_stop=False
+        ),
+    }
     ways = {"PNG": to_8bit, "JPEG 95": lambda x: to_jpeg(x, 95), "JPEG 75": lambda x: to_jpeg(x, 75), "half": half}
     reached = {}
     for attack, x_adv in made.items():
         x_adv = to_8bit_within(x_adv, x, within)
         assert within.size(x_adv - x).max() <= within.eps + 1e-6
-        reached[attack] = {way: int((evaluate.predict(model, handle(x_adv))[0] == target).sum())
-                           for way, handle in ways.items()}
+        reached[attack] = {
+            way: int((evaluate.predict(model, handle(x_adv))[0] == target).sum()) for way, handle in ways.items()
+        }
         print(f"{attack} at 4/255, read as guacamole, of {len(x)}: {reached[attack]}")
     assert reached["PGD"]["PNG"] >= len(x) - 1
     assert reached["PGD"]["half"] < len(x) / 2 < reached["PGD through half the size"]["half"]
@@ -239,7 +251,9 @@ def test_real_photos_before_another_networks_eyes():
     x = torch.cat([model.preprocess(load_photo(path)) for path in photos()])
     y, seen = evaluate.predict(model, x)[0], evaluate.predict(other, x)[0]
     x_adv = fgsm(model, x, y, Linf(16 / 255))
-    changed = {name: int((evaluate.predict(one, x_adv)[0] != before).sum())
-               for name, one, before in (("attacked", model, y), ("other", other, seen))}
+    changed = {
+        name: int((evaluate.predict(one, x_adv)[0] != before).sum())
+        for name, one, before in (("attacked", model, y), ("other", other, seen))
+    }
     print(f"FGSM at 16/255 changed, of {len(x)} readings: {changed}")
-    assert changed["attacked"] >= len(x) - 2 and 0 < changed["other"]
+    assert changed["attacked"] >= len(x) - 2 and changed["other"] > 0

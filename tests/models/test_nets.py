@@ -9,8 +9,13 @@ from torch import nn
 
 from advlib.models import nets
 
-SHAPES = {"signs-cnn": (3, 48, 48, 16), "signs-linear": (3, 48, 48, 16), "signs-small": (3, 48, 48, 16),
-          "mnist-mlp": (1, 28, 28, 10), "mnist-cnn": (1, 28, 28, 10)}
+SHAPES = {
+    "signs-cnn": (3, 48, 48, 16),
+    "signs-linear": (3, 48, 48, 16),
+    "signs-small": (3, 48, 48, 16),
+    "mnist-mlp": (1, 28, 28, 10),
+    "mnist-cnn": (1, 28, 28, 10),
+}
 
 
 def test_every_net_is_known_here():
@@ -41,8 +46,11 @@ def test_the_victim_is_small_and_cheap():
     work = []
     for layer in net:
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            layer.register_forward_hook(lambda layer, _, out: work.append(
-                layer.weight[0].numel() * out[0].numel() if out.ndim == 4 else layer.weight.numel()))
+            layer.register_forward_hook(
+                lambda layer, _, out: work.append(
+                    layer.weight[0].numel() * out[0].numel() if out.ndim == 4 else layer.weight.numel()
+                )
+            )
     net(torch.rand(1, 3, 48, 48))
     assert sum(work) <= 16.5e6, "multiplications per image"
 
@@ -61,13 +69,16 @@ def test_normalize_is_its_formula_and_travels_with_the_model():
     assert layer.double()(x.double()).dtype == torch.float64
 
 
-@pytest.mark.parametrize("mean, std, message", [
-    ([0.5], [0.0], "positive|> 0"),
-    ([0.5], [-1.0], "positive|> 0"),
-    ([0.5, 0.5], [0.5], "one mean and one std"),
-    (0.5, 0.5, "one mean and one std"),
-    ([float("nan")], [1.0], "finite"),
-])
+@pytest.mark.parametrize(
+    "mean, std, message",
+    [
+        ([0.5], [0.0], "positive|> 0"),
+        ([0.5], [-1.0], "positive|> 0"),
+        ([0.5, 0.5], [0.5], "one mean and one std"),
+        (0.5, 0.5, "one mean and one std"),
+        ([float("nan")], [1.0], "finite"),
+    ],
+)
 def test_normalize_refuses_bad_statistics(mean, std, message):
     with pytest.raises(ValueError, match=message):
         nets.Normalize(mean, std)

@@ -28,6 +28,7 @@ def saved(tmp_path):
 
 # -- what ships ------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("name", model_names())
 def test_each_model_loads_for_use(name):
     model = load_model(name)
@@ -53,7 +54,9 @@ def test_each_card_tells_how_the_model_was_made_and_what_it_reaches(name):
 def test_the_cards_figure_is_true():
     card, images = zoo.read_card("signs-cnn"), load_images("signs", "test", n=512)
     claimed = next(f["accuracy"] for f in card["measured"] if not f["attack"] and "real" not in f["on"])
-    assert claimed >= 0.99 and accuracy(load_model("signs-cnn"), images.x, images.y) == pytest.approx(claimed, abs=0.015)
+    assert claimed >= 0.99 and accuracy(load_model("signs-cnn"), images.x, images.y) == pytest.approx(
+        claimed, abs=0.015
+    )
     assert card["parameters"] <= 400_000
 
 
@@ -69,6 +72,7 @@ def test_two_loads_are_two_models():
 
 
 # -- one's own -------------------------------------------------------------------------------------------------------
+
 
 def test_a_saved_model_comes_back_by_its_path(saved):
     path, model = saved
@@ -115,6 +119,7 @@ def test_a_grey_model_gets_grey_photos(tmp_path):
 
 # -- what is refused -------------------------------------------------------------------------------------------------
 
+
 def flip_a_bit(path):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -133,7 +138,9 @@ def retrain(path):
 def test_other_weights_than_the_cards_are_refused(saved, damage):
     path, _ = saved
     damage(path)
-    with pytest.raises(ValueError, match="not the ones that the card 'mine' describes .* make it again: advlib train mine"):
+    with pytest.raises(
+        ValueError, match="not the ones that the card 'mine' describes .* make it again: advlib train mine"
+    ):
         load_model(path)
 
 
@@ -161,10 +168,16 @@ def test_the_readme_repeats_the_cards_figures():
     assert f"{real['accuracy']:.1%} of {real['images']} real photos" in readme
 
 
-@pytest.mark.parametrize("content, message", [
-    (None, "is missing"), ("{", "is damaged"), ("[]", "does not say"), ("3", "is damaged"),
-    ('{"name": "mine"}', "does not say: classes, input, net, sha256"),
-])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "is missing"),
+        ("{", "is damaged"),
+        ("[]", "does not say"),
+        ("3", "is damaged"),
+        ('{"name": "mine"}', "does not say: classes, input, net, sha256"),
+    ],
+)
 def test_a_broken_card_is_refused(saved, content, message):
     path, _ = saved
     card = path.with_suffix(".json")
@@ -180,11 +193,17 @@ def test_missing_weights_are_named(saved):
         load_model(path)
 
 
-@pytest.mark.parametrize("name, kind, message", [
-    ("signs-ccn", ValueError, "did you mean 'signs-cnn'"), ("resnet", ValueError, "Known: signs-cnn, .*signs-linear"),
-    ("", ValueError, "unknown model"), (3, TypeError, "got int"), (None, TypeError, "got NoneType"),
-    ("../signs-cnn", ValueError, "unknown model"),
-])
+@pytest.mark.parametrize(
+    "name, kind, message",
+    [
+        ("signs-ccn", ValueError, "did you mean 'signs-cnn'"),
+        ("resnet", ValueError, "Known: signs-cnn, .*signs-linear"),
+        ("", ValueError, "unknown model"),
+        (3, TypeError, "got int"),
+        (None, TypeError, "got NoneType"),
+        ("../signs-cnn", ValueError, "unknown model"),
+    ],
+)
 def test_unknown_names(name, kind, message):
     with pytest.raises(kind, match=message):
         load_model(name)

@@ -95,8 +95,13 @@ def speaks(source: str) -> bool:
         return False
     ends_in_value = isinstance(statements[-1], ast.Expr) and not source.rstrip().endswith(";")
     silent = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Try, ast.If)
-    calls = [node.func for part in statements if not isinstance(part, silent)
-             for node in ast.walk(part) if isinstance(node, ast.Call)]
+    calls = [
+        node.func
+        for part in statements
+        if not isinstance(part, silent)
+        for node in ast.walk(part)
+        if isinstance(node, ast.Call)
+    ]
     shown = any(isinstance(call, ast.Name) and call.id in ("print", "display") for call in calls)
     return ends_in_value or shown
 
@@ -151,8 +156,9 @@ def _frames(data: dict, notebook: NotebookNode) -> list[str]:
         return []
     state = _state(notebook)
     family = _family(data[WIDGET_VIEW]["model_id"], state) or []
-    return [state[member]["state"].get("value", "") for member in family
-            if state[member].get("model_name") == "HTMLModel"]
+    return [
+        state[member]["state"].get("value", "") for member in family if state[member].get("model_name") == "HTMLModel"
+    ]
 
 
 def _markdown_faults(cell: NotebookNode) -> Iterator[str]:

@@ -29,10 +29,15 @@ def whole_chapter() -> NotebookNode:
         new_markdown_cell("# FGSM\n\n$x_{i}$ and `{code}`\n\n```python\n# {not}`a role`\n```\n\nEnd."),
         new_code_cell(SETUP, execution_count=1, metadata=times("2026-01-01T10:00:01Z")),
         new_code_cell("print(1)", execution_count=2, outputs=[new_output("stream", text="1\n")]),
-        new_code_cell("draw()", execution_count=3, outputs=[new_output("display_data", {"image/png": "…"})],
-                      metadata={"mystnb": {"image": {"alt": "Accuracy falls as ε grows."}}}),
-        new_code_cell("box", execution_count=4,
-                      outputs=[new_output("display_data", {WIDGET_VIEW: {"model_id": "box"}})]),
+        new_code_cell(
+            "draw()",
+            execution_count=3,
+            outputs=[new_output("display_data", {"image/png": "…"})],
+            metadata={"mystnb": {"image": {"alt": "Accuracy falls as ε grows."}}},
+        ),
+        new_code_cell(
+            "box", execution_count=4, outputs=[new_output("display_data", {WIDGET_VIEW: {"model_id": "box"}})]
+        ),
     ]
     metadata = {"widgets": {WIDGET_STATE: {"state": state, "version_major": 2, "version_minor": 0}}}
     return new_notebook(cells=cells, metadata=metadata)
@@ -49,16 +54,44 @@ def test_whole_chapter_has_no_fault(tmp_path: Path) -> None:
     assert check(whole_chapter(), tmp_path) == []
 
 
-def break_run(nb): nb.cells[CODE].update(execution_count=None, outputs=[])
-def break_output(nb): nb.cells[CODE].outputs = []
-def break_empty(nb): nb.cells[CODE].source = " \n"
-def break_alt(nb): del nb.cells[FIGURE].metadata["mystnb"]
-def break_short_alt(nb): nb.cells[FIGURE].metadata["mystnb"]["image"]["alt"] = "plot"
-def break_widgets(nb): del nb.metadata["widgets"]
-def break_frame(nb): del nb.metadata["widgets"][WIDGET_STATE]["state"]["frame"]
-def break_time(nb): del nb.cells[1].metadata["execution"]
-def break_speed(nb): nb.cells[1].metadata.update(times("2026-01-01T10:01:01Z"))
-def break_setup(nb): nb.cells[1].source = "import torch"
+def break_run(nb):
+    nb.cells[CODE].update(execution_count=None, outputs=[])
+
+
+def break_output(nb):
+    nb.cells[CODE].outputs = []
+
+
+def break_empty(nb):
+    nb.cells[CODE].source = " \n"
+
+
+def break_alt(nb):
+    del nb.cells[FIGURE].metadata["mystnb"]
+
+
+def break_short_alt(nb):
+    nb.cells[FIGURE].metadata["mystnb"]["image"]["alt"] = "plot"
+
+
+def break_widgets(nb):
+    del nb.metadata["widgets"]
+
+
+def break_frame(nb):
+    del nb.metadata["widgets"][WIDGET_STATE]["state"]["frame"]
+
+
+def break_time(nb):
+    del nb.cells[1].metadata["execution"]
+
+
+def break_speed(nb):
+    nb.cells[1].metadata.update(times("2026-01-01T10:01:01Z"))
+
+
+def break_setup(nb):
+    nb.cells[1].source = "import torch"
 
 
 def break_error(nb):
@@ -111,8 +144,16 @@ def test_guard_sees(broken: Callable[[NotebookNode], None], message: str, tmp_pa
 
 @pytest.mark.parametrize(
     "text",
-    ["```{note}\nRead on.\n```", ":::{tip}\nRead on.\n:::", "See {cite}`goodfellow2015`.", "(here)=\n# Here",
-     "% a remark", "{{ repository }}", "![](figure.png)", "![A sign](https://example.org/sign.png)"],
+    [
+        "```{note}\nRead on.\n```",
+        ":::{tip}\nRead on.\n:::",
+        "See {cite}`goodfellow2015`.",
+        "(here)=\n# Here",
+        "% a remark",
+        "{{ repository }}",
+        "![](figure.png)",
+        "![A sign](https://example.org/sign.png)",
+    ],
 )
 def test_guard_sees_markdown_that_colab_cannot_show(text: str, tmp_path: Path) -> None:
     notebook = whole_chapter()

@@ -18,6 +18,7 @@ CHANGED = 'name, photo = "imagenet:squeezenet1_1", None'
 @pytest.fixture
 def cells(tmp_path, monkeypatch) -> list[str]:
     """The chapter's code after the setup cell; there is an empty hub folder, and no network."""
+
     def no_network(*args, **kwargs):
         raise urllib.error.URLError("no network in this test")
 
@@ -38,8 +39,9 @@ def test_resnet18_on_a_goldfish_is_one_changed_line(cells: list[str], tmp_path: 
     pytest.importorskip("skimage")
     torch.manual_seed(0)
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
-    torch.save(resnet18().state_dict(),
-               tmp_path / "hub/checkpoints" / ResNet18_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[-1])
+    torch.save(
+        resnet18().state_dict(), tmp_path / "hub/checkpoints" / ResNet18_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[-1]
+    )
     photo = tmp_path / "goldfish.png"
     save_png(torch.nn.functional.interpolate(torch.rand(1, 3, 8, 11), (263, 376), mode="bilinear"), photo)
     assert cells[0].count(CHANGED) == 1

@@ -59,12 +59,25 @@ def test_notebook_and_cell_both_name_needs() -> None:
 
 @pytest.mark.parametrize("where", ["notebook", "cell"])
 def test_nbval_skips_what_needs_it_and_runs_the_rest(bare: Path, where: str) -> None:
-    cells = [new_code_cell("1 + 1", execution_count=1, outputs=[]), new_code_cell("raise ValueError", execution_count=2)]
+    cells = [
+        new_code_cell("1 + 1", execution_count=1, outputs=[]),
+        new_code_cell("raise ValueError", execution_count=2),
+    ]
     notebook = new_notebook(cells=cells)
     (notebook if where == "notebook" else cells[1]).metadata["advlib"] = {"needs": ["models/a.pt"]}
     nbformat.write(notebook, bare / "needy.ipynb")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "--nbval-lax", "-o", "addopts=--nbval-current-env",
-               str(bare / "needy.ipynb")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "conftest",
+        "--nbval-lax",
+        "-o",
+        "addopts=--nbval-current-env",
+        str(bare / "needy.ipynb"),
+    ]
     done = subprocess.run([*command, "-rs"], cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True)
     expected = "2 skipped" if where == "notebook" else "1 passed, 1 skipped"
     assert expected in done.stdout and "has no models/a.pt" in done.stdout, done.stdout + done.stderr

@@ -18,7 +18,7 @@ SECTION = re.compile(r"^#{2,3} (.+)$", re.M)
 
 def rows(text: str) -> list[re.Match]:
     """The tables' rows, without their heads."""
-    return [row for row in ROW.finditer(text) if not row["where"].strip() == "Cell" and set(row["ours"]) != {"-"}]
+    return [row for row in ROW.finditer(text) if row["where"].strip() != "Cell" and set(row["ours"]) != {"-"}]
 
 
 def faults(row: re.Match) -> Iterator[str]:
@@ -84,17 +84,20 @@ def test_every_line_of_a_table_is_such_a_row() -> None:
     assert heads >= 3 and len(rows(text)) == len(lines) - 2 * heads
 
 
-@pytest.mark.parametrize("ours, where, fault", [
-    ("`read rightly under FGSM`", GOLDEN, None),
-    ("`read rightly under FGSM` at ε = 8/255", GOLDEN, None),
-    ("`read rightly under FGSM with 8/255: 0%`", GOLDEN, "does not print"),
-    ("down to 3 %, `read rightly under FGSM`", GOLDEN, "no quotes: .*3 %"),
-    ("it falls", GOLDEN, "quotes nothing"),
-    ("`read`", GOLDEN.replace("fgsm-06", "fgsm-999"), "no cell fgsm-999"),
-    ("`read`", GOLDEN.replace("the-idea-in-code", "play"), "stands in #the-idea-in-code"),
-    ("`read`", GOLDEN.replace("06_fgsm", "06_none"), "there is no"),
-    ("`read`", "chapter 6", "no link"),
-])
+@pytest.mark.parametrize(
+    "ours, where, fault",
+    [
+        ("`read rightly under FGSM`", GOLDEN, None),
+        ("`read rightly under FGSM` at ε = 8/255", GOLDEN, None),
+        ("`read rightly under FGSM with 8/255: 0%`", GOLDEN, "does not print"),
+        ("down to 3 %, `read rightly under FGSM`", GOLDEN, "no quotes: .*3 %"),
+        ("it falls", GOLDEN, "quotes nothing"),
+        ("`read`", GOLDEN.replace("fgsm-06", "fgsm-999"), "no cell fgsm-999"),
+        ("`read`", GOLDEN.replace("the-idea-in-code", "play"), "stands in #the-idea-in-code"),
+        ("`read`", GOLDEN.replace("06_fgsm", "06_none"), "there is no"),
+        ("`read`", "chapter 6", "no link"),
+    ],
+)
 def test_a_wrong_row_is_noticed(ours: str, where: str, fault: str | None) -> None:
     found = "; ".join(faults(row_of(ours, where)))
     assert re.search(fault, found) if fault else not found

@@ -1,4 +1,4 @@
-"""The book's one Sphinx extension: pages that need no network, one repository address, the course's map, its cheat sheet."""
+"""The book's one Sphinx extension: pages that need no network, one repository address, the map, the cheat sheet."""
 
 from sphinx.application import Sphinx
 

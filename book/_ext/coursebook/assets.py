@@ -58,12 +58,20 @@ def copy_to_build(app: Sphinx) -> None:
     if not app.config.mathjax_path.startswith("vendor/"):
         return
     vendor = Path(app.outdir) / "_static" / "vendor"
-    shutil.copytree(WIDGETS, vendor / "widgets", dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns("*.map", "*amd*", "*.eot", "*.svg", "*.ttf"))
+    shutil.copytree(
+        WIDGETS,
+        vendor / "widgets",
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("*.map", "*amd*", "*.eot", "*.svg", "*.ttf"),
+    )
     # Of MathJax, one bundle, and the parts that its menu may load later; not the dozen other bundles.
     parts = {"a11y", "input", "output", "sre", "ui", MATHJAX_BUNDLE}
-    shutil.copytree(MATHJAX, vendor / "mathjax", dirs_exist_ok=True,
-                    ignore=lambda folder, names: set(names) - parts if Path(folder) == MATHJAX else set())
+    shutil.copytree(
+        MATHJAX,
+        vendor / "mathjax",
+        dirs_exist_ok=True,
+        ignore=lambda folder, names: set(names) - parts if Path(folder) == MATHJAX else set(),
+    )
 
 
 def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:

@@ -13,7 +13,7 @@ class CheatSheet(SphinxDirective):
     """Draw `advlib.attacks.facts`, a table for each family of attacks, with links to the chapters that exist."""
 
     def run(self) -> list[nodes.Node]:
-        from advlib.attacks import facts     # brings PyTorch, which the other pages do without
+        from advlib.attacks import facts  # brings PyTorch, which the other pages do without
 
         self.env.note_dependency(facts.__file__)
         lines = []
@@ -26,8 +26,10 @@ class CheatSheet(SphinxDirective):
     def _row(self, fact) -> str:
         norms = ", ".join(norm.symbol for norm in fact.norms) or "–"
         passes = "<br>".join(filter(None, [cost(fact.forward, fact.backward), fact.note]))
-        return (f"| **{fact.title}**<br>{self._chapter(fact.chapter)} | {fact.formula}<br>`{fact.call}` | {norms} "
-                f"| {fact.knows} | {passes} |")
+        return (
+            f"| **{fact.title}**<br>{self._chapter(fact.chapter)} | {fact.formula}<br>`{fact.call}` | {norms} "
+            f"| {fact.knows} | {passes} |"
+        )
 
     def _chapter(self, number: int) -> str:
         page = next((page for page in self.env.found_docs if page.startswith(f"chapters/{number:02d}_")), None)
