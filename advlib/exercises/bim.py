@@ -1,235 +1,364 @@
-"""Checkers for the chapter on BIM and PGD."""
+"""The exercises of chapter 7, BIM and PGD."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advlib.evaluate import predict
-from advlib.exercises import expect, specimens
-from advlib.exercises.bim_mistakes import Climb, bim_mistakes
-from advlib.exercises.frame import Attempt, Mistake, checks_function, checks_value
-from advlib.exercises.specimens import Specimen
-from advlib.norms import Ball
+from advlib.exercises import properties, specimens, steps
+from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
+from advlib.exercises.steps import Loss, ce, gradient, per_image
+from advlib.norms import Ball, Linf
 
-# --- my_bim(model, x, y, eps, step, steps) -------------------------------------------------------------
+# --- my_bim(model, x, y, eps, step, steps) ---------------------------------------------------------------
 
 
-@checks_function
-def bim(attempt: Attempt) -> str:
-    """``my_bim(model, x, y, eps, step, steps)`` is the basic iterative method in an L∞ ball."""
-    for specimen, step, steps in _climbs():
-        _judge_climb(attempt, specimen, step, steps)
-    return "the same images as the formula, on three models, for 1, 5 and 7 steps of different sizes"
+def into_ball(x_adv: Tensor, x: Tensor, eps: float) -> Tensor:
+    return torch.clamp(x_adv, x - eps, x + eps)
 
 
-def _climbs() -> list[tuple[Specimen, float, int]]:
-    def specimen(name: str, model: nn.Module, shape: tuple[int, int, int], classes: int, eps: float) -> Specimen:
-        x = specimens.images(*shape, seed=classes)
-        return Specimen(name, model, x, specimens.labels(shape[0], classes, seed=classes), eps)
-
-    sharp = specimens.mlp(3, 48, 16, seed=4)
-    sharp[-1].weight.data.mul_(10)  # far from equal probabilities, so that a second softmax is noticed
-
-    smooth = specimen("a network of 1×28×28 images", specimens.mlp(1, 28, 7, seed=2), (6, 1, 28), 7, 0.1)
-    small = specimen("a convolutional network, batch of 1", specimens.conv(3, 5, seed=3), (1, 3, 32), 5, 0.25)
-    colour = specimen("a network of 3×48×48 images", sharp, (4, 3, 48), 16, 0.03)
-    return [(smooth, 0.04, 5), (colour, 0.008, 7), (small, 0.1, 5), (smooth, 0.03, 1)]
+def into_box(x_adv: Tensor, x: Tensor | None = None, eps: float = 0) -> Tensor:
+    return x_adv.clamp(0, 1)
 
 
-def _judge_climb(attempt: Attempt, specimen: Specimen, step: float, steps: int) -> None:
-    model, x, y, eps = specimen
-    climb = Climb(model, x, y, eps, step, steps)
-    right, before = climb.run(), x.clone()
-    result = attempt(model, x, y, eps, step, steps)
-    expect.untouched(x, before, attempt)
-    expect.image_batch(result, x)
-    _still_evaluating(model)
-    expect.tidy(result, model, attempt)
-    result = result.detach()
-    if expect.same(result, right, share=0.99):
-        return
-    expect.no_known_mistake(result, bim_mistakes(climb), right)
-    expect.inside_box(result)
-    expect.inside_ball((result - x).abs().flatten(1).max(1).values, eps, "L∞")
-    expect.climbs(model, x, y, result)
-    off = (result - right).abs()
-    raise Mistake(
-        f"on {specimen.name}, {(off > 1e-5).float().mean().item():.0%} of the pixels differ from the "
-        f"formula, by up to {off.max().item():.4f}",
-        "another number of steps, another step, or a variable of the notebook instead of an argument",
-        "use model, x, y, eps, step and steps as they are passed; start at x",
-    )
+def inside(x_adv: Tensor, x: Tensor, eps: float) -> Tensor:
+    return into_box(into_ball(x_adv, x, eps))
 
 
-def _still_evaluating(model: nn.Module) -> None:
-    if any(module.training for module in model.modules()):
-        model.eval()
-        raise Mistake(
-            "the model was left in training mode",
-            "model.train() was called",
-            "an attack leaves the model as it was: in eval mode, batch norm and dropout stand still",
-        )
+def anywhere(x_adv: Tensor, x: Tensor, eps: float) -> Tensor:
+    return x_adv
 
 
-# --- my_restarts(attack, model, x, y, restarts) --------------------------------------------------------
+def climb(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    step: float,
+    steps: int,
+    *,
+    loss: Loss = ce,
+    direction: Callable[[Tensor], Tensor] = torch.sign,
+    way: float = 1,
+    length: Callable[[float, float, int], float] = lambda step, eps, steps: step,
+    count: Callable[[int], int] = int,
+    at: str = "iterate",
+    back: Callable[[Tensor, Tensor, float], Tensor] = inside,
+    keep: str = "last",
+    after: Callable[[Tensor, Tensor, float], Tensor] = anywhere,
+) -> Tensor:
+    """``steps`` times: into the ball and the box from x_adv + step · sign(∇ₓ loss)."""
+    x_adv = best = x
+    standing = torch.ones(len(x), dtype=torch.bool)
+    highest = torch.full((len(x),), -torch.inf, dtype=x.dtype)
+    for _ in range(count(steps)):
+        g = direction(gradient(model, x if at == "start" else x_adv, y, loss))
+        moved = back(x_adv + way * length(step, eps, steps) * g, x, eps)
+        with torch.no_grad():
+            now = F.cross_entropy(model(moved), y, reduction="none")
+            standing &= (model(x_adv).argmax(1) == y) if keep == "fooled" else True
+        x_adv = torch.where(per_image(standing), moved, x_adv)
+        best, highest = torch.where(per_image(now > highest), x_adv, best), torch.maximum(now, highest)
+    return after(best if keep == "best" else x_adv, x, eps)
 
 
-class _Recorded:
-    """An attack for the exercise: a step along the gradient's sign, of random length for each seed."""
+def _normalised(g: Tensor) -> Tensor:
+    return torch.nan_to_num(g / g.abs().sum((1, 2, 3), keepdim=True))
+
+
+def _with_momentum(model, x, y, eps, step, steps):
+    x_adv, direction = x, torch.zeros_like(x)
+    for _ in range(steps):
+        direction = direction + _normalised(gradient(model, x_adv, y))
+        x_adv = inside(x_adv + step * direction.sign(), x, eps)
+    return x_adv
+
+
+def _gradients_add_up(model, x, y, eps, step, steps):
+    x_adv, total = x, torch.zeros_like(x)
+    for _ in range(steps):
+        total = total + gradient(model, x_adv, y)
+        x_adv = inside(x_adv + step * total.sign(), x, eps)
+    return x_adv
+
+
+def _around_the_last(model, x, y, eps, step, steps):
+    x_adv = x
+    for _ in range(steps):
+        x_adv = inside(x_adv + step * gradient(model, x_adv, y).sign(), x_adv, eps)
+    return x_adv
+
+
+def _from_x(model, x, y, eps, step, steps):
+    x_adv = x
+    for _ in range(steps):
+        x_adv = inside(x + step * gradient(model, x_adv, y).sign(), x, eps)
+    return x_adv
+
+
+def _climbs() -> list[Case]:
+    small, *others = steps.cases((0.03, 0.1, 0.25, 0.03))
+    plans = [(0.04, 5), (0.03, 1), (0.008, 7), (0.1, 5), (0.008, 7), (0.05, 4), (0.02, 3), (0.06, 6)]
+    found = [Case(case.name, *case.args, *plan) for case, plan in zip([small, *others], plans)]
+    model, x, y = specimens.mlp(1, 9, 5, seed=8, scale=4), *small.args[1:3]
+    return [*found, Case("steps that overshoot", model, x, y, 0.3, 0.25, 6), Case("no step", model, x, y, 0.3, 0.1, 0)]
+
+
+BIM_WRONG = [
+    *steps.LOSS,
+    steps.WAY,
+    Wrong({"at": "start"}, "every step goes in the same direction", "the gradient is always that at the clean image",
+          "compute it at x_adv, inside the loop: a new plane at every step"),
+    Wrong({"back": into_box}, "the change accumulates beyond ε", "the projection onto the ball is missing",
+          "after each step: torch.clamp(x_adv, x - eps, x + eps), with the clean x"),
+    Wrong({"back": anywhere}, "the change accumulates beyond ε, and pixels leave [0, 1]",
+          "neither the ball nor the box is kept", "after each step: torch.clamp(x_adv, x - eps, x + eps).clamp(0, 1)"),
+    Wrong({"back": anywhere, "after": into_box}, "the change accumulates beyond ε",
+          "the projection onto the ball is missing, and the box is kept only at the end",
+          "after each step: torch.clamp(x_adv, x - eps, x + eps).clamp(0, 1)"),
+    Wrong(_around_the_last, "the change accumulates beyond ε, though each single step keeps to it",
+          "the projection goes around the last iterate instead of the clean image",
+          "torch.clamp(x_adv, x - eps, x + eps), with the clean x"),
+    Wrong({"back": into_box, "after": inside}, "the steps leave the ball on the way",
+          "projected only once, after the last step", "project inside the loop, after each step"),
+    Wrong({"back": anywhere, "after": inside}, "the steps leave the ball and the box on the way",
+          "clipped only once, after the last step", "clip inside the loop, after each step"),
+    Wrong({"back": into_ball}, "pixels leave [0, 1]", "the ball is kept, the box is not",
+          "clip to [0, 1] as well, inside the loop"),
+    Wrong({"back": into_ball, "after": into_box}, "the gradient is taken at points outside [0, 1]",
+          "clipped to the box only at the end", "clip to [0, 1] inside the loop"),
+    Wrong({"back": lambda x_adv, x, eps: into_box(x_adv.clamp(-eps, eps))}, "pixels lie between −ε and ε",
+          "the image was clipped to the ball's radius, not its change",
+          "clip around the clean image: torch.clamp(x_adv, x - eps, x + eps)"),
+    Wrong({"direction": lambda g: g}, "the steps have the gradient's size", "the sign is missing",
+          "step * grad.sign()"),
+    Wrong({"direction": lambda g: g / len(g)}, "the steps have the size of the mean loss's gradient",
+          "the sign is missing", "step * grad.sign()"),
+    Wrong({"direction": steps.unit}, "each step has length `step` in the L2 norm",
+          "the gradient was divided by its length", "inside an L∞ ball take its sign: step * grad.sign()"),
+    Wrong({"direction": steps.of_batch(torch.sign)}, "every image gets the same step",
+          "the gradient was averaged over the batch", "each image has its own gradient"),
+    Wrong({"length": lambda step, eps, steps: eps}, "each step is ε long", "ε was used as the step size",
+          "the argument `step` is the step size"),
+    Wrong({"length": lambda step, eps, steps: eps / max(steps, 1)}, "each step is ε / steps long",
+          "the argument `step` is not used", "step * grad.sign()"),
+    Wrong({"length": lambda step, eps, steps: 2.5 * eps / max(steps, 1)}, "each step is 2.5 ε / steps long",
+          "the argument `step` is not used", "step * grad.sign()"),
+    Wrong({"length": lambda step, eps, steps: step / 255}, "each step is 255 times too short",
+          "step was divided by 255 once more", "step already is in pixel units"),
+    Wrong({"count": lambda steps: min(steps, 1)}, "only one step was made",
+          "a return inside the loop, or x_adv is not carried on", "each round starts where the last one ended"),
+    Wrong({"count": lambda steps: max(steps - 1, 0)}, "one step is missing", "the loop starts at 1, or ends early",
+          "for _ in range(steps)"),
+    Wrong({"count": lambda steps: steps + 1}, "there is one step too many",
+          "a step before the loop, or range(steps + 1)", "for _ in range(steps)"),
+    Wrong({"count": lambda steps: 10}, "ten steps were made, whatever `steps` is", "a number is written into the code",
+          "for _ in range(steps)"),
+    Wrong(_from_x, "each step starts from the clean image again", "x + step · sign instead of x_adv + step · sign",
+          "each round starts where the last one ended"),
+    Wrong({"keep": "best"}, "the result is each image's iterate of highest loss", "the best iterate was kept",
+          "BIM returns the last one; keeping the best is an idea for later"),
+    Wrong({"keep": "fooled"}, "images stop moving once they are misread", "stopped early",
+          "BIM makes all its steps; stopping early is an idea for later"),
+    Wrong(_with_momentum, "each step follows the sum of all gradients so far, in units of their L1 norm",
+          "momentum was added", "BIM follows the gradient at the last iterate alone"),
+    Wrong(_gradients_add_up, "each step follows the sum of all gradients so far",
+          ".grad was not set to zero between the steps: backward() adds to it",
+          "x_adv.grad = None before each backward(), or torch.autograd.grad(loss, x_adv)[0]"),
+    Wrong({"after": lambda x_adv, x, eps: x_adv - x}, "the result is the perturbation, not the image",
+          "x was not added", "return x_adv"),
+    Wrong({"after": lambda x_adv, x, eps: x.clone()}, "the result is x itself",
+          "the wrong variable is returned, or no step is made", "return x_adv"),
+]  # fmt: skip
+
+bim = Formula(
+    name="bim",
+    chapter=7,
+    title="Write BIM",
+    points=3,
+    right=climb,
+    cases=_climbs,
+    same=properties.nearly,
+    properties=[properties.like, properties.inside_box],
+    verified="the same images as the formula, on ten models and batches, for 0 to 7 steps of different sizes",
+    wrong=BIM_WRONG,
+)
+
+
+# --- my_restarts(attack, model, x, y, restarts) ----------------------------------------------------------
+
+
+class _Noise:
+    """An attack to restart: noise, other for each seed."""
 
     def __init__(self) -> None:
         self.seeds: list[int] = []
-        self.results: list[Tensor] = []
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
         self.seeds.append(int(seed))
-        length = 0.02 + 0.2 * torch.rand(len(x), 1, 1, 1, generator=torch.Generator().manual_seed(int(seed) + 40))
-        one_step = Climb(model, x, y, eps=1.0, step=1.0, steps=1)
-        self.results.append((x + length * one_step.gradient(x).sign()).clamp(0, 1))
-        return self.results[-1].clone()
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(int(seed)))
+        return (x + 0.3 * noise).clamp(0, 1)
 
 
-@checks_function
-def restarts(attempt: Attempt) -> str:
-    """``my_restarts(attack, model, x, y, restarts)`` keeps each image's result of highest loss."""
-    for shape, classes, runs in (((6, 1, 28), 7, 4), ((5, 3, 16), 10, 3), ((3, 1, 12), 4, 1)):
-        model = specimens.mlp(shape[1], shape[2], classes, seed=classes)
+def best_of(
+    attack: Callable[..., Tensor],
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    restarts: int,
+    *,
+    seeds: Callable[[int], list[int]] = lambda n: list(range(n)),
+    score: Callable[[Tensor, Tensor], Tensor] = lambda z, y: F.cross_entropy(z, y, reduction="none"),
+    pick: Callable[[Tensor, Tensor], Tensor] = lambda runs, scores: runs[scores.argmax(0), torch.arange(runs.shape[1])],
+) -> Tensor:
+    """For each image, the result of highest loss."""
+    runs = torch.stack([attack(model, x, y, seed) for seed in seeds(restarts)])
+    with torch.no_grad():
+        scores = torch.stack([score(model(run), y) for run in runs])
+    return pick(runs, scores)
+
+
+def _restarted() -> list[Case]:
+    found = []
+    for shape, classes, runs in (((16, 1, 9), 7, 4), ((5, 3, 16), 10, 3), ((6, 1, 12), 4, 5), ((12, 1, 12), 4, 1)):
+        model = specimens.mlp(shape[1], shape[2], classes, seed=classes, scale=4)
         x, y = specimens.images(*shape, seed=runs), specimens.labels(shape[0], classes, seed=runs)
-        attack, before = _Recorded(), x.clone()
-        result = attempt(attack, model, x, y, runs)
-        expect.untouched(x, before, attempt)
-        expect.image_batch(result, x)
-        _still_evaluating(model)
-        _all_seeds(attack.seeds, runs)
-        _best_of(result.detach(), attack.results, model, x, y)
-    return "each image's best result, for 4, 3 and 1 restarts with a seed of their own"
+        with torch.no_grad():
+            y[::2] = model(x[::2]).argmax(1)  # rightly read at the start
+        found.append(Case(f"{runs} restarts", _Noise(), model, x, y, runs))
+    return found
 
 
-def _all_seeds(seeds: list[int], runs: int) -> None:
-    if len(seeds) != runs:
-        raise Mistake(
-            f"the attack was called {len(seeds)} times for restarts={runs}",
-            "the loop runs too often or not often enough",
-            "for seed in range(restarts): one call each",
-        )
-    if runs > 1 and len(set(seeds)) == 1:
-        raise Mistake(
-            f"every restart used the same seed, {seeds[0]}, and so the same start",
-            "the loop's number is not passed on",
-            "attack(model, x, y, seed) with another seed in each round",
-        )
-    if sorted(seeds) != list(range(runs)):
-        raise Mistake(f"the seeds were {seeds}, expected {list(range(runs))}", mend="for seed in range(restarts)")
+PER_IMAGE = "compare image by image: reduction='none', and a mask of those that are better"
+RESTARTS_WRONG = [
+    Wrong({"pick": lambda runs, scores: runs[scores.argmin(0), torch.arange(runs.shape[1])]},
+          "each image's worst restart was kept", "the comparison is turned round",
+          "the attacker wants the highest loss"),
+    Wrong({"pick": lambda runs, scores: runs[-1]}, "the last restart was kept, not the best",
+          "every round overwrites the one before",
+          "replace an image only where its loss is higher than the best so far"),
+    Wrong({"pick": lambda runs, scores: runs[0]}, "the first restart was kept", "nothing is ever replaced",
+          "best_loss starts at minus infinity, and is updated with the images"),
+    Wrong({"pick": lambda runs, scores: runs[scores.mean(1).argmax()]}, "one restart was kept for the whole batch",
+          "the losses were averaged over the images", PER_IMAGE),
+    Wrong({"pick": lambda runs, scores: runs.mean(0)}, "the restarts were averaged", "a mean over the results",
+          "the mean of good attacks need not be one: keep the best"),
+    Wrong({"pick": lambda runs, scores: runs}, "all restarts are returned", "nothing is chosen among them",
+          "return one result for each image"),
+    Wrong({"seeds": lambda n: [0] * n}, "every restart used the seed 0, and so the same start",
+          "the loop's number is not passed on", "attack(model, x, y, seed) with another seed in each round"),
+    Wrong({"seeds": lambda n: [n] * n}, "every restart used the same seed, the number of restarts",
+          "`restarts` was passed on instead of the loop's number",
+          "attack(model, x, y, seed) with another seed in each round"),
+    Wrong({"seeds": lambda n: list(range(1, n + 1))}, "the seeds were 1 to restarts", "the loop starts at 1",
+          "for seed in range(restarts)"),
+    Wrong({"seeds": lambda n: list(range(n + 1))}, "there is one restart too many",
+          "range(restarts + 1), or a call before the loop", "for seed in range(restarts)"),
+    Wrong({"seeds": lambda n: list(range(max(n - 1, 1)))}, "one restart is missing",
+          "range(restarts - 1), or the last result is never compared", "for seed in range(restarts)"),
+    Wrong({"score": lambda z, y: -z.gather(1, y[:, None])[:, 0]}, "the restart with the smallest logit of y was kept",
+          "nll_loss without log_softmax, or the logit itself was compared",
+          "compare F.cross_entropy(model(x_adv), y, reduction='none')"),
+    Wrong({"score": lambda z, y: z.amax(1)}, "the restart with the largest logit was kept",
+          "another score than the loss of y", "compare F.cross_entropy(model(x_adv), y, reduction='none')"),
+    Wrong({"score": lambda z, y: F.cross_entropy(z, z.argmax(1), reduction="none")},
+          "the loss of the model's own prediction was compared", "y was replaced by the prediction",
+          "use the y that is passed"),
+    Wrong({"score": lambda z, y: (z.argmax(1) != y).float()},
+          "of several results, the first that is misread was kept, whatever its loss",
+          "success was compared instead of the loss", "compare F.cross_entropy(model(x_adv), y, reduction='none')"),
+    Wrong(lambda attack, model, x, y, restarts: x.clone(), "the result is x itself",
+          "the results are never written back", "best[better] = x_adv[better]"),
+]  # fmt: skip
+
+restarts = Formula(
+    name="restarts",
+    chapter=7,
+    title="Restarts that keep the best",
+    points=3,
+    right=best_of,
+    cases=_restarted,
+    properties=[properties.like],
+    trace=lambda args: args[0].seeds,
+    allowed=["advlib.exercises.bim"],
+    verified="each image's best result, for 1 to 5 restarts with a seed of their own",
+    wrong=RESTARTS_WRONG,
+)
 
 
-def _best_of(result: Tensor, results: list[Tensor], model: nn.Module, x: Tensor, y: Tensor) -> None:
-    runs = torch.stack(results)
-    with torch.no_grad():
-        losses = torch.stack([F.cross_entropy(model(z), y, reduction="none") for z in results])
-    images = torch.arange(len(x))
-    right = runs[losses.argmax(0), images]
-    if expect.same(result, right, share=1.0):
-        return
-    per_image = "compare image by image: reduction='none', and a mask of those that are better"
-    suspects = [
-        (
-            runs[losses.argmin(0), images],
-            Mistake(
-                "each image's worst restart was kept",
-                "the comparison is turned round",
-                "the attacker wants the highest loss",
-            ),
-        ),
-        (
-            runs[-1],
-            Mistake(
-                "the last restart was kept, not the best",
-                "every round overwrites the one before",
-                "replace an image only where its loss is higher than the best so far",
-            ),
-        ),
-        (
-            runs[0],
-            Mistake(
-                "the first restart was kept",
-                "nothing is ever replaced",
-                "best_loss starts at minus infinity, and is updated with the images",
-            ),
-        ),
-        (
-            runs[losses.mean(1).argmax()],
-            Mistake("one restart was kept for the whole batch", "the losses were averaged over the images", per_image),
-        ),
-        (
-            runs.mean(0),
-            Mistake(
-                "the restarts were averaged",
-                "a mean over the results",
-                "the mean of good attacks need not be one: keep the best",
-            ),
-        ),
-        (x, Mistake("the result is x itself", "the results are never written back", "best[better] = x_adv[better]")),
-    ]
-    expect.no_known_mistake(result, suspects, right)
-    with torch.no_grad():
-        reached = F.cross_entropy(model(result), y, reduction="none")
-    worse = int((reached < losses.max(0).values - 1e-5).sum())
-    raise Mistake(
-        f"{worse} of {len(x)} images have a lower loss than the best of their restarts",
-        "best_loss is not updated together with the images, or another loss is compared",
-        per_image,
-    )
+# --- my_attack(model, x, y, within): cheap and good ------------------------------------------------------
 
 
-# --- my_attack(model, x, y, within): cheap and good ----------------------------------------------------
-
-
-class _Counted(nn.Module):
-    """A model that counts the images that go through it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model, self.passes = model, 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.passes += len(x)
-        return self.model(x)
-
-
-@checks_value
-def cheap_attack(
-    attack: Callable, model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, share: float = 0.8, passes: float = 5
+def _cheap(
+    exercise: Explore,
+    attack: Callable,
+    notes: list[str],
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    within: Ball,
+    *,
+    share: float = 0.8,
+    passes: float = 5,
 ) -> str:
     """``attack(model, x, y, within)`` fools ``share`` of the images, with at most ``passes`` for each."""
-    attempt, counted, before = Attempt(attack), _Counted(model).eval(), x.clone()
-    result = attempt(counted, x, y, within)
-    expect.untouched(x, before, attempt)
-    expect.image_batch(result, x)
-    result = result.detach()
-    expect.inside_box(result)
-    expect.inside_ball(within.size(result - x), within.eps, within.symbol)
-    spent = counted.passes / len(x)
-    fooled = (predict(model, result.clamp(0, 1))[0] != y).float().mean().item()
-    if not counted.passes:
-        raise Mistake(
-            "no image went through the model that was passed",
-            "the notebook's model is used, or no model at all",
-            "attack the argument `model`",
-        )
+    before = x.clone()
+    with specimens.counting(model) as (victim, count):
+        result = exercise.attempt(attack, (victim, x, y, within))
+        spent = count() / len(x)
+    if harm := properties.damage(attack, (before,), (x,)):
+        raise harm.mistake
+    result = properties.images(result, before)
+    properties.inside_ball(within.size(result - x), within.eps, within.symbol)
+    fooled = properties.misread(model, result, y).float().mean().item()
+    if not spent:
+        raise Mistake("no image went through the model that was passed", mend="attack the argument `model`")
     if fooled < share:
-        raise Mistake(
-            f"{fooled:.0%} are misread, for {spent:.1f} passes an image; {share:.0%} are asked",
-            "too few steps, or steps that are too short",
-            "more steps, or a schedule that shrinks",
-        )
+        raise Mistake(f"{fooled:.0%} are misread, for {spent:.1f} passes an image; {share:.0%} are asked")
     if spent > passes:
         raise Mistake(
             f"{fooled:.0%} are misread, but for {spent:.1f} passes an image; at most {passes:g} are allowed",
-            "images that are fooled already are still attacked, or too many steps",
-            "stop an image at its first success, and take fewer, larger steps",
+            mend="stop an image at its first success, and take fewer, larger steps",
         )
     return f"{fooled:.0%} misread for {spent:.1f} passes an image"
+
+
+def _signs() -> tuple[Any, ...]:
+    from advlib import load_images, load_model
+
+    signs = load_images("signs", "test", n=192)
+    return load_model("signs-cnn"), signs.x, signs.y, Linf(4 / 255)
+
+
+def _pgd(**settings: Any) -> Callable:
+    from advlib.attacks import pgd
+
+    return lambda model, x, y, within: pgd(model, x, y, within, **settings)
+
+
+CHEAP_ATTACK_WRONG = [
+    Wrong(lambda *given: _pgd(steps=7, early_stop=False), "misread, but for"),
+    Wrong(lambda *given: _pgd(steps=1), "are misread, for 2.0 passes an image; 80% are asked"),
+    Wrong(lambda *given: lambda model, x, y, within: x, "no image went through the model that was passed"),
+    Wrong(lambda *given: lambda model, x, y, within: _pgd(steps=3)(model, x, y, Linf(8 / 255)),
+          "the L∞ size of a perturbation is 0.0314, but ε is 0.0157"),
+    Wrong(lambda *given: lambda model, x, y, within: x.mul_(1) + 2, "pixels reach from"),
+    Wrong(lambda *given: lambda model, x, y, within: x.add_(0.001) and x, "x was changed"),
+]  # fmt: skip
+
+cheap_attack = Explore(
+    name="cheap_attack",
+    chapter=7,
+    title="Explore: cheap and good",
+    points=3,
+    measured=_cheap,
+    allowed=["advlib"],
+    seconds=120,
+    example=_signs,
+    right=lambda *given: _pgd(steps=7),
+    wrong=CHEAP_ATTACK_WRONG,
+)

@@ -1,50 +1,35 @@
 """Every check that a chapter calls, by chapter. A new chapter adds a file beside this one and a line here."""
 
+from advlib.exercises import progress as _progress
 from advlib.exercises.bim import bim, cheap_attack, restarts
-from advlib.exercises.fgsm import fgm_l2, fgsm, fooling_rate, smallest_eps
-from advlib.exercises.gradients import backprop, finite_differences, input_gradient, silent_network
-from advlib.exercises.imagenet import straight_through, survivor, to_file
-from advlib.exercises.loss import cross_entropy, flat_factor, logsumexp, margin_loss
-from advlib.exercises.mnist import relu_gradient, robust_mlp
-from advlib.exercises.norms import far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1
-from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
-from advlib.exercises.threat_models import black_box, obeys, success_rate
-from advlib.exercises.why import noise_ratio, sturdier, worst_margin
+from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
+from advlib.exercises.frame import Exercise, wrapped
+from advlib.exercises.progress import forget
 
-__all__ = [
-    "backprop",
-    "bim",
-    "black_box",
-    "cheap_attack",
-    "cross_entropy",
-    "every_target",
-    "far_but_same",
-    "fgm_l2",
-    "fgsm",
-    "finite_differences",
-    "flat_factor",
-    "fooling_rate",
-    "input_gradient",
-    "logsumexp",
-    "margin_loss",
-    "noise_ratio",
-    "norms_by_hand",
-    "obeys",
-    "project_l1",
-    "project_l2",
-    "project_linf",
-    "relu_gradient",
-    "restarts",
-    "robust_mlp",
-    "silent_network",
-    "smallest_eps",
-    "steepest_l1",
-    "straight_through",
-    "sturdier",
-    "success_rate",
-    "survivor",
-    "targeted_bim",
-    "targeted_fgsm",
-    "to_file",
-    "worst_margin",
-]
+_ALL = [value for value in vars().values() if isinstance(value, Exercise)]
+__all__ = [*(exercise.name for exercise in _ALL), "forget", "progress"]
+
+
+def progress(chapter: int | None = None) -> None:
+    """Print what is solved of a chapter: by default the one whose check ran last, or else all with something solved.
+
+    The record stands in one small file (`advlib.exercises.progress.file`), and nowhere else; ``forget()`` deletes it.
+    """
+    done, chapter = _progress.solved(), chapter if chapter is not None else _progress.latest
+    known = sorted({exercise.chapter for exercise in _ALL})
+    if chapter is not None and chapter not in known:
+        raise ValueError(f"chapter {chapter!r} has no exercises; these have: {', '.join(map(str, known))}")
+    shown = [chapter] if chapter is not None else [n for n in known if any(number == n for number, _ in done)]
+    for number in shown:
+        exercises = [exercise for exercise in _ALL if exercise.chapter == number]
+        solved = [exercise for exercise in exercises if (number, exercise.name) in done]
+        print(
+            f"Chapter {number}: {len(solved)} of {len(exercises)} exercises solved, "
+            f"{sum(exercise.points for exercise in solved)} of {sum(exercise.points for exercise in exercises)} points"
+        )
+        for exercise in exercises:
+            mark = "✓" if exercise in solved else "○"
+            points = f"{exercise.points} point{'s' * (exercise.points != 1)}"
+            print(wrapped(f"  {mark} {exercise.title} · {points}"))
+    if not shown:
+        print("○ no exercise solved yet: check.progress(6) lists those of chapter 6")

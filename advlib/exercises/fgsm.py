@@ -1,8 +1,7 @@
-"""Checkers for the chapter on FGSM."""
+"""The exercises of chapter 6, FGSM."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -10,168 +9,189 @@ from torch import Tensor, nn
 
 from advlib.contract import frozen
 from advlib.evaluate import predict
-from advlib.exercises import expect, specimens
-from advlib.exercises import fgsm_mistakes as mistakes
-from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
-from advlib.exercises.specimens import Specimen
+from advlib.exercises import properties, specimens, steps
+from advlib.exercises.frame import Formula, Mistake, Number, Wrong
+from advlib.exercises.steps import clipped, gradient, per_image, unit
 
-Attack = Callable[..., Tensor]
-Size = Callable[[Tensor], Tensor]
+FGSM_WRONG = [
+    *steps.COMMON,
+    Wrong({"end": lambda x, delta: delta.sign()}, "the result holds -1, 0 and 1 only: the sign of the gradient",
+          "ε and x are missing", "return (x + eps * sign).clamp(0, 1)"),
+    Wrong({"direction": lambda g: g}, "pixels change by different amounts, in proportion to the gradient",
+          "the sign is missing", "FGSM steps by ε in every pixel: eps * grad.sign()"),
+    Wrong({"direction": lambda g: g / len(g)},
+          "pixels change by different amounts, in proportion to the gradient of the mean loss", "the sign is missing",
+          "FGSM steps by ε in every pixel: eps * grad.sign()"),
+    Wrong({"direction": unit}, "the step is ε long in the L2 norm", "the gradient was divided by its length",
+          "for an L∞ ball take the sign of every entry: eps * grad.sign()"),
+    Wrong({"direction": lambda g: torch.nan_to_num(g / g.abs().amax((1, 2, 3), keepdim=True))},
+          "only the pixel with the steepest gradient moves by ε",
+          "the gradient was divided by its largest entry instead of taking its sign",
+          "every pixel may move by ε: eps * grad.sign()"),
+    Wrong({"direction": steps.of_batch(torch.sign)}, "every image gets the same perturbation",
+          "the gradient was averaged or summed over the batch", "each image has its own gradient: keep the first axis"),
+    Wrong({"direction": lambda g: g.abs().sign()}, "every pixel gets brighter",
+          "the absolute value was taken before the sign", "eps * grad.sign()"),
+    Wrong({"direction": lambda g: torch.where(g >= 0, 1.0, -1.0).to(g)},
+          "pixels whose gradient is exactly zero were changed", "zero was counted as positive: g >= 0",
+          "grad.sign() is 0 there"),
+]  # fmt: skip
 
-
-# --- my_fgsm(model, x, y, eps) and my_fgm_l2(model, x, y, eps) -----------------------------------------
-
-
-@checks_function
-def fgsm(attempt: Attempt) -> str:
-    """``my_fgsm(model, x, y, eps)`` is clip(x + ε · sign(∇ₓ loss), 0, 1), on any model and batch."""
-    for specimen in _specimens((8 / 255, 0.1, 0.25, 0.03)):
-        _compare(
-            attempt, specimen, mistakes.fgsm, mistakes.fgsm_mistakes, "L∞", lambda d: d.abs().flatten(1).max(1).values
-        )
-    return "the same images as the formula, on four models, four ε, one and three channels, batches of 1 to 6"
-
-
-@checks_function
-def fgm_l2(attempt: Attempt) -> str:
-    """``my_fgm_l2(model, x, y, eps)`` is clip(x + ε · g / ‖g‖₂, 0, 1) with g = ∇ₓ loss, each image by
-    itself."""
-    for specimen in (*_specimens((1.0, 0.5, 3.0, 2.0)), _dead_specimen()):
-        _compare(attempt, specimen, mistakes.fgm_l2, mistakes.l2_mistakes, "L2", lambda d: d.flatten(1).norm(dim=1))
-    return "the same images as the formula, on five models, also where a gradient is exactly zero"
-
-
-def _specimens(budgets: tuple[float, float, float, float]) -> list[Specimen]:
-    kinds = [
-        ("a linear model of 3×48×48 images", specimens.linear(3, 48, 10, seed=1), (5, 3, 48)),
-        ("a network of 1×28×28 images", specimens.mlp(1, 28, 7, seed=2), (6, 1, 28)),
-        ("a convolutional network, batch of 1", specimens.conv(3, 5, seed=3), (1, 3, 32)),
-        ("a network of 3×48×48 images", specimens.mlp(3, 48, 16, seed=4), (4, 3, 48)),
-    ]
-    classes = (10, 7, 5, 16)
-    return [
-        Specimen(name, model, specimens.images(*shape, seed=i), specimens.labels(shape[0], k, seed=i), eps)
-        for i, ((name, model, shape), k, eps) in enumerate(zip(kinds, classes, budgets, strict=True))
-    ]
+fgsm = Formula(
+    name="fgsm",
+    chapter=6,
+    title="Write FGSM",
+    points=2,
+    right=steps.step,
+    cases=lambda: steps.cases((8 / 255, 0.1, 0.25, 0.03)),
+    same=properties.nearly,
+    properties=[properties.like, properties.inside_box],
+    verified="the same images as the formula, on eight models, four ε, one and three channels, batches of 1 to 6",
+    wrong=FGSM_WRONG,
+)
 
 
-def _dead_specimen() -> Specimen:
-    """A black image silences every ReLU: its gradient is exactly zero."""
-    model = specimens.linear(1, 8, 6, seed=5)
-    model[1].bias.data.fill_(-0.01)
-    model[1].weight.data.abs_()
-    model.extend([nn.ReLU(), nn.Linear(6, 4)])
-    x = specimens.images(3, 1, 8, seed=5)
-    x[1] = 0
-    return Specimen("a network whose gradient is zero at one image", model, x, torch.tensor([0, 1, 2]), 1.0)
+def _divided(divisor, name: str = "direction") -> dict:
+    return {name: lambda g: torch.nan_to_num(g / divisor(g))}
 
 
-def _compare(
-    attempt: Attempt, specimen: Specimen, formula: Attack, known: Callable[..., Suspects], norm: str, size: Size
-) -> None:
-    """One call of the learner's function: first the known mistakes, then the properties, then the formula."""
-    model, x, y, eps = specimen
-    right, before = formula(*specimen), x.clone()
-    result = attempt(*specimen)
-    expect.untouched(x, before, attempt)
-    expect.image_batch(result, x)
-    expect.tidy(result, model, attempt)
-    result = result.detach()
-    if expect.same(result, right, share=1.0):
-        return
-    expect.no_known_mistake(result, known(model, x, y, eps), right)
-    expect.inside_box(result)
-    expect.inside_ball(size(result - x), eps, norm)
-    expect.whole_budget(size(result - x), size(right - x), eps, norm)
-    expect.climbs(model, x, y, result)
-    off = (result - right).abs()
-    if not expect.same(result, right):
-        raise Mistake(
-            f"on {specimen.name}, {(off > 1e-5).float().mean().item():.0%} of the pixels differ "
-            f"from the formula, by up to {off.max().item():.4f}",
-            "another loss, another step, or a variable of the notebook used instead of an argument",
-            "use model, x, y and eps as they are passed, and the cross-entropy of the logits",
-        )
+FGM_L2_WRONG = [
+    *steps.COMMON,
+    Wrong({"direction": torch.sign}, "every pixel moves by ε: this is the step for an L∞ ball",
+          "the sign of the gradient was taken", "for an L2 ball divide the gradient by its length"),
+    Wrong(_divided(lambda g: g.norm()), "the whole batch shares one budget",
+          "the norm was taken over all images at once", "one norm per image: g.flatten(1).norm(dim=1)"),
+    Wrong(_divided(lambda g: g.norm(dim=1, keepdim=True)), "every pixel gets a step of length ε",
+          "the norm was taken over the colour channels only",
+          "flatten each image before taking its norm: g.flatten(1).norm(dim=1)"),
+    Wrong(_divided(lambda g: per_image(g.flatten(1).abs().sum(1))), "the step has length ε in the L1 norm",
+          "divided by the sum of the absolute values", "the L2 norm is the root of the sum of squares"),
+    Wrong(_divided(lambda g: g.abs().amax((1, 2, 3), keepdim=True)),
+          "the largest change of a pixel is ε, so the L2 size is larger", "divided by the largest entry, the L∞ norm",
+          "the L2 norm is the root of the sum of squares"),
+    Wrong(_divided(lambda g: per_image(g.flatten(1).norm(dim=1)) ** 2),
+          "the step gets shorter where the gradient gets longer", "divided by the squared norm: the root is missing",
+          "the L2 norm is the root of the sum of squares"),
+    Wrong(_divided(lambda g: per_image(g.flatten(1).norm(dim=1)) ** 2 / len(g)),
+          "the step gets shorter where the gradient of the mean loss gets longer",
+          "divided by the squared norm: the root is missing", "the L2 norm is the root of the sum of squares"),
+    Wrong({"direction": lambda g: g}, "the step grows with the gradient", "the gradient was not divided by its length",
+          "every image's step has length ε: eps * g / ‖g‖₂"),
+    Wrong({"direction": lambda g: g / len(g)}, "the step grows with the gradient of the mean loss",
+          "the gradient was not divided by its length", "every image's step has length ε: eps * g / ‖g‖₂"),
+    Wrong({"direction": lambda g: g / per_image(g.flatten(1).norm(dim=1))},
+          "images whose gradient is exactly zero come back as NaN", "zero was divided by zero",
+          "torch.where(norm > 0, g / norm, 0)"),
+    *(Wrong({"direction": lambda g, tiny=tiny: g / (per_image(g.flatten(1).norm(dim=1)) + tiny)},
+            "where the gradient is tiny, the step is shorter than ε",
+            f"about {tiny:g} was added to the norm; confident networks have gradients far smaller than that",
+            "divide by the norm itself where it is not zero: torch.where(norm > 0, g / norm, 0)")
+      for tiny in (1e-4, 1e-6, 1e-8, 1e-10)),
+    *(Wrong({"direction": lambda g, tiny=tiny: g / per_image(g.flatten(1).norm(dim=1).clamp_min(tiny))},
+            "where the gradient is tiny, the step is far shorter than ε",
+            f"the norm was kept above {tiny:g}; confident networks have gradients far smaller than that",
+            "divide by the norm itself where it is not zero: torch.where(norm > 0, g / norm, 0)")
+      for tiny in (1e-5, 1e-7)),
+    Wrong({"direction": steps.of_batch(unit)}, "every image gets the same perturbation",
+          "the gradient was averaged or summed over the batch", "each image has its own gradient: keep the first axis"),
+]  # fmt: skip
+
+fgm_l2 = Formula(
+    name="fgm_l2",
+    chapter=6,
+    title="The L2 step",
+    points=3,
+    right=lambda model, x, y, eps, **parts: steps.step(model, x, y, eps, **{"direction": unit, **parts}),
+    cases=lambda: steps.cases((1.0, 0.5, 3.0, 2.0)),
+    properties=[properties.like, properties.inside_box],
+    verified="the same images as the formula, on eight models, also where a gradient is tiny or exactly zero",
+    wrong=FGM_L2_WRONG,
+)
 
 
-# --- numbers that the learner finds out -----------------------------------------------------------------
+# --- the smallest ε at which FGSM fools ---------------------------------------------------------------------
 
 
-@checks_value
-def smallest_eps(eps: float, model: nn.Module, x: Tensor, y: Tensor, *, tolerance: float = 1e-3) -> str:
-    """``eps`` is, to 1/1000, the smallest ε at which FGSM fools ``model`` on one image ``x``, label ``y``."""
-    eps = expect.number(eps, "ε")
+def _fooled(model: nn.Module, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
+    """Whether FGSM misleads the model at each of these ε."""
+    with frozen(model):
+        direction = gradient(model, x, y).sign()
+    return predict(model, clipped(x, eps.view(-1, 1, 1, 1).to(x) * direction))[0] != y
+
+
+def _grid(finest: float) -> Tensor:
+    return torch.arange(1, round(1 / finest) + 1) * finest
+
+
+def smallest(model: nn.Module, x: Tensor, y: Tensor, *, tolerance: float = 1e-3) -> float:
+    """The first ε, on a grid ten times as fine as the tolerance, at which the model misreads the image."""
+    if predict(model, x)[0] != y:
+        raise Mistake("the model misreads the clean image already", mend="choose an image that it reads rightly")
+    grid = _grid(tolerance / 10)
+    return next((e.item() for e in grid.split(256) for e in e[_fooled(model, x, y, e)][:1]), float("inf"))
+
+
+def _bisected(model: nn.Module, x: Tensor, y: Tensor, **_: float) -> float:
+    low, high = 0.0, 1.0
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _fooled(model, x, y, torch.tensor([middle])) else (middle, high)
+    return high
+
+
+def _not_fooled(eps: float, right: float, model: nn.Module, x: Tensor, y: Tensor, **_: float) -> None:
     if eps > 1:
         raise Mistake(f"ε is {eps:g}, but pixels lie in [0, 1]", "ε in steps of 0 to 255", "divide it by 255")
     if eps <= 0:
-        raise Mistake(f"ε is {eps:g}", "no change fools nobody", "find the first ε above 0 that does")
-
-    with frozen(model):
-        direction = mistakes.gradient(model, x, y).sign()
-
-    def fooled(candidates: Tensor) -> Tensor:
-        steps = candidates.view(-1, 1, 1, 1).to(x) * direction
-        return (predict(model, (x + steps).clamp(0, 1))[0] != y).cpu()
-
-    clean, at_eps = fooled(torch.tensor([0.0, eps])).tolist()
-    if clean:
-        raise Mistake("the model misreads the clean image already", mend="choose an image that it reads rightly")
-    if not at_eps:
+        raise Mistake(f"ε is {eps:g}, and no change fools nobody", mend="find the first ε above 0 that does")
+    if not _fooled(model, x, y, torch.tensor([eps])):
         raise Mistake(
-            f"at ε = {eps:.4f} the model still gives the right label",
-            "ε is too small, or rounded down",
-            "keep the upper end of the last interval, the one that fools the model",
+            f"at ε = {eps:.4f} the model still gives the right label", mend="the answer is the ε that fools it"
         )
-    # FGSM is not monotone in ε, so every smaller ε is tried, not only the one just below.
-    smaller = torch.arange(1, math.floor(eps / tolerance - 1 + 1e-6) + 1) * tolerance
-    first = smaller[fooled(smaller)].tolist() if len(smaller) else []
-    if first:
-        raise Mistake(
-            f"ε = {first[0]:.3f} fools the model already; you have {eps:.4f}",
-            "the search stopped early, or jumped over a smaller one: FGSM is not monotone in ε",
-            f"halve the interval until it is shorter than {tolerance:.2g}, or try one ε after the other",
-        )
-    return f"ε = {eps:.4f} ({eps * 255:.1f}/255) fools the model, and no ε that is {tolerance:.2g} smaller does"
-
-
-_RATE = "divide the number of images right before and wrong after by the number right before"
-
-
-@checks_value
-def fooling_rate(rate: float, model: nn.Module, x: Tensor, y: Tensor, eps: float) -> str:
-    """``rate`` is the share of the rightly read images that FGSM at ``eps`` turns wrong, to three digits."""
-    rate = expect.number(rate, "the rate")
-    with frozen(model):
-        x_adv = mistakes.fgsm(model, x, y, eps)
-    was_right, is_wrong = predict(model, x)[0] == y, predict(model, x_adv)[0] != y
-    true = (was_right & is_wrong).sum().item() / max(was_right.sum().item(), 1)
-    near = 1e-3  # an answer rounded to three digits is right
-    if abs(rate - true) <= near:
-        return f"{true:.1%} of the images that were read rightly are fooled at ε = {eps * 255:.1f}/255"
-    if not 0 <= rate <= 1:
-        raise Mistake(f"got {rate:.4g}, but a rate lies in [0, 1]", "a number in per cent, or a count", _RATE)
-    for value, seen, cause in (
-        (1 - true, "this is the share that was not fooled", "accuracy and fooling rate were exchanged"),
-        (
-            1 - is_wrong.float().mean().item(),
-            "this is the accuracy under attack",
-            "1 - accuracy counts images, too, that were wrong before the attack",
-        ),
-        (
-            is_wrong.float().mean().item(),
-            "this is the share of wrong answers after the attack",
-            "images that were wrong without any attack are counted as fooled",
-        ),
-        (
-            (was_right & is_wrong).float().mean().item(),
-            "the fooled are counted rightly, but divided by all images",
-            "the images that were wrong anyway are in the denominator",
-        ),
-    ):
-        if abs(rate - value) <= near:
-            raise Mistake(f"got {rate:.4g}: {seen}", cause, _RATE)
     raise Mistake(
-        f"got {rate:.4g}, which is off by {abs(rate - true):.3f}",
-        "another ε, another set of images, or a model in training mode",
-        "use the same model, images and ε as the check is given",
+        f"ε = {eps:.4f} fools the model, but so does ε = {right:.4f}, which is smaller",
+        mend="try one ε after the other, from 0 upwards, and stop at the first that fools",
     )
+
+
+def _by(factor: float) -> Callable[..., float]:
+    return lambda *given, **options: factor * smallest(*given, **options)
+
+
+def _in_hundredths(model: nn.Module, x: Tensor, y: Tensor, **_: float) -> float:
+    return next((e.item() for e in _grid(0.01) if _fooled(model, x, y, e[None])), float("inf"))
+
+
+SMALLEST_EPS_WRONG = [
+    Wrong(_bisected, "it fools the model, but a smaller ε does so as well",
+          "halving the interval jumped over it: FGSM is not monotone in ε",
+          "try one ε after the other, from 0 upwards"),
+    Wrong(_by(255), "pixels lie in [0, 1]", "ε in steps of 0 to 255", "divide it by 255"),
+    Wrong(_by(1 / 255), "the model still gives the right label there", "divided by 255 once more",
+          "pixels lie in [0, 1], and so does ε"),
+    Wrong(_by(2), "it is twice the answer", "the width from −ε to ε", "ε is the change in one direction"),
+    Wrong(_by(0.5), "it is half of the answer, and the model still gives the right label there",
+          "half of the last interval", "the answer is the ε that fools it"),
+    Wrong(_in_hundredths, "a smaller ε fools the model as well", "the steps of the search are 0.01 long",
+          "steps of 0.001"),
+]  # fmt: skip
+
+
+def _not_monotone() -> tuple[nn.Module, Tensor, Tensor]:
+    """FGSM misleads this network at ε from 0.053 to 0.08, and again from 0.2 on."""
+    return specimens.Bump(0.053, 0.08, 0.2), torch.full((1, 1, 2, 2), 0.3), torch.tensor([0])
+
+
+smallest_eps = Number(
+    name="smallest_eps",
+    chapter=6,
+    title="Explore: the smallest ε",
+    points=3,
+    label="ε",
+    right=smallest,
+    near=1e-3,
+    properties=[_not_fooled],
+    example=_not_monotone,
+    verified="ε = {0:.4f} fools the model, and no ε that is 0.001 smaller does",
+    wrong=SMALLEST_EPS_WRONG,
+)

@@ -1,0 +1,116 @@
+"""What an error inside a learner's function means to them: where it was, and advice only where its cause is certain."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import re
+import textwrap
+import traceback
+from collections.abc import Callable
+from types import CodeType, FrameType, TracebackType
+
+import torch
+from torch import Tensor
+
+# Words of an error, a pattern that the learner's function must hold (or ""), and what is certain then.
+_GRAD_OF_NOTHING = "does not require grad"
+_ONE_PER_IMAGE = "the loss has one value per image: sum it before differentiating"
+_TUPLE = "torch.autograd.grad returns a tuple: take its first entry, [0]"
+_CERTAIN = [
+    (_GRAD_OF_NOTHING, r"no_grad|inference_mode",
+     "gradients are switched off where the loss is computed: leave no_grad out"),
+    (_GRAD_OF_NOTHING, r"requires_grad",
+     "what you differentiate was computed before requires_grad was set, or was detached on the way"),
+    (_GRAD_OF_NOTHING, "", "no gradient is recorded: begin with x = x.clone().detach().requires_grad_()"),
+    ("not have been used in the graph", "",
+     "the loss does not depend on the tensor you differentiate: compute it from the very tensor that records gradients"),
+    ("leaf Variable that requires grad", "",
+     "a tensor that records gradients cannot be changed in place: make a new one"),
+    ("only for scalar outputs", "", _ONE_PER_IMAGE),
+    ("backward through the graph a second time", "",
+     "the graph is gone after one backward pass: compute the loss again in each step"),
+    ("return_types.", "",
+     "max and min over a dimension return two tensors, values and indices: take .values, or amax and amin"),
+    ("Index tensor must have the same number of dimensions", r"gather|scatter",
+     "gather and scatter want an index of as many dimensions as the tensor: y[:, None]"),
+    ("Can't call numpy()", "", "a tensor that records gradients: detach() it before numpy()"),
+    ("'tuple'", r"autograd\.grad\(", _TUPLE),
+    ("must be Tensor, not tuple", r"autograd\.grad\(", _TUPLE),
+    ("'NoneType'", r"\.grad\b(?!\()",
+     "`.grad` is None: loss.backward() fills it, and only for a tensor on which requires_grad_() was called"),
+]  # fmt: skip
+
+
+def hint(error: Exception, function: Callable) -> str:
+    """What to do, where the error leaves no doubt; else nothing."""
+    if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
+        return "that name is not known: run the cell that defines or imports it"
+    if isinstance(error, TypeError) and _frames(error, function) == [] and "argument" in str(error):
+        return "the parameters are not those of the stub: keep them as they were"
+    source = _source(function)
+    return next((words for text, pattern, words in _CERTAIN if text in str(error) and re.search(pattern, source)), "")
+
+
+def first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return textwrap.shorten(text.splitlines()[0], 160, placeholder=" …") if text else "(no message)"
+
+
+def where(error: Exception, function: Callable) -> str:
+    """The learner's line, counted from their `def`, and what stands there."""
+    frames = _frames(error, function)
+    if not frames:
+        return "calling it"
+    frame, line = frames[-1]
+    source = linecache.getline(frame.f_code.co_filename, line).strip()
+    place = f"line {line - frame.f_code.co_firstlineno + 1} of {frame.f_code.co_name}"
+    return f"{place}, `{source}`" if source else place
+
+
+def raised_by_learner(error: BaseException, function: Callable) -> bool:
+    """An unwritten stub raises by itself; torch raises the same type for operations that it lacks."""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and _is_learners(trace.tb_frame, function)
+
+
+def is_stub(function: Callable) -> bool:
+    """True if nothing was written: the body touches no name and makes no variable."""
+    code: CodeType | None = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    return not code.co_names and code.co_nlocals == code.co_argcount + code.co_kwonlyargcount
+
+
+def named(function: Callable) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def shapes(args: tuple) -> str:
+    """The arguments of a call in short: a model by its class, a tensor by its shape."""
+    words = []
+    for arg in args:
+        if isinstance(arg, Tensor):
+            kind = "" if arg.dtype in (torch.float32, torch.int64) else f" of {arg.dtype}"
+            words.append(f"a tensor {tuple(arg.shape)}{kind}")
+        else:
+            words.append(f"{arg:.3g}" if isinstance(arg, float) else type(arg).__name__)
+    return ", ".join(words)
+
+
+def _frames(error: BaseException, function: Callable) -> list[tuple[FrameType, int]]:
+    return [frame for frame in traceback.walk_tb(error.__traceback__) if _is_learners(frame[0], function)]
+
+
+def _is_learners(frame: FrameType, function: Callable) -> bool:
+    """True for code of the same module as the answer: in a notebook, everything written in its cells."""
+    return frame.f_globals.get("__name__") == getattr(function, "__module__", None)
+
+
+def _source(function: Callable) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return ""

@@ -1,0 +1,188 @@
+"""What results have to be, and what a wrong one proves about the answer that gave it.
+
+The properties of `Formula` are called as ``property(case, result, right)`` on a result that is wrong. Each raises
+`Mistake` where it proves what is wrong, and says no more than that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from advlib.evaluate import predict
+from advlib.exercises.mistake import Mistake
+
+NEAR = 1e-5
+
+
+def described(value: object) -> str:
+    """A value in few words."""
+    if isinstance(value, Tensor):
+        kind = "" if type(value) is Tensor else f" ({type(value).__name__})"
+        return f"a tensor{kind} of shape {tuple(value.shape)} and type {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, bool | int | float | str):
+        return f"{value!r:.40}"
+    return f"an object of type {type(value).__name__}"
+
+
+def alike(a: Any, b: Any, share: float = 1.0) -> bool:
+    """The same type, shape and values up to rounding; of the values, on at least ``share`` of each tensor."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if type(a) not in (Tensor, nn.Parameter) or (a.shape, a.dtype, a.device) != (b.shape, b.dtype, b.device):
+            return False
+        if not a.is_floating_point():
+            return torch.equal(a, b)
+        close = torch.isclose(a.detach(), b.detach(), rtol=1e-4, atol=NEAR, equal_nan=True)
+        return bool(close.all()) if share == 1 else close.float().mean().item() >= share
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
+        return type(a) is type(b) and len(a) == len(b) and all(alike(*pair, share) for pair in zip(a, b))
+    values = [_scalar(a), _scalar(b)]
+    return None not in values and math.isclose(*values, rel_tol=1e-4, abs_tol=NEAR)  # type: ignore[arg-type]
+
+
+def nearly(a: Any, b: Any) -> bool:
+    """`alike` on all but a few pixels: where a gradient is nearly zero, rounding may choose its sign."""
+    return alike(a, b, share=0.995)
+
+
+def _scalar(value: Any) -> float | None:
+    """A finite number, also out of a tensor or array with one entry."""
+    if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
+        value = value.item()
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def number(value: object, name: str) -> float:
+    """A finite number, or `Mistake`."""
+    result = _scalar(value)
+    if result is None or not math.isfinite(result):
+        raise Mistake(f"{name} is {described(value)}, expected one finite number", mend="pass a float")
+    return result
+
+
+# --- what an answer did to its arguments ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Harm:
+    """What was left behind: a note to a right answer, or, where it is serious, a mistake."""
+
+    mistake: Mistake
+    serious: bool = True
+
+    @property
+    def note(self) -> str:
+        return f"{self.mistake.seen}; {self.mistake.mend}"
+
+
+def damage(function: Callable, before: tuple, after: tuple) -> Harm | None:
+    """What a call did to the arguments, which are named as ``function`` names its parameters; the worst first."""
+    names = (
+        list(function.__code__.co_varnames) if hasattr(function, "__code__") else [f"argument {i}" for i in range(9)]
+    )
+    found = [_harm(*triple) for triple in zip(names, before, after)]
+    return min(filter(None, found), key=lambda harm: not harm.serious, default=None)
+
+
+def _harm(name: str, before: Any, after: Any) -> Harm | None:
+    if isinstance(after, nn.Module):
+        return _harm_to_model(name, before, after)
+    if isinstance(after, list | tuple):
+        if len(after) != len(before):
+            return Harm(Mistake(f"the caller's {name} was changed: it has {len(after)} entries now, not {len(before)}"))
+        return next(filter(None, (_harm(f"{name}[{i}]", *pair) for i, pair in enumerate(zip(before, after)))), None)
+    if not isinstance(after, Tensor):
+        return None
+    if after.shape != before.shape or not torch.equal(after.detach().nan_to_num(7), before.detach().nan_to_num(7)):
+        return Harm(
+            Mistake(
+                f"the caller's {name} was changed",
+                "an operation in place, such as +=, clamp_ or an assignment into it",
+                f"work on a copy: {name.split('[')[0]}.clone()",
+            )
+        )
+    if after.requires_grad > before.requires_grad or (after.grad is not None and before.grad is None):
+        after.requires_grad_(False)
+        mend = f"{name} = {name}.clone().detach() before requires_grad_() avoids it"
+        return Harm(Mistake(f"the caller's {name} now records gradients", "", mend), serious=False)
+    return None
+
+
+def _harm_to_model(name: str, before: nn.Module, after: nn.Module) -> Harm | None:
+    pairs = list(zip(before.state_dict().values(), after.state_dict().values()))
+    if len(before.state_dict()) != len(after.state_dict()) or not all(torch.equal(*pair) for pair in pairs):
+        return Harm(Mistake(f"the weights or statistics of the caller's {name} were changed", "", "only look at it"))
+    if [m.training for m in before.modules()] != [m.training for m in after.modules()]:
+        mend = "leave its mode alone, or put it back: in training mode batch norm and dropout act otherwise"
+        return Harm(Mistake(f"{name} was left in {'training' if after.training else 'eval'} mode", "", mend))
+    if [p.requires_grad for p in before.parameters()] != [p.requires_grad for p in after.parameters()]:
+        return Harm(
+            Mistake(f"the weights of {name} no longer record gradients as before", "", "put requires_grad back")
+        )
+    if any(a.grad is not None and b.grad is None for a, b in zip(after.parameters(), before.parameters())):
+        mend = "torch.autograd.grad(loss, x)[0] computes the gradient of x alone"
+        seen = "loss.backward() also filled the .grad of every weight, which a later step of training would use"
+        return Harm(Mistake(seen, "", mend), serious=False)
+    return None
+
+
+# --- properties of a wrong result ---------------------------------------------------------------------------
+
+
+def like(case: Any, result: Any, right: Any) -> None:
+    """A tensor like the right one: type, shape, dtype, device, finite numbers."""
+    if not isinstance(right, Tensor):
+        return
+    if not isinstance(result, Tensor):
+        raise Mistake(f"got {described(result)}, expected a tensor of shape {tuple(right.shape)}")
+    if type(result) not in (Tensor, nn.Parameter):
+        raise Mistake(f"got {described(result)}, expected a plain tensor", mend="return a torch.Tensor")
+    if result.shape != right.shape:
+        raise Mistake(f"the result has shape {tuple(result.shape)}, expected {tuple(right.shape)}")
+    if (result.dtype, result.device) != (right.dtype, right.device):
+        raise Mistake(
+            f"the result is {result.dtype} on {result.device}, expected {right.dtype} on {right.device}",
+            mend="compute in the type and on the device of what is passed",
+        )
+    bad = int((~result.isfinite()).sum())
+    if bad:
+        raise Mistake(f"on {case.name}, {bad} of {result.numel()} values are NaN or infinite")
+
+
+def inside_box(case: Any, result: Tensor, right: Any = None) -> None:
+    """Pixels in [0, 1]."""
+    low, high = result.min().item(), result.max().item()
+    if low < -1e-6 or high > 1 + 1e-6:
+        raise Mistake(
+            f"pixels reach from {low:.3f} to {high:.3f}, but an image lies in [0, 1]", mend="end with .clamp(0, 1)"
+        )
+
+
+def inside_ball(size: Tensor, eps: float, norm: str) -> None:
+    """Perturbations of at most ε, given their sizes (N,)."""
+    largest = size.max().item()
+    if not largest <= eps * (1 + 1e-4) + 1e-6:
+        raise Mistake(f"the {norm} size of a perturbation is {largest:.4f}, but ε is {eps:.4f}")
+
+
+def images(result: object, x: Tensor) -> Tensor:
+    """A batch of images like ``x`` in [0, 1], detached; for open tasks."""
+    from_case = type("Case", (), {"name": "the images that you passed"})
+    like(from_case, result, x)
+    assert isinstance(result, Tensor)
+    result = result.detach()
+    inside_box(from_case, result)
+    return result
+
+
+def misread(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Which images the model reads as another class."""
+    return predict(model, x)[0] != y

@@ -1,0 +1,163 @@
+"""A step along the gradient, in parts: what all attacks made of such steps share, and the slips common to them.
+
+Each part is a keyword argument, so that a wrong attack is the right one with a part exchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from advlib.exercises import specimens
+from advlib.exercises.frame import Case, Wrong
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def ce(z: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy, summed over the batch: each image's own gradient."""
+    return F.cross_entropy(z, y, reduction="sum")
+
+
+def gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss = ce) -> Tensor:
+    """∇ₓ of the loss at ``x``."""
+    x = x.detach().clone().requires_grad_()
+    return torch.autograd.grad(loss(model(x), y), x)[0]
+
+
+def per_image(norm: Tensor) -> Tensor:
+    """(N,) → (N, 1, 1, 1), to divide a batch of images."""
+    return norm[:, None, None, None]
+
+
+def unit(g: Tensor) -> Tensor:
+    """g / ‖g‖₂ for each image; a gradient of zero stays zero."""
+    norm = per_image(g.flatten(1).norm(dim=1))
+    return torch.where(norm > 0, g / norm, 0)
+
+
+def clipped(x: Tensor, delta: Tensor) -> Tensor:
+    return (x + delta).clamp(0, 1)
+
+
+def step(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    *,
+    loss: Loss = ce,
+    direction: Callable[[Tensor], Tensor] = torch.sign,
+    way: float = 1,
+    length: Callable[[float], float] = float,
+    end: Callable[[Tensor, Tensor], Tensor] = clipped,
+) -> Tensor:
+    """clip(x + ε · direction(∇ₓ loss), 0, 1)."""
+    return end(x, way * length(eps) * direction(gradient(model, x, y, loss)))
+
+
+def of_batch(direction: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda g: direction(g.mean(0, keepdim=True)).expand_as(g)
+
+
+LOSS = [
+    Wrong({"loss": lambda z, y: ce(z, z.argmax(1))},
+          "the step raises the loss of the model's own prediction, not that of y",
+          "y was replaced by model(x).argmax(1): a cure for label leaking, but another attack",
+          "use the y that is passed"),
+    Wrong({"loss": lambda z, y: ce(z.softmax(1), y)}, "the gradient is that of cross-entropy applied to probabilities",
+          "softmax twice: cross_entropy contains one", "give cross_entropy the logits, model(x)"),
+    Wrong({"loss": lambda z, y: F.nll_loss(z, y, reduction="sum")},
+          "the gradient is that of the label's logit alone, −z_y",
+          "nll_loss was given logits without log_softmax, or the other logits play no part",
+          "use cross_entropy, or log_softmax before nll_loss"),
+    Wrong({"loss": lambda z, y: z.amax(1).sum()}, "the gradient is that of the largest logit",
+          "the logits were differentiated instead of the loss", "loss = F.cross_entropy(model(x), y, reduction='sum')"),
+    Wrong({"loss": lambda z, y: (z.scatter(1, y[:, None], -torch.inf).amax(1) - z.gather(1, y[:, None])[:, 0]).sum()},
+          "the gradient is that of the margin, the largest wrong logit minus the label's",
+          "another loss than the cross-entropy", "loss = F.cross_entropy(model(x), y, reduction='sum')"),
+    Wrong({"loss": lambda z, y: ce(z, y[:1].expand_as(y))},
+          "every image is attacked as if it had the first image's label", "y[0] was used for the whole batch",
+          "give cross_entropy the whole y, shape (N,)"),
+    Wrong({"loss": lambda z, y: ce(z[:1], y[:1])}, "only the first image is attacked", "the loss is that of one image",
+          "give cross_entropy all logits and all labels"),
+]  # fmt: skip
+WAY = Wrong(
+    {"way": -1},
+    "the loss went down: this is a step downhill",
+    "the sign is flipped: training descends, an attack ascends",
+    "add the step instead of subtracting it",
+)
+LENGTH = [
+    Wrong({"length": lambda eps: eps / 2}, "each step is half as long as it may be",
+          "ε is taken for the width of the interval, from end to end", "ε is the largest change in either direction"),
+    Wrong({"length": lambda eps: eps / 255}, "the step is 255 times too short", "ε was divided by 255 once more",
+          "eps already is in pixel units, in which white is 1: use it as it is"),
+    Wrong({"length": lambda eps: eps * 255}, "the step is 255 times too long", "ε was multiplied by 255",
+          "eps already is in pixel units, in which white is 1: use it as it is"),
+    Wrong({"length": lambda eps: 8 / 255}, "the step is 8/255 long, whatever ε is",
+          "a number is written into the code instead of eps", "use the argument eps"),
+]  # fmt: skip
+END = [
+    Wrong({"end": torch.add}, "pixels leave [0, 1]", "the result is not clipped",
+          "end with .clamp(0, 1), after the step"),
+    Wrong({"end": lambda x, delta: (x + delta).clamp(-1, 1)}, "negative pixels are let through",
+          "clipped to [-1, 1], the range of normalised images, or only at the upper border", "pixels lie in [0, 1] here: .clamp(0, 1)"),
+    Wrong({"end": lambda x, delta: (x + delta).clamp_min(0)}, "pixels above 1 are let through, negative ones are not",
+          "only the lower border is clipped", "clip at both: .clamp(0, 1)"),
+    Wrong({"end": lambda x, delta: (x + delta).clamp(x.min(), x.max())},
+          "pixels are clipped to the darkest and brightest of the batch", "the range was taken from the images",
+          "an image may use all of [0, 1]: .clamp(0, 1)"),
+    Wrong({"end": lambda x, delta: (x + delta.clamp(0, 1)).clamp(0, 1)}, "pixels only ever get brighter",
+          "the perturbation was clipped to [0, 1], or the sign became 0 or 1",
+          "a perturbation may be negative: clip only the sum"),
+    Wrong({"end": lambda x, delta: x + delta.clamp(0, 1)}, "pixels only ever get brighter, and some leave [0, 1]",
+          "the perturbation was clipped instead of the image", "clip last: (x + perturbation).clamp(0, 1)"),
+    Wrong({"end": lambda x, delta: delta}, "the result is the perturbation, not the image", "x was not added",
+          "return (x + perturbation).clamp(0, 1)"),
+    Wrong({"end": lambda x, delta: clipped(x, delta) - x},
+          "the result is the clipped perturbation, x′ − x, not the image", "x was taken off again",
+          "return the image, (x + perturbation).clamp(0, 1)"),
+    Wrong({"end": lambda x, delta: delta.clamp(0, 1)},
+          "the result is the perturbation, clipped to [0, 1], not the image", "x was not added",
+          "return (x + perturbation).clamp(0, 1)"),
+    Wrong({"end": lambda x, delta: x.clone()}, "the result is x itself",
+          "the step is zero, or the wrong variable is returned", "return x plus the step"),
+]  # fmt: skip
+COMMON = [*LOSS, WAY, *LENGTH, *END]
+
+
+def cases(budgets: tuple[float, ...]) -> list[Case]:
+    """(model, x, y, ε) of many kinds: see the names. The smallest first: on it, most known mistakes part company."""
+    kinds = [
+        ("a network of 1×9×9 images", specimens.mlp(1, 9, 5, seed=8), (5, 1, 9), 5),
+        ("a network of 1×28×28 images", specimens.mlp(1, 28, 7, seed=2), (6, 1, 28), 7),
+        ("a linear model of 3×48×48 images", specimens.linear(3, 48, 10, seed=1), (5, 3, 48), 10),
+        ("a convolutional network, batch of 1", specimens.conv(3, 5, seed=3), (1, 3, 32), 5),
+        ("a network of 3×48×48 images", specimens.mlp(3, 48, 16, seed=4, scale=6), (4, 3, 48), 16),
+    ]
+    found = [
+        Case(name, model, specimens.images(*shape, seed=i), specimens.labels(shape[0], k, seed=i), eps)
+        for i, ((name, model, shape, k), eps) in enumerate(zip(kinds, (budgets[1], *budgets)))
+    ]
+    black = specimens.images(3, 1, 8, seed=5)
+    black[1] = 0
+    inner = specimens.images(4, 1, 12, seed=6, low=0.2, high=0.8)
+    double = specimens.images(3, 1, 10, seed=7).double()
+    return [
+        *found,
+        Case(
+            "a gradient of exactly zero",
+            specimens.silenced(1, 8, 4, seed=5),
+            black,
+            torch.tensor([0, 1, 2]),
+            budgets[0],
+        ),
+        Case(
+            "tiny gradients", specimens.mlp(1, 12, 4, seed=6, scale=1e-7), inner, torch.tensor([0, 1, 2, 3]), budgets[1]
+        ),
+        Case("float64", specimens.mlp(1, 10, 3, seed=7).double(), double, torch.tensor([0, 2, 1]), budgets[2]),
+    ]
