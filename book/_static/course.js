@@ -1,4 +1,5 @@
-// The book's own script: it helps the widgets find their fonts and formulas, and names controls for screen readers.
+// The book's own script: it helps the widgets find their fonts and formulas, names controls for screen readers, and
+// opens a folded result once its quiz is answered.
 (() => {
   "use strict";
   const here = new URL(".", document.currentScript.src);
@@ -27,6 +28,17 @@
       const question = quiz ? quiz.querySelector(".widget-html-content") : null;
       set(answers, "role", "radiogroup");
       set(answers, "aria-label", text(question) || "Answers");
+    }
+  }
+
+  // Whoever has answered a quiz has predicted: open what it asked about, down to the next quiz.
+  function openResults({ target }) {
+    if (!target.matches(".widget-radio-box input")) return;
+    const quiz = target.closest(".widget-radio-box");
+    const parts = [...document.querySelectorAll(".widget-radio-box, details.predict")];
+    for (const part of parts.slice(parts.indexOf(quiz) + 1)) {
+      if (part.matches(".widget-radio-box")) return;
+      part.open = true;
     }
   }
 
@@ -63,6 +75,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     nameThemeParts();
     nameWidgets();
+    document.addEventListener("change", openResults);
     const watcher = new MutationObserver(nameWidgets);
     watcher.observe(document.querySelector("main") || document.body, { childList: true, characterData: true, subtree: true });
   });

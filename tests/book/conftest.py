@@ -29,21 +29,23 @@ SWITCHES = [
 
 @pytest.fixture(scope="session")
 def built_book(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The folder of a clean build, in which every warning is an error; one build for all workers."""
+    """The folder of a clean build of the book; one build for all workers."""
+    return built_once(ROOT, shared_folder(tmp_path_factory, worker_id) / "book")
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A temporary folder that all workers have in common."""
     base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    out, log = shared / "book", shared / "book.log"
+    return base if worker_id == "master" else base.parent
+
+
+def built_once(root: Path, out: Path) -> Path:
+    """Build the book that lies at ``root`` unless another worker has; every warning is an error."""
+    log = out.with_suffix(".log")
     with FileLock(f"{out}.lock"):
         if not log.is_file():
-            command = [
-                Path(sys.executable).with_name("jupyter-book"),
-                "build",
-                "-W",
-                "--keep-going",
-                "--path-output",
-                str(out),
-                str(ROOT),
-            ]
+            tool = Path(sys.executable).with_name("jupyter-book")
+            command = [tool, "build", "-W", "--keep-going", "--path-output", str(out), str(root)]
             done = subprocess.run(command, capture_output=True, text=True)
             log.write_text("" if done.returncode == 0 else done.stdout[-4000:] + done.stderr[-4000:])
     assert not (failure := log.read_text()), f"the book does not build without warnings:\n{failure}"

@@ -12,7 +12,7 @@ import yaml
 from sphinx.errors import ConfigError
 
 from advlib.attacks.facts import FACTS
-from book._ext.coursebook import assets, repository
+from book._ext.coursebook import assets, chapter, repository
 from tests.book.pages import PAGES, ROOT, Book
 
 UPSTREAM = "https://github.com/adversarial-by-example/course"
@@ -137,6 +137,22 @@ def test_map_names_every_chapter_of_the_repository() -> None:
     mapped = [chapter["file"] for part in parts for chapter in part["chapters"]]
     assert [int(name[:2]) for name in mapped] == list(range(1, 25))
     assert {path.stem for path in (ROOT / "chapters").glob("*.ipynb")} <= set(mapped)
+
+
+def test_minutes_are_guessed_only_for_chapters_that_are_not_written() -> None:
+    parts = yaml.safe_load((ROOT / "book" / "course.yml").read_text(encoding="utf-8"))
+    rows = {row["file"]: row for part in parts for row in part["chapters"]}
+    written = {path.stem for path in (ROOT / "chapters").glob("*.ipynb")}
+    stated = sorted(file for file in written if "minutes" in rows[file])
+    assert not stated, f"take `minutes` out of course.yml: the first cell states them of {', '.join(stated)}"
+    assert all(isinstance(rows[file]["minutes"], int) for file in rows.keys() - written)
+
+
+def test_map_shows_the_minutes_that_each_chapter_states(book: Book) -> None:
+    page = book.open(PAGES[0]).page
+    for name in (name for name in PAGES if name.startswith("chapters/")):
+        row = page.locator(".course-map tr", has=page.locator(f"a[href='../{name}.html']"))
+        assert f"{chapter.read(ROOT / f'{name}.ipynb').minutes} min\n" in row.inner_text()
 
 
 def test_map_links_the_chapters_that_exist(book: Book) -> None:

@@ -1,4 +1,7 @@
-"""The directive `course-map`: every chapter of the course, linked where it exists, with the time it takes."""
+"""The directive `course-map`: every chapter of the course, linked where it exists, with the time it takes.
+
+A chapter's minutes are those that its notebook states; `course.yml` has a guess for those that are not written.
+"""
 
 import json
 from datetime import datetime
@@ -8,6 +11,8 @@ import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
+
+from . import chapter
 
 
 def run_seconds(notebook: dict) -> float:
@@ -38,16 +43,16 @@ class CourseMap(SphinxDirective):
         lines = []
         for part in yaml.safe_load(source.read_text(encoding="utf-8")):
             lines += ["", f"**{part['part']}**", "", "| No. | Chapter | Time |", "|---|---|---|"]
-            lines += [self._row(page.parents[1], **chapter) for chapter in part["chapters"]]
+            lines += [self._row(page.parents[1], **row) for row in part["chapters"]]
         box = nodes.container(classes=["course-map"])
         self.state.nested_parse(StringList(lines, str(source)), self.content_offset, box)
         return [box]
 
-    def _row(self, root: Path, file: str, title: str, minutes: int, hook: str) -> str:
+    def _row(self, root: Path, file: str, title: str, hook: str, minutes: int | None = None) -> str:
         number, path = int(file[:2]), root / "chapters" / f"{file}.ipynb"
         if f"chapters/{file}" not in self.env.found_docs:
             return f"| {number} | {title}<br>{hook} | {minutes} min, planned |"
         self.env.note_dependency(str(path))
         seconds = run_seconds(json.loads(path.read_text(encoding="utf-8")))
         link = f"[{title}](../chapters/{file}.ipynb)"
-        return f"| {number} | {link}<br>{hook} | {minutes} min<br>runs in {seconds:.0f}&nbsp;s |"
+        return f"| {number} | {link}<br>{hook} | {chapter.read(path).minutes} min<br>runs in {seconds:.0f}&nbsp;s |"
