@@ -12,7 +12,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
 
-# What one runs before every commit: all that is not slow, in about a minute.
+# What one runs before every commit: all that is not slow, in about two minutes.
 check: $(STAMP) style
 	$(BIN)/pytest $(PARALLEL) -m "not slow"
 	@echo 'Left out: the cells of the notebooks, the book in a browser, and the tests marked slow. `make test` runs them all.'
