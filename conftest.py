@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+os.environ["ADVLIB_PROGRESS"] = os.devnull  # what this machine's owner has solved is none of the tests' business
 os.environ["TQDM_DISABLE"] = "1"  # bars come and go with the machine's pace
 
 

@@ -6,7 +6,10 @@ from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
 from advlib.exercises.frame import Exercise, wrapped
 from advlib.exercises.progress import forget
 
-_ALL = [value for value in vars().values() if isinstance(value, Exercise)]
+# In the order in which their files, and so the chapters, list them.
+_ALL = sorted(
+    (value for value in vars().values() if isinstance(value, Exercise)), key=lambda one: (one.chapter, one.order)
+)
 __all__ = [*(exercise.name for exercise in _ALL), "forget", "progress"]
 
 
