@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract, losses
+from advlib.attacks.fast import faster
 from advlib.attacks.victim import Victim, round_towards
 from advlib.device import in_batches, width
-from advlib.models.fast import faster
 from advlib.norms import Ball
 from advlib.progress import progress
 
@@ -208,7 +208,7 @@ def ascend(
     early_stop  leave an image at its first success. Cheaper; switch it off for adversarial training.
     batch_size  images at once; None chooses, and halves when memory runs out. It never changes the result
                 beyond rounding.
-    fast        let the model compute the same in less time (``advlib.models.fast``); "bf16" in half precision.
+    fast        let the model compute the same in less time (``advlib.attacks.fast``); "bf16" in half precision.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract, and a model that returns probabilities,

@@ -14,12 +14,13 @@ from types import FunctionType
 from advlib.attacks.bim import apgd, bim, mifgsm, pgd
 from advlib.attacks.fgsm import fgsm
 from advlib.attacks.generative import AdvGAN
+from advlib.attacks.hop_skip_jump import hop_skip_jump
 from advlib.attacks.minimal import carlini_wagner, deepfool, fmn
+from advlib.attacks.nes import nes
 from advlib.attacks.physical import eot, patch
 from advlib.attacks.poisoning import backdoor, label_flip
-from advlib.attacks.queries import hop_skip_jump
-from advlib.attacks.queries_scores import nes, square
 from advlib.attacks.sparse import jsma, one_pixel, sparse_rs
+from advlib.attacks.square import square
 from advlib.attacks.transfer import transfer
 from advlib.attacks.universal import universal
 from advlib.attacks.worst import worst_case

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.attacks.universal import climb_together
+from advlib.attacks.together import climb_together
 from advlib.norms import Linf
 
 __all__ = ["warp", "Views", "eot", "Patch", "patch"]

@@ -13,8 +13,8 @@ from scipy.optimize import differential_evolution
 from torch import Tensor, nn
 
 from advlib import contract, losses
-from advlib.attacks.minimal import attack_standing
-from advlib.attacks.queries import Attacked, BlackBox, black_box, draws_for_each
+from advlib.attacks.blackbox import Attacked, BlackBox, black_box, draws_for_each
+from advlib.attacks.standing import attack_standing
 from advlib.attacks.victim import Victim
 from advlib.norms import L0
 

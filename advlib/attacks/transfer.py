@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from advlib import contract, losses
 from advlib.attacks.ascent import Constant, ascend
+from advlib.attacks.blackbox import black_box
 from advlib.device import in_batches, width
 from advlib.norms import Ball
 from advlib.progress import progress
 
-__all__ = ["transfer"]
+__all__ = ["substitute_labels", "transfer"]
 
 SMALLEST = 0.9  # of the image's side that a resized one still has
 
@@ -99,6 +100,25 @@ def transfer(
         widest = max(width(network, x[0]) for network in substitutes)
         in_batches(attack, torch.arange(len(x), device=x.device), widest, batch_size)
     return x_adv
+
+
+def substitute_labels(victim: Callable[[Tensor], Tensor], x: Tensor, batch_size: int | None = None) -> Tensor:
+    """What the victim calls each image, (N,): one query per image, and all a thief needs to train a substitute.
+
+    Papernot et al. (2017), "Practical black-box attacks against machine learning": label your own pictures by the
+    victim, fit a network of your own to them, and ``transfer`` attacks on it. The victim answers with labels or
+    with scores.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract.
+
+    >>> substitute_labels(lambda images: (images.mean((1, 2, 3)) > 0.4).long(), torch.full((2, 1, 4, 4), 0.5))
+    tensor([1, 1])
+    """
+    contract.check_images(x)
+    nothing = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    with black_box(victim, x, nothing, None, 1, batch_size) as box:
+        return box.labels(box.clean, torch.arange(len(x), device=box.clean.device)).to(x.device)
 
 
 class _Ensemble(nn.Module):

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from advlib import contract, losses
 from advlib.attacks.bim import apgd, pgd
+from advlib.attacks.fast import faster
 from advlib.attacks.minimal import fmn
-from advlib.attacks.queries_scores import square
 from advlib.attacks.sparse import sparse_rs
+from advlib.attacks.square import square
 from advlib.evaluate import logits_of
-from advlib.models.fast import faster
 from advlib.norms import L0, L1, L2, Ball, Linf
 from advlib.progress import progress
 

@@ -10,7 +10,7 @@ from torch import nn
 from advlib import contract
 from advlib.attacks import bim, fgsm
 from advlib.attacks.ascent import ascend
-from advlib.models.fast import _identity, faster
+from advlib.attacks.fast import _identity, faster
 from advlib.norms import Linf
 
 X = torch.rand(6, 3, 12, 12, generator=torch.Generator().manual_seed(0))
