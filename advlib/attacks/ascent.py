@@ -231,11 +231,7 @@ def ascend(
 
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
-    with (
-        contract.frozen(model),
-        faster(model, x[:2].to(labels.device), fast),
-        progress(total=restarts * steps * len(x), unit="pass") as bar,
-    ):
+    with contract.frozen(model), faster(model, x, fast), progress(total=restarts * steps * len(x), unit="pass") as bar:
         clean = x.detach().to(labels.device)
         clean = clean.clone() if x.dtype == torch.float64 else clean.float().clone()
         victim = Victim(model, labels, target, loss, x.dtype)

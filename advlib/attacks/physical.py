@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib import contract
+from advlib.attacks.chance import ByChance
 from advlib.attacks.together import climb_together
 from advlib.norms import Linf
 
@@ -123,7 +124,7 @@ class Views:
         return x.clamp(0, 1)
 
 
-class _Expectation(nn.Module):
+class _Expectation(ByChance):
     def __init__(self, model: nn.Module, transform: Callable, samples: int, seed: int):
         super().__init__()
         self.model, self.transform, self.samples, self.seed = model, transform, samples, seed

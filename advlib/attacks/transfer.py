@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from advlib import contract, losses
 from advlib.attacks.ascent import Constant, ascend
 from advlib.attacks.blackbox import black_box
+from advlib.attacks.chance import ByChance
+from advlib.attacks.fast import faster
 from advlib.device import in_batches, width
 from advlib.norms import Ball
 from advlib.progress import progress
@@ -96,7 +99,12 @@ def transfer(
         )
         bar.update(len(rows))
 
-    with progress(total=len(x), unit="image") as bar:
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress(total=len(x), unit="image"))
+        for network in substitutes:
+            # One by one: what draws is the ensemble, whose draws are the attack's alone.
+            stack.enter_context(contract.frozen(network))
+            stack.enter_context(faster(network, x))
         widest = max(width(network, x[0]) for network in substitutes)
         in_batches(attack, torch.arange(len(x), device=x.device), widest, batch_size)
     return x_adv
@@ -121,7 +129,7 @@ def substitute_labels(victim: Callable[[Tensor], Tensor], x: Tensor, batch_size:
         return box.labels(box.clean, torch.arange(len(x), device=box.clean.device)).to(x.device)
 
 
-class _Ensemble(nn.Module):
+class _Ensemble(ByChance):
     """The mean of the networks' logits, each time on the same images or on images resized by chance."""
 
     def __init__(self, networks: Sequence[nn.Module], diversity: float, generator: torch.Generator):

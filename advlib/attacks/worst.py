@@ -65,7 +65,7 @@ def worst_case(
     target = contract.check_target(target, labels, logits.shape[1])
 
     best, score = x.detach().clone(), losses.margin(logits, labels, target)
-    with contract.frozen(model), faster(model, x[:2].to(contract.model_device(model))):
+    with contract.frozen(model), faster(model, x):
         for attack in progress(_attacks(within, logits, labels, target, queries, seed), unit="attack"):
             rows = (score <= 0).nonzero().flatten()
             if not len(rows):
