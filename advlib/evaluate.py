@@ -7,52 +7,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.device import in_batches, width
+from advlib.answers import logits_of, predict
+from advlib.attacks.worst import worst_case
 from advlib.norms import L1, L2, Ball, Linf, readable
 
 __all__ = ["predict", "accuracy", "robust_accuracy", "interval", "report", "Report", "curve", "Curve"]
 
 
-def predict(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
-    """Predicted labels (N,) and their probabilities (N,) for images x (N, C, H, W) in [0, 1], on x's device.
-
-    Raises
-        TypeError, ValueError: input that breaks the pixel-space contract.
-
-    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-    >>> labels, probabilities = predict(model, torch.rand(5, 1, 2, 2))
-    >>> labels.shape, probabilities.shape
-    (torch.Size([5]), torch.Size([5]))
-    """
-    probability, label = logits_of(model, x, batch_size=batch_size).softmax(1).max(1)
-    return label.to(x.device), probability.to(x.device)
-
-
-def logits_of(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> Tensor:
-    """The model's logits (N, K), at least float32, in eval mode and without gradients; the model stays as it was."""
-    contract.check_model(model)
-    contract.check_images(x)
-    parts: list[Tensor] = []
-    with contract.frozen(model), torch.no_grad():
-        images = x.detach().to(contract.model_device(model))
-
-        def run(rows: Tensor) -> None:
-            logits = model(images[rows])
-            contract.check_logits(logits, len(rows))
-            parts.append(logits if logits.dtype == torch.float64 else logits.float())
-
-        in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
-    contract.check_probabilities(parts[0])
-    return torch.cat(parts)
-
-
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = None) -> float:
     """The share of images whose label is predicted.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     >>> x = torch.rand(5, 1, 2, 2)
     >>> accuracy(model, x, predict(model, x)[0])
@@ -67,7 +35,7 @@ def robust_accuracy(
     y: Tensor,
     within: Ball,
     *,
-    attack: Callable[..., Tensor] | None = None,
+    attack: Callable[..., Tensor] = worst_case,
     batch_size: int | None = None,
     **settings,
 ) -> float:
@@ -81,6 +49,7 @@ def robust_accuracy(
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract.
 
+    >>> import torch
     >>> from advlib.norms import Linf
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
     >>> _ = model[1].weight.data.copy_(torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 1, 1]]))
@@ -88,8 +57,6 @@ def robust_accuracy(
     >>> robust_accuracy(model, x, torch.tensor([0, 0]), Linf(0.1), queries=50)
     0.5
     """
-    if attack is None:
-        from advlib.attacks.worst import worst_case as attack  # which counts with this module, so not at the top
     contract.check_ball(within)
     right = _right(model, x, y, batch_size)
     if not right.any():
@@ -181,6 +148,7 @@ def report(
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract, or x_adv of another shape than x.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     >>> x = torch.rand(5, 1, 2, 2)
     >>> report(model, x, predict(model, x)[0], x).robust_accuracy
@@ -250,6 +218,7 @@ def curve(
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract, or no ε at all.
 
+    >>> import torch
     >>> from advlib.attacks import fgsm
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     >>> x = torch.rand(5, 1, 2, 2)

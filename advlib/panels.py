@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advlib.evaluate import predict
+from advlib.answers import predict
 
 
 def percent(probability: float) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from advlib import attacks
-from advlib.evaluate import Curve, accuracy, curve, interval, logits_of, predict, report
+from advlib.evaluate import Curve, accuracy, curve, interval, report
 from advlib.norms import L2
 
 
@@ -27,18 +27,8 @@ X = LEVELS[:, None, None, None].expand(6, 1, 4, 4).clone()
 Y = torch.tensor([0, 0, 0, 1, 1, 0])  # the last label is wrong: clean accuracy is 5/6
 
 
-def test_predict_gives_labels_and_their_probabilities():
-    label, probability = predict(Brightness(), X)
-    assert label.tolist() == [0, 0, 0, 1, 1, 1]
-    assert probability[1].item() == pytest.approx(torch.sigmoid(torch.tensor(4.0)).item())
+def test_accuracy_is_the_share_that_is_right():
     assert accuracy(Brightness(), X, Y) == pytest.approx(5 / 6)
-
-
-def test_predictions_do_not_depend_on_batches_or_mode():
-    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(16, 3)).train()
-    before = model[0].running_mean.clone()
-    assert torch.allclose(logits_of(model, X), logits_of(model, X, batch_size=2), atol=1e-6)
-    assert model.training and torch.equal(model[0].running_mean, before)
 
 
 def test_report_counts_by_hand():

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract, losses
+from advlib.answers import logits_of
 from advlib.attacks.bim import apgd, pgd
 from advlib.attacks.fast import faster
 from advlib.attacks.minimal import fmn
 from advlib.attacks.sparse import sparse_rs
 from advlib.attacks.square import square
-from advlib.evaluate import logits_of
 from advlib.norms import L0, L1, L2, Ball, Linf
 from advlib.progress import progress
 
