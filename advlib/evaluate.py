@@ -90,12 +90,13 @@ def robust_accuracy(
     """
     if attack is None:
         from advlib.attacks.worst import worst_case as attack  # which counts with this module, so not at the top
-    contract.check_ball(within)
+    contract.check_images(x)
+    contract.check_ball(within, x)
     right = _right(model, x, y, batch_size)
     if not right.any():
         return 0.0
     rows = right.nonzero().flatten().to(x.device)
-    x_adv = attack(model, x[rows], y.to(x.device)[rows], within, batch_size=batch_size, **settings)
+    x_adv = attack(model, x[rows], y.to(x.device)[rows], within.rows(rows), batch_size=batch_size, **settings)
     return int(_right(model, x_adv, y.to(x.device)[rows], batch_size).sum()) / len(x)
 
 
