@@ -19,6 +19,7 @@ __all__ = [
     "check_labels",
     "check_target",
     "check_ball",
+    "check_one_eps",
     "check_model",
     "check_logits",
     "check_probabilities",
@@ -114,15 +115,29 @@ def check_target(target, y: Tensor, classes: int | None = None) -> Tensor | None
     return target
 
 
-def check_ball(within) -> None:
-    """``within`` is a norm ball such as ``Linf(8/255)``; else TypeError."""
+def check_ball(within, x: Tensor | None = None) -> None:
+    """``within`` is a norm ball such as ``Linf(8/255)``; else TypeError.
+
+    With images ``x``, it also has one ε for all or as many as there are images; else ValueError.
+    """
     if isinstance(within, Ball) and type(within) is not Ball:
+        if x is not None:
+            within.eps_for(x)
         return
     example = f"Linf({within:g})" if isinstance(within, (int, float)) else "Linf(8/255)"
     raise TypeError(
         f"within is a {_kind(within)} ({within!r}); expected a norm ball. Say which norm is meant: "
         f"{example}, L2(0.5), L1(12) or L0(20)."
     )
+
+
+def check_one_eps(within: Ball, what: str) -> None:
+    """``within`` has one ε for all images, where ``what`` takes no other; else ValueError."""
+    if within.per_image:
+        raise ValueError(
+            f"{what} takes one ε for all images and got {len(within.eps)} of them. Call it once for each ε, on the "
+            f"images that share it: {type(within).__name__}({float(within.eps[0]):g})."
+        )
 
 
 def check_model(model) -> None:

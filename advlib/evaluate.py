@@ -57,12 +57,13 @@ def robust_accuracy(
     >>> robust_accuracy(model, x, torch.tensor([0, 0]), Linf(0.1), queries=50)
     0.5
     """
-    contract.check_ball(within)
+    contract.check_images(x)
+    contract.check_ball(within, x)
     right = _right(model, x, y, batch_size)
     if not right.any():
         return 0.0
     rows = right.nonzero().flatten().to(x.device)
-    x_adv = attack(model, x[rows], y.to(x.device)[rows], within, batch_size=batch_size, **settings)
+    x_adv = attack(model, x[rows], y.to(x.device)[rows], within.rows(rows), batch_size=batch_size, **settings)
     return int(_right(model, x_adv, y.to(x.device)[rows], batch_size).sum()) / len(x)
 
 

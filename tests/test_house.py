@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "advlib"
 # Which rooms (a file or a folder of advlib) stand on which floor, from the ground up; see "floors" below.
 FLOORS = (
-    ("answers", "contract", "device", "files", "losses", "names", "norms", "progress"),
+    ("answers", "ball", "contract", "device", "files", "losses", "names", "norms", "progress"),
     ("data", "models"),
     ("attacks", "defenses", "evaluate", "panels", "plots", "__init__"),
     ("cli", "exercises", "widgets", "__main__"),
@@ -101,6 +101,13 @@ def crooked(tmp_path):
         "evaluate": "from advlib.attacks.worst import worst",
         "attacks/__init__": "from advlib.attacks.worst import worst",
         "attacks/worst": "def worst():\n    import advlib.evaluate",
+        "data/__init__": "from advlib.data import images",
+        "data/images": "from advlib.models import nets",
+        "models/__init__": "from advlib.models.zoo import load",
+        "models/nets": "",
+        "models/layers": "from . import pools",
+        "models/pools": "from .layers import Layer",
+        "models/zoo": "from advlib.data import images",
         "shed": "\n" * 301,
         "exercises/long": "\n" * 301,
     }

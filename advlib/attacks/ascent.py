@@ -7,9 +7,7 @@ perturbations, patches and gradients estimated from queries climb with the same 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
@@ -17,53 +15,13 @@ from torch import Tensor, nn
 
 from advlib import contract, losses
 from advlib.attacks.fast import faster
+from advlib.attacks.schedules import Adaptive, Constant, Fixed, Linear
 from advlib.attacks.victim import Victim, round_towards
 from advlib.device import in_batches, width
 from advlib.norms import Ball
 from advlib.progress import progress
 
-__all__ = ["ascend", "climb", "Constant", "Linear", "Adaptive"]
-
-
-# ------------------------------------------------------------------------------------------------ step sizes
-@dataclass(frozen=True)
-class Constant:
-    """The same step throughout: ``size`` · ε."""
-
-    size: float
-
-    def at(self, k: int, steps: int) -> float:
-        return self.size
-
-
-@dataclass(frozen=True)
-class Linear:
-    """Large steps to explore, small ones to settle: from ``size`` · ε straight down to zero."""
-
-    size: float = 2.0
-
-    def at(self, k: int, steps: int) -> float:
-        return self.size * (1 - k / steps)
-
-
-@dataclass(frozen=True)
-class Adaptive:
-    """Auto-PGD: an image's step is halved when it stops paying, and the image goes back to its best iterate.
-
-    Croce & Hein (2020), Section 3: looked at after 22 %, 41 %, 57 %, … of the steps.
-    """
-
-    size: float = 2.0
-    rho: float = 0.75  # a step size is kept while at least this share of its steps raised the loss
-
-    def at(self, k: int, steps: int) -> float:
-        return self.size
-
-    def checkpoints(self, steps: int) -> list[int]:
-        shares = [0.0, 0.22]
-        while shares[-1] < 1:
-            shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-        return [math.ceil(round(share * steps, 6)) for share in shares if share < 1]
+__all__ = ["ascend", "climb", "Constant", "Fixed", "Linear", "Adaptive"]
 
 
 # -------------------------------------------------------------------------------------------------- the loop
@@ -124,13 +82,16 @@ def climb(
             it, loss, grad = it.only(climbing), loss[climbing], grad[climbing]
             if not len(it.rows):
                 return kept, kept_score
+            within = within.rows(climbing)
+        eps = within.eps_for(it.x)
         if isinstance(schedule, Adaptive):
             grad, size = _adapt(it, schedule, k, steps, loss, grad)
+            radius = size * eps
         else:
-            size = schedule.at(k, steps)
+            radius = schedule.at(k, steps, eps)
         if momentum:
             it.velocity = grad = momentum * it.velocity + _unit_l1(grad)
-        new = it.adv + within.steepest(grad, it.adv, radius=size * within.eps)
+        new = it.adv + within.steepest(grad, it.adv, radius=radius)
         if inertia:
             new = it.x + within.project(new - it.x, it.x)
             pull = (1 - inertia) * (new - it.adv) + (inertia * (it.adv - it.previous) if k else 0)
@@ -183,7 +144,7 @@ def ascend(
     *,
     target: int | Tensor | None = None,
     steps: int = 40,
-    schedule=Linear(),
+    schedule=Linear(),  # noqa: B008 - a value that nothing can change
     loss: Callable = losses.cross_entropy,
     momentum: float = 0.0,
     inertia: float = 0.0,
@@ -223,7 +184,7 @@ def ascend(
     contract.check_model(model)
     contract.check_images(x)
     contract.check_labels(y, len(x))
-    contract.check_ball(within)
+    contract.check_ball(within, x)
     contract.check_count(steps, "steps")
     contract.check_count(restarts, "restarts")
     if keep not in ("best", "last"):
@@ -244,7 +205,7 @@ def ascend(
                 victim.score_on(rows),
                 clean[rows],
                 start[rows],
-                within,
+                within.rows(rows),
                 steps=steps,
                 schedule=schedule,
                 momentum=momentum,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from advlib import losses
-from advlib.attacks.ascent import Adaptive, Constant, Linear, ascend
+from advlib.attacks.ascent import Adaptive, Constant, Fixed, Linear, ascend
 from advlib.contract import check_ball, check_count, check_step
 from advlib.norms import Ball
 
@@ -223,11 +223,11 @@ def apgd(
     )
 
 
-def _constant(within: Ball, step: float | None, reach: float = 1.0, steps: int = 1) -> Constant:
-    """The step α as a multiple of ε; where it is None, ``steps`` of them go ``reach`` · ε far."""
+def _constant(within: Ball, step: float | None, reach: float = 1.0, steps: int = 1) -> Constant | Fixed:
+    """The step α, the same for all images; where it is None, ``steps`` of them go ``reach`` · ε far."""
     check_ball(within)
     check_count(steps, "steps")
     if step is None:
         return Constant(reach / steps)
     check_step(step)
-    return Constant(step / within.eps if within.eps else 0.0)
+    return Fixed(step)

@@ -55,6 +55,7 @@ class AdvGAN(nn.Module):
     def __init__(self, within: Ball, channels: int = 3, *, width: int = 16, seed: int = 0):
         super().__init__()
         contract.check_ball(within)
+        contract.check_one_eps(within, "AdvGAN")
         contract.check_count(channels, "channels")
         contract.check_count(width, "width")
         self.within, self.channels, self.width = within, channels, width

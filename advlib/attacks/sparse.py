@@ -295,3 +295,4 @@ def _check_l0(within, attack: str) -> None:
     contract.check_ball(within)
     if not isinstance(within, L0):
         raise ValueError(f"{attack} changes few pixels and got {within}; expected L0(k), such as L0(20).")
+    contract.check_one_eps(within, attack)

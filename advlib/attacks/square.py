@@ -91,7 +91,7 @@ def square(
             done = 10_000 * k / queries if start is None else IMPROVING + k
             area = p / 2 ** sum(done > halving for halving in HALVINGS)
             side = round(math.sqrt(area * clean[0, 0].numel()))
-            proposal = propose(clean[rows], adv[rows], within, side, u[rows])
+            proposal = propose(clean[rows], adv[rows], within.rows(rows), side, u[rows])
             now = box.margins(proposal, rows)
             better = now > margin[rows]
             adv[rows[better]], margin[rows[better]] = proposal[better], now[better]
@@ -102,14 +102,14 @@ def _stripes(x: Tensor, within: Linf, generator: torch.Generator) -> Tensor:
     """Vertical stripes of ±ε: the pattern convolutional networks like least."""
     n, channels, _, width = x.shape
     sign = _signs(torch.rand(n, channels, 1, width, generator=generator).to(x))
-    return (x + within.eps * sign).clamp_(0, 1)
+    return (x + within.factor(x) * sign).clamp_(0, 1)
 
 
 def _paint(x: Tensor, adv: Tensor, within: Linf, side: int, u: Tensor) -> Tensor:
     """Andriushchenko et al. (2020), Algorithm 2: x ± ε in one square of each image. Writes into ``adv``."""
     square = _window(x, side, u[:, :2])
     sign = _signs(u[:, 5:])[:, :, None, None]
-    painted, turned = ((x[square] + within.eps * way * sign).clamp_(0, 1) for way in (1, -1))
+    painted, turned = ((x[square] + within.factor(x) * way * sign).clamp_(0, 1) for way in (1, -1))
     idle = (painted == adv[square]).flatten(1).all(1)[:, None, None, None]
     adv[square] = torch.where(idle, turned, painted)
     return adv
@@ -189,7 +189,7 @@ def _checked_start(start: Tensor, clean: Tensor, within: Ball) -> Tensor:
     if start.shape != clean.shape:
         raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(clean.shape)}: one for each image.")
     start = start.to(clean, copy=True)
-    farthest = float(within.size(start - clean).max())
-    if farthest > within.eps + 1e-5:
-        raise ValueError(f"start is up to {farthest:.3g} away from x; expected {within}.")
+    size = within.size(start - clean)
+    if bool((size > within.eps_for(clean) + 1e-5).any()):
+        raise ValueError(f"start is up to {float(size.max()):.3g} away from x; expected {within}.")
     return clean + within.project(start - clean, clean)

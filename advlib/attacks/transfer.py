@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib import contract, losses
-from advlib.attacks.ascent import Constant, ascend
+from advlib.attacks.ascent import Constant, Fixed, ascend
 from advlib.attacks.blackbox import black_box
 from advlib.attacks.chance import ByChance
 from advlib.attacks.fast import faster
@@ -69,7 +69,7 @@ def transfer(
         contract.check_model(substitute)
     contract.check_images(x)
     contract.check_labels(y, len(x))
-    contract.check_ball(within)
+    contract.check_ball(within, x)
     contract.check_count(steps, "steps")
     if step is not None:
         contract.check_step(step)
@@ -82,15 +82,14 @@ def transfer(
     def attack(rows: Tensor) -> None:
         # A fresh generator for each batch: the same resizing at the same step, however the set is split.
         ensemble = _Ensemble(substitutes, diversity, torch.Generator().manual_seed(seed))
-        size = 1 / steps if step is None else step / within.eps if within.eps else 0.0
         x_adv[rows] = ascend(
             ensemble,
             x[rows],
             y[rows],
-            within,
+            within.rows(rows),
             target=None if target is None else target[rows],
             steps=steps,
-            schedule=Constant(size),
+            schedule=Constant(1 / steps) if step is None else Fixed(step),
             loss=losses.margin,
             momentum=momentum,
             keep=keep,

@@ -49,6 +49,7 @@ def universal(
     """
     contract.check_images(x)
     contract.check_ball(within)
+    contract.check_one_eps(within, "universal")
     # δ lives in [-1, 1]. As a picture it is (1 + δ) / 2, where grey means "no change": the engine keeps pictures in
     # [0, 1] and in a ball around their start, which is the same ball in half units. (A count of pixels has no units.)
     grey = torch.full_like(x[:1], 0.5)

@@ -55,9 +55,11 @@ def worst_case(
     >>> worst_case(model, x, y, Linf(0.1), queries=20).shape
     torch.Size([6, 1, 2, 2])
     """
-    contract.check_ball(within)
     contract.check_count(queries, "queries", least=0)
     contract.check_images(x)
+    contract.check_ball(within, x)
+    if isinstance(within, L0):
+        contract.check_one_eps(within, "worst_case in L0")
     contract.check_labels(y, len(x))
     logits = logits_of(model, x, batch_size=batch_size).to(x.device)
     contract.check_labels(y, len(x), logits.shape[1])
@@ -89,7 +91,7 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
         rivals = target[:, None]
 
     def by_cross_entropy(model, x, y, *, rows, start, batch_size):
-        return pgd(model, x, y, within, target=aim(rows), seed=seed, batch_size=batch_size)
+        return pgd(model, x, y, within.rows(rows), target=aim(rows), seed=seed, batch_size=batch_size)
 
     def towards(rank):
         def attack(model, x, y, *, rows, start, batch_size):
@@ -99,7 +101,7 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
                 model,
                 x,
                 y,
-                within,
+                within.rows(rows),
                 target=rivals[rows, rank],
                 loss=loss,
                 steps=STEPS,
@@ -111,14 +113,14 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
 
     def nearest(model, x, y, *, rows, start, batch_size):
         x_adv = fmn(model, x, y, norm=type(within), target=aim(rows), batch_size=batch_size)
-        return x + within.project(x_adv - x, x)
+        return x + within.rows(rows).project(x_adv - x, x)
 
     def improved_at_random(model, x, y, *, rows, start, batch_size):
         return square(
             model,
             x,
             y,
-            within,
+            within.rows(rows),
             target=aim(rows),
             queries=max(2, queries // 10),
             start=start,
@@ -129,7 +131,9 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
 
     def at_random(model, x, y, *, rows, start, batch_size):
         search = sparse_rs if isinstance(within, L0) else partial(square, give_up=True)
-        return search(model, x, y, within, target=aim(rows), queries=queries, seed=seed, batch_size=batch_size)
+        return search(
+            model, x, y, within.rows(rows), target=aim(rows), queries=queries, seed=seed, batch_size=batch_size
+        )
 
     ranks = range(min(RIVALS, logits.shape[1] - 1) if target is None else 1)
     # From the best failure Square finds quickly what it finds; from its own stripes it finds others, slowly.

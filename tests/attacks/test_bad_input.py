@@ -81,6 +81,7 @@ BAD = {
     "a string": (dict(within="linf"), TypeError, "expected a norm ball"),
     "a class of balls": (dict(within=Linf), TypeError, "expected a norm ball"),
     "a ball of no norm": (dict(within=Ball(0.1)), TypeError, "expected a norm ball"),
+    "too few ε": (dict(within=Linf(torch.tensor([0.1, 0.2]))), ValueError, "got 2 ε for 4 images"),
     # the model
     "a function": (dict(model=lambda x: x), TypeError, "expected a torch.nn.Module"),
     "a class of models": (dict(model=nn.Linear), TypeError, r"class Linear.*Linear\(\)"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from advlib import attacks
+from advlib.evaluate import logits_of, robust_accuracy
 from advlib.norms import L0, L1, L2, Linf
 
 BALLS = [Linf(0.1), L2(0.8), L1(3.0), L0(3)]
@@ -150,6 +151,67 @@ def test_an_image_does_not_depend_on_its_neighbours(attack, ball):
 def test_a_budget_of_zero_leaves_the_image(attack, ball):
     model, (x, y) = network(), batch()
     assert torch.equal(attack(model, x, y, type(ball)(0)), x)
+
+
+OWN = {Linf: [0.0, 0.03125, 0.0625, 0.125, 0.25], L2: [0.0, 0.25, 0.5, 0.75, 1.0], L1: [0.0, 1, 2, 3, 4], L0: range(5)}
+
+
+@each_attack
+@pytest.mark.parametrize("norm", OWN, ids=lambda norm: norm.__name__)
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_each_image_may_have_its_own_budget(attack, norm, batch_size):
+    """Whichever images stopped early, whichever are in the batch: the answer of its own ball for each."""
+    model, (x, _) = network().double(), batch(n=5)
+    x, eps = x.double(), torch.tensor(OWN[norm])
+    y = logits_of(model, x).argmax(1)
+    own = attack(model, x, y, norm(eps), batch_size=batch_size)
+    alike = torch.cat([attack(model, x, y, norm(one.item()))[i : i + 1] for i, one in enumerate(eps)])
+    assert torch.allclose(own, alike, atol=1e-9) and within(norm(eps), x, own)
+    assert torch.equal(own[0], x[0]) and not torch.equal(own[1:], x[1:])
+
+
+def test_a_step_is_the_same_length_whatever_the_budget():
+    model, (x, y) = network(), batch(n=3)
+    own = Linf(torch.tensor([0.005, 0.1, 0.2]))
+    for attack in (attacks.bim, attacks.mifgsm):
+        moved = attack(model, x, y, own, steps=1, step=0.01, keep="last", early_stop=False) - x
+        assert torch.allclose(own.size(moved), torch.tensor([0.005, 0.01, 0.01]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "attack, norm",
+    [
+        (lambda *a: attacks.transfer(*a, steps=3), L2),
+        (lambda *a: attacks.transfer(*a, steps=3, step=0.1), Linf),
+        (lambda *a: attacks.nes(*a, queries=60, samples=10), L1),
+        (lambda *a: attacks.square(*a, queries=60), Linf),
+        (lambda *a: attacks.square(*a, queries=60), L2),
+        (lambda *a: attacks.worst_case(*a, queries=60), Linf),
+        (lambda *a: attacks.worst_case(*a, queries=60), L2),
+        (lambda *a: attacks.worst_case(*a), L1),
+    ],
+)
+def test_other_attacks_in_a_ball_keep_to_each_budget_too(attack, norm):
+    model, (x, _) = network(), batch(n=5)
+    y, own = logits_of(model, x).argmax(1), norm(torch.tensor(OWN[norm]))
+    x_adv = attack(model, x, y, own)
+    assert within(own, x, x_adv) and torch.equal(x_adv[0], x[0])
+    assert bool((own.size(x_adv - x)[-1] > own.eps[1]).all())  # not the smallest one for all
+    assert 0 <= robust_accuracy(model, x, y, own, attack=lambda *a, batch_size: attack(*a)) <= 1
+
+
+def test_what_takes_one_budget_for_all_says_so():
+    model, (x, y) = network(), batch(n=2)
+    own, few = Linf(torch.tensor([0.1, 0.2])), L0(torch.tensor([1, 2]))
+    for name, call in {
+        "universal": lambda: attacks.universal(model, x, y, own),
+        "AdvGAN": lambda: attacks.AdvGAN(own),
+        "jsma": lambda: attacks.jsma(model, x, y, few),
+        "sparse_rs": lambda: attacks.sparse_rs(model, x, y, few),
+        "worst_case in L0": lambda: attacks.worst_case(model, x, y, few),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} takes one ε for all images and got 2 of them"):
+            call()
 
 
 @each_attack
