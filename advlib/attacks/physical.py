@@ -7,8 +7,9 @@ views, to be attacked like any other. ``patch`` finds a sticker that works where
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ def warp(
     scale: float | Tensor = 1.0,
     turn: float | Tensor = 0.0,
     centre: tuple | Tensor = (0.5, 0.5),
-    onto: tuple[int, int] | None = None,
+    onto: Sequence[int] | None = None,
 ) -> Tensor:
     """The pictures (N, C, h, w) as seen from elsewhere, differentiably; what lies outside of them is 0.
 
@@ -104,7 +105,7 @@ class Views:
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return self.light(warp(x, **self.draw(len(x), generator)), generator)
 
-    def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def draw(self, n: int, generator: torch.Generator) -> dict[str, Any]:
         """Arguments of ``warp`` for n pictures, by chance."""
         spread = 2 * torch.rand(n, 5, generator=generator) - 1
         low, high = (math.log(scale) for scale in self.scale)
@@ -125,6 +126,8 @@ class Views:
 
 
 class _Expectation(ByChance):
+    calls: Tensor
+
     def __init__(self, model: nn.Module, transform: Callable, samples: int, seed: int):
         super().__init__()
         self.model, self.transform, self.samples, self.seed = model, transform, samples, seed
