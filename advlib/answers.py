@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.device import in_batches, width
+from advlib.device import at_least_float32, in_batches, width
 
 __all__ = ["logits_of", "predict"]
 
@@ -37,7 +37,7 @@ def logits_of(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> 
         def run(rows: Tensor) -> None:
             logits = model(images[rows])
             contract.check_logits(logits, len(rows))
-            parts.append(logits if logits.dtype == torch.float64 else logits.float())
+            parts.append(at_least_float32(logits))
 
         in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     contract.check_probabilities(parts[0])

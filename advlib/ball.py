@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -147,16 +146,18 @@ def wide(per_image: Tensor) -> Tensor:
     return per_image[:, None, None, None]
 
 
-def readable(eps: float | Tensor) -> str:
+def readable(eps: float | Tensor, digits: int = 6) -> str:
     """8/255 stays 8/255: the way people write a budget of 8-bit pixels. Of several, the smallest and the largest.
 
-    >>> readable(8 / 255), readable(torch.tensor([0.5, 0.1, 0.2]))
-    ('8/255', '0.1 to 0.5')
+    A thousandth of 1/255 is forgiven, so that a measured distance reads like the budget it used up.
+
+    >>> readable(8 / 255), readable(torch.tensor([0.5, 0.1, 0.2])), readable(0.123456, digits=3)
+    ('8/255', '0.1 to 0.5', '0.123')
     """
     if isinstance(eps, Tensor):
-        low, high = (readable(float(end)) for end in eps.aminmax())
+        low, high = (readable(float(end), digits) for end in eps.aminmax())
         return low if low == high else f"{low} to {high}"
-    levels = Fraction(eps * 255).limit_denominator(4)
-    if 0 < eps < 1 and abs(levels / 255 - eps) < 1e-8 and levels.denominator == 1:
+    levels = round(255 * eps)
+    if 0 < levels < 255 and abs(255 * eps - levels) < 1e-3:
         return f"{levels}/255"
-    return f"{eps:g}"
+    return f"{eps:.{digits}g}"

@@ -7,6 +7,7 @@ reads the same everywhere.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import overload
 
@@ -27,6 +28,8 @@ __all__ = [
     "are_probabilities",
     "check_finite",
     "check_count",
+    "check_number",
+    "check_start",
     "check_step",
     "frozen",
     "model_device",
@@ -207,6 +210,21 @@ def check_count(value, name: str, least: int = 1) -> None:
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a whole number.")
     if value < least:
         raise ValueError(f"{name} is {value}; expected a whole number ≥ {least}.")
+
+
+def check_number(value, name: str, positive: bool = False) -> None:
+    """``value`` is a finite number ≥ 0 (> 0 if ``positive``); else TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a number.")
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{name} is {value}; expected a finite number {'>' if positive else '≥'} 0.")
+
+
+def check_start(start, x: Tensor) -> None:
+    """``start`` is images, one for each of ``x``; else TypeError or ValueError."""
+    check_images(start, "start")
+    if start.shape != x.shape:
+        raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(x.shape)}: one for each image.")
 
 
 def check_step(step) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from advlib.norms import L0, L1, L2, Ball, Linf
+from advlib.norms import L0, L1, L2, Ball, Linf, readable
 
 BALLS = [Linf(0.1), Linf(0.9), L2(0.4), L2(3.0), L1(0.7), L1(6.0), L0(2), L0(5)]
 CONVEX = [ball for ball in BALLS if not isinstance(ball, L0)]
@@ -253,3 +253,22 @@ def test_balls_are_values_that_read_well():
         "L0 ≤ 20",
     ]
     assert Linf(0.7).scaled(2) == Linf(1.0) and L2(0.5).scaled(2) == L2(1.0) and L0(3).scaled(0.5) == L0(2)
+
+
+@pytest.mark.parametrize(
+    "eps, digits, text",
+    [
+        (0, 6, "0"),
+        (1 / 255, 6, "1/255"),
+        (8 / 255, 6, "8/255"),
+        (8 / 255 + 1e-6, 3, "8/255"),  # as it is measured in float32
+        (8.01 / 255, 3, "0.0314"),
+        (0.1, 6, "0.1"),
+        (0.123456, 6, "0.123456"),
+        (0.123456, 3, "0.123"),
+        (1, 3, "1"),
+        (1200, 6, "1200"),
+    ],
+)
+def test_sizes_are_written_as_people_write_them(eps, digits, text):
+    assert readable(eps, digits) == text

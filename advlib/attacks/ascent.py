@@ -17,7 +17,7 @@ from advlib import contract, losses
 from advlib.attacks.fast import faster
 from advlib.attacks.schedules import Adaptive, Constant, Fixed, Linear
 from advlib.attacks.victim import Victim, round_towards
-from advlib.device import in_batches, width
+from advlib.device import at_least_float32, in_batches, width
 from advlib.norms import Ball
 from advlib.progress import progress
 
@@ -193,8 +193,7 @@ def ascend(
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
     with contract.frozen(model), faster(model, x, fast), progress(total=restarts * steps * len(x), unit="pass") as bar:
-        clean = x.detach().to(labels.device)
-        clean = clean.clone() if x.dtype == torch.float64 else clean.float().clone()
+        clean = at_least_float32(x.detach().to(labels.device)).clone()
         victim = Victim(model, labels, target, loss, x.dtype)
         adv, won = clean.clone(), clean.new_full((len(x),), -torch.inf)
         generator = torch.Generator().manual_seed(seed)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from advlib import contract
 from advlib.attacks.blackbox import Attacked, BlackBox, black_box, draws_for_each
+from advlib.ball import wide
 from advlib.norms import L2, Ball, Linf
 
 __all__ = ["hop_skip_jump"]
@@ -66,9 +67,7 @@ def hop_skip_jump(
         )
     contract.check_count(probes, "probes")
     if start is not None:
-        contract.check_images(start, "start")
-        if start.shape != x.shape:
-            raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(x.shape)}: one for each image.")
+        contract.check_start(start, x)
     elif target is not None:
         raise ValueError(
             "a targeted hop_skip_jump got no start; noise is hardly ever taken for a given class. Pass "
@@ -159,7 +158,7 @@ class _Walk:
         step = self.unit.size(here - self.box.clean[rows]) / t**0.5
         trying = torch.arange(len(rows), device=rows.device)
         while len(trying := trying[self.box.left(rows[trying]) > self.bisections]):
-            there = here[trying] + step[trying][:, None, None, None] * normal[trying]
+            there = here[trying] + wide(step[trying]) * normal[trying]
             trying = trying[~self._show(there.clamp_(0, 1), rows[trying])]
             step /= 2
 
@@ -175,7 +174,7 @@ class _Walk:
             sign = 2 * self.box.fooled(shown, row.expand(count)).to(here) - 1
             if bool((sign != sign[0]).any()):
                 sign -= sign.mean()
-            normals.append((sign[:, None, None, None] * (shown - here) / reach).mean(0))
+            normals.append((wide(sign) * (shown - here) / reach).mean(0))
         return torch.stack(normals)
 
     def _draw(self, row: Tensor, count: int) -> Tensor:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from advlib import contract
 from advlib.attacks.standing import attack_standing
 from advlib.attacks.victim import Victim
+from advlib.ball import wide
+from advlib.device import at_least_float32
 from advlib.norms import L0, L1, L2, Ball, Linf
 
 __all__ = ["deepfool", "carlini_wagner", "fmn"]
@@ -58,7 +60,7 @@ def deepfool(
     _check_norm(norm, (L2, Linf), "deepfool")
     contract.check_count(steps, "steps")
     contract.check_count(candidates, "candidates")
-    _check_number(overshoot, "overshoot")
+    contract.check_number(overshoot, "overshoot")
     unit, dual = norm(1), DUAL[norm](1)
 
     def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
@@ -74,10 +76,10 @@ def deepfool(
             todo, grad, distance = todo[going], grads[nearest[going], going.nonzero()[:, 0]], distance[going]
             if not len(todo):
                 break
-            step = _wide(distance + nudge) * unit.steepest(grad)
+            step = wide(distance + nudge) * unit.steepest(grad)
             adv[todo] = (adv[todo] + (1 + overshoot) * step).clamp(0, 1)
         fooled = victim.score_on(rows)(adv, _all(rows)) > 0
-        return torch.where(_wide(fooled), adv, x)
+        return torch.where(wide(fooled), adv, x)
 
     return attack_standing(model, x, y, None, batch_size, steps, search)
 
@@ -86,7 +88,7 @@ def _boundaries(victim: Victim, adv: Tensor, rows: Tensor, candidates: int, wher
     """For the K likeliest other classes k: z_y − z_k (n, K), and gradients of z_k − z_y (K, n, C, H, W)."""
     adv = adv.detach().requires_grad_()
     logits, y = victim.logits(adv, where), victim.y[rows][:, None]
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     others = logits.detach().scatter(1, y, -torch.inf).topk(min(candidates, logits.shape[1] - 1)).indices
     leads = logits.gather(1, others) - logits.gather(1, y)
     # One graph, several backward passes: cheaper than a copy of the batch for each class.
@@ -129,9 +131,9 @@ def carlini_wagner(
     """
     contract.check_count(steps, "steps")
     contract.check_count(binary_search_steps, "binary_search_steps")
-    _check_number(confidence, "confidence")
-    _check_number(lr, "lr", positive=True)
-    _check_number(initial_const, "initial_const", positive=True)
+    contract.check_number(confidence, "confidence")
+    contract.check_number(lr, "lr", positive=True)
+    contract.check_number(initial_const, "initial_const", positive=True)
 
     def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
         smallest, gradient, everyone = _Smallest(x, L2), victim.gradient_on(rows), _all(rows)
@@ -145,7 +147,7 @@ def carlini_wagner(
                 adv = (tanh + 1) / 2
                 _, margin, grad = gradient(adv, everyone)
                 won |= smallest.offer(adv, (margin > 0) & (margin >= confidence))
-                falls_short = _wide(c * (margin < confidence).to(c))
+                falls_short = wide(c * (margin < confidence).to(c))
                 w.grad = (2 * (adv - x) - falls_short * grad) * (1 - tanh.square()) / 2
                 adam.step()
                 tick(len(x))
@@ -193,8 +195,8 @@ def fmn(
     """
     _check_norm(norm, (Linf, L2, L1, L0), "fmn")
     contract.check_count(steps, "steps")
-    _check_number(step, "step", positive=True)
-    _check_number(gamma, "gamma", positive=True)
+    contract.check_number(step, "step", positive=True)
+    contract.check_number(gamma, "gamma", positive=True)
     ball, walk = norm(1), Linf(1) if norm is Linf else L2(1)
 
     def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
@@ -234,7 +236,7 @@ class _Smallest:
     def offer(self, adv: Tensor, won: Tensor) -> Tensor:
         size = self.norm.size(adv - self.x)
         better = won & (size < self.size)
-        self.adv = torch.where(_wide(better), adv, self.adv)
+        self.adv = torch.where(wide(better), adv, self.adv)
         self.size = torch.where(better, size, self.size)
         return won
 
@@ -246,17 +248,5 @@ def _check_norm(norm, known: tuple[type[Ball], ...], attack: str) -> None:
         raise ValueError(f"norm is {norm!r}; {attack} makes one of these small: {names}.{hint}")
 
 
-def _check_number(value, name: str, positive: bool = False) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a number.")
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise ValueError(f"{name} is {value}; expected a finite number {'>' if positive else '≥'} 0.")
-
-
 def _all(rows: Tensor) -> Tensor:
     return torch.arange(len(rows), device=rows.device)
-
-
-def _wide(per_image: Tensor) -> Tensor:
-    """(N,) → (N, 1, 1, 1), to stand beside images."""
-    return per_image[:, None, None, None]

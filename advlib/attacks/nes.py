@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -60,8 +59,7 @@ def nes(
     contract.check_count(queries, "queries", least=samples + 2)
     if samples % 2:
         raise ValueError(f"samples is {samples}; expected an even number: probes come in pairs ±u.")
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"sigma is {sigma}; expected a finite number > 0, in pixel units.")
+    contract.check_number(sigma, "sigma", positive=True)
     with black_box(victim, x, y, target, queries, batch_size) as box:
         draws = draws_for_each(box.clean, seed)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advlib import contract
 from advlib.attacks.blackbox import Attacked, black_box
+from advlib.ball import wide
 from advlib.norms import L2, Ball, Linf
 
 __all__ = ["square"]
@@ -110,8 +111,8 @@ def _paint(x: Tensor, adv: Tensor, within: Ball, side: int, u: Tensor) -> Tensor
     square = _window(x, side, u[:, :2])
     sign = _signs(u[:, 5:])[:, :, None, None]
     painted, turned = ((x[square] + within.factor(x) * way * sign).clamp_(0, 1) for way in (1, -1))
-    idle = (painted == adv[square]).flatten(1).all(1)[:, None, None, None]
-    adv[square] = torch.where(idle, turned, painted)
+    idle = (painted == adv[square]).flatten(1).all(1)
+    adv[square] = torch.where(wide(idle), turned, painted)
     return adv
 
 
@@ -185,9 +186,7 @@ def _energy(delta: Tensor) -> Tensor:
 
 
 def _checked_start(start: Tensor, clean: Tensor, within: Ball) -> Tensor:
-    contract.check_images(start, "start")
-    if start.shape != clean.shape:
-        raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(clean.shape)}: one for each image.")
+    contract.check_start(start, clean)
     start = start.to(clean, copy=True)
     size = within.size(start - clean)
     if bool((size > within.eps_for(clean) + 1e-5).any()):

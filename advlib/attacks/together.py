@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from advlib import contract, losses
 from advlib.attacks.ascent import Linear, climb
 from advlib.attacks.victim import Victim
-from advlib.device import in_batches, width
+from advlib.device import at_least_float32, in_batches, width
 from advlib.norms import Ball
 from advlib.progress import progress
 
@@ -49,8 +49,7 @@ def climb_together(
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
     with contract.frozen(model), progress(total=steps, unit="step") as bar:
-        clean = x.detach().to(labels.device)
-        clean = clean if x.dtype == torch.float64 else clean.float()
+        clean = at_least_float32(x.detach().to(labels.device))
         start = start.detach().to(clean)
         victim = Victim(model, labels, target, _clipped_cross_entropy, x.dtype)
         everyone = torch.arange(len(x), device=labels.device)
