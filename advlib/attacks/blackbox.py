@@ -80,7 +80,10 @@ class BlackBox:
 
     def labels(self, images: Tensor, rows: Tensor) -> Tensor:
         answers = self._ask(images, rows, _check_labels_or_scores)
-        return answers if answers.ndim == 1 else answers.argmax(1)
+        if answers.ndim == 1:
+            return answers
+        self._check_goals(answers.shape[1])
+        return answers.argmax(1)
 
     def result(self, adv: Tensor, return_queries: bool) -> Attacked:
         adv = round_towards(self.clean, adv, self.x.dtype).to(self.x.device)
@@ -106,9 +109,12 @@ class BlackBox:
         self.bar.update(len(rows))
         return torch.cat(answers)
 
+    def _check_goals(self, classes: int) -> None:
+        contract.check_labels(self.y, len(self.y), classes)
+        contract.check_target(self.target, self.y, classes)
+
     def _meet(self, scores: Tensor) -> None:
-        contract.check_labels(self.y, len(self.y), scores.shape[1])
-        contract.check_target(self.target, self.y, scores.shape[1])
+        self._check_goals(scores.shape[1])
         if isinstance(self.victim, nn.Module):
             contract.check_probabilities(scores)
         self.log = contract.are_probabilities(scores)

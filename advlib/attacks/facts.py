@@ -165,6 +165,6 @@ _TABLE: tuple[tuple, ...] = (
     (label_flip, "Label flip", BEYOND, (), TRAINING, 0, 0, 15),
 )
 FACTS: tuple[Fact, ...] = tuple(
-    Fact(attack, title, family, FORMULAS[attack], *rest, note=NOTES.get(attack, ""))
-    for attack, title, family, *rest in _TABLE
+    Fact(attack, title, family, FORMULAS[attack], norms, knows, forward, backward, chapter, NOTES.get(attack, ""))
+    for attack, title, family, norms, knows, forward, backward, chapter in _TABLE
 )

@@ -54,7 +54,8 @@ def nes(
     >>> int(victim(x_adv).argmax()), int(asked)
     (1, 12)
     """
-    contract.check_ball(within)
+    contract.check_images(x)
+    contract.check_ball(within, x)
     contract.check_count(samples, "samples", least=2)
     contract.check_count(queries, "queries", least=samples + 2)
     if samples % 2:

@@ -77,7 +77,6 @@ def transfer(
         raise ValueError(f"diversity is {diversity}; expected a probability from 0 to 1.")
     y = y.to(x.device)
     target = contract.check_target(target, y)
-    x_adv = x.detach().clone()
 
     def attack(rows: Tensor) -> None:
         # A fresh generator for each batch: the same resizing at the same step, however the set is split.
@@ -104,6 +103,7 @@ def transfer(
             # One by one: what draws is the ensemble, whose draws are the attack's alone.
             stack.enter_context(contract.frozen(network))
             stack.enter_context(faster(network, x))
+        x_adv = x.detach().clone()
         widest = max(width(network, x[0]) for network in substitutes)
         in_batches(attack, torch.arange(len(x), device=x.device), widest, batch_size)
     return x_adv

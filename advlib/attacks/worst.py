@@ -66,8 +66,8 @@ def worst_case(
     labels = y.to(x.device).long()
     target = contract.check_target(target, labels, logits.shape[1])
 
-    best, score = x.detach().clone(), losses.margin(logits, labels, target)
     with contract.frozen(model), faster(model, x):
+        best, score = x.detach().clone(), losses.margin(logits, labels, target)
         for attack in progress(_attacks(within, logits, labels, target, queries, seed), unit="attack"):
             rows = (score <= 0).nonzero().flatten()
             if not len(rows):

@@ -6,7 +6,9 @@ from torch import nn
 
 from advlib import attacks, evaluate, losses
 from advlib.attacks.ascent import ascend
+from advlib.attacks.facts import ALL, LABELS
 from advlib.norms import L2, Ball, Linf
+from tests.attacks.calls import calls
 
 X = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.tensor([0, 1, 2, 3])
@@ -81,7 +83,6 @@ BAD = {
     "a string": (dict(within="linf"), TypeError, "expected a norm ball"),
     "a class of balls": (dict(within=Linf), TypeError, "expected a norm ball"),
     "a ball of no norm": (dict(within=Ball(0.1)), TypeError, "expected a norm ball"),
-    "too few ε": (dict(within=Linf(torch.tensor([0.1, 0.2]))), ValueError, "got 2 ε for 4 images"),
     # the model
     "a function": (dict(model=lambda x: x), TypeError, "expected a torch.nn.Module"),
     "a class of models": (dict(model=nn.Linear), TypeError, r"class Linear.*Linear\(\)"),
@@ -97,8 +98,8 @@ BAD = {
         "int64.*argmax inside the model",
     ),
     "the wrong batch": (dict(model=Returns(lambda z: z[:2])), ValueError, r"\(2, 5\) for 4 images"),
-    "NaN logits": (dict(model=Returns(lambda z: z * float("nan"))), ValueError, "NaN logits at step 1"),
-    "infinite logits": (dict(model=Returns(lambda z: z / 0)), ValueError, "logits at step 1"),
+    "NaN logits": (dict(model=Returns(lambda z: z * float("nan"))), ValueError, "gave NaN logits"),
+    "infinite logits": (dict(model=Returns(lambda z: z / 0)), ValueError, "gave (NaN|infinite) logits"),
     "a NaN gradient": (dict(model=Returns(lambda z: z + (z * 0).sqrt())), ValueError, "NaN input gradients at step 1"),
     "a detached model": (dict(model=Returns(lambda z: z.detach())), ValueError, "do not depend differentiably"),
     # the size of a batch
@@ -107,14 +108,42 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(
-    "attack", [attacks.fgsm, attacks.bim, attacks.pgd, attacks.mifgsm, attacks.apgd], ids=lambda f: f.__name__
-)
-@pytest.mark.parametrize("change, error, message", BAD.values(), ids=BAD.keys())
+# What an attack must take, and be, for a mistake to be one: a black box may be a function, a walk may have no target.
+APPLIES = {
+    "within": lambda call: "within" in call.takes,
+    "target": lambda call: "target" in call.takes,
+    "model": lambda call: "model" in call.takes,
+}
+
+
+def mistakes():
+    """Every attack with every mistake that can be made with it."""
+    for call in calls():
+        for name, (change, error, message) in BAD.items():
+            if all(APPLIES.get(argument, lambda call: True)(call) for argument in change):
+                yield pytest.param(call, change, error, message, id=f"{call} {name}")
+
+
+@pytest.mark.parametrize("attack, change, error, message", list(mistakes()))
 def test_every_mistake_is_named(attack, change, error, message):
-    call = dict(model=linear(), x=X, y=Y, within=Linf(0.1)) | change
+    given = dict(model=linear(), x=X, y=Y, within=attack.balls[0])
+    if isinstance(change.get("model"), Returns):  # on images that it reads right: nobody attacks the others
+        given["y"] = change["model"].net(X).argmax(1)
+    given |= change
+    model, x, y, within = (given.pop(name) for name in ("model", "x", "y", "within"))
+    if attack.fact.knows == LABELS and "target" in given:
+        given["start"] = X  # which a targeted walk needs besides
     with pytest.raises(error, match=f"(?s){message}"):
-        attack(call.pop("model"), call.pop("x"), call.pop("y"), call.pop("within"), **call)
+        attack(model, x, y, within, **given)
+
+
+IN_ANY_BALL = [call for call in calls() if call.fact.norms == ALL and "within" in call.takes]
+
+
+@pytest.mark.parametrize("attack", IN_ANY_BALL, ids=str)
+def test_an_epsilon_for_each_image_or_one_for_all(attack):
+    with pytest.raises(ValueError, match="got 2 ε for 4 images"):
+        attack(linear(), X, Y, Linf(torch.tensor([0.1, 0.2])))
 
 
 @pytest.mark.parametrize(
