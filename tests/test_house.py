@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "advlib"
-# Which rooms (a file or a folder of advlib) stand on which floor, from the ground up; see "floors" below.
+# Which rooms (a file or a folder of advlib) stand on which floor, from the ground up.
 FLOORS = (
     ("answers", "ball", "contract", "device", "files", "losses", "names", "norms", "progress"),
     ("data", "models"),
