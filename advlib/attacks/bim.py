@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from advlib import losses
-from advlib.attacks.ascent import Adaptive, Constant, Fixed, Linear, ascend
+from advlib.attacks.ascent import Adaptive, Constant, Fixed, Iterate, Linear, ascend
 from advlib.contract import check_ball, check_count, check_step
 from advlib.norms import Ball
 
@@ -27,6 +27,7 @@ def bim(
     early_stop: bool = True,
     batch_size: int | None = None,
     fast: bool | str = True,
+    callback: Callable[[Iterate], object] | None = None,
 ) -> Tensor:
     """Basic iterative method: FGSM repeated with a small step, clipped back into the ball each time.
 
@@ -59,6 +60,7 @@ def bim(
         early_stop=early_stop,
         batch_size=batch_size,
         fast=fast,
+        callback=callback,
     )
 
 
@@ -80,6 +82,7 @@ def pgd(
     seed: int = 0,
     batch_size: int | None = None,
     fast: bool | str = True,
+    callback: Callable[[Iterate], object] | None = None,
 ) -> Tensor:
     """Projected gradient descent (ascent, here) from a random start: the standard attack inside a ball.
 
@@ -120,6 +123,7 @@ def pgd(
         seed=seed,
         batch_size=batch_size,
         fast=fast,
+        callback=callback,
     )
 
 
@@ -137,6 +141,7 @@ def mifgsm(
     early_stop: bool = True,
     batch_size: int | None = None,
     fast: bool | str = True,
+    callback: Callable[[Iterate], object] | None = None,
 ) -> Tensor:
     """Momentum iterative FGSM: steps follow gₖ₊₁ = μ·gₖ + ∇/‖∇‖₁, a memory that transfers better to other models.
 
@@ -168,6 +173,7 @@ def mifgsm(
         early_stop=early_stop,
         batch_size=batch_size,
         fast=fast,
+        callback=callback,
     )
 
 
@@ -186,6 +192,7 @@ def apgd(
     seed: int = 0,
     batch_size: int | None = None,
     fast: bool | str = True,
+    callback: Callable[[Iterate], object] | None = None,
 ) -> Tensor:
     """Auto-PGD: no step size to choose; it is halved image by image as the loss stops rising.
 
@@ -220,6 +227,7 @@ def apgd(
         seed=seed,
         batch_size=batch_size,
         fast=fast,
+        callback=callback,
     )
 
 
