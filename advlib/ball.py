@@ -92,10 +92,11 @@ class Ball:
         """
         raise NotImplementedError
 
-    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, x: Tensor, generator: torch.Generator, mask: Tensor | None = None) -> Tensor:
         """A random δ for each image of ``x``, uniform in the ball, then cut to the box.
 
-        ``generator`` lives on the CPU, so that a seed means the same start on every device.
+        ``generator`` lives on the CPU, so that a seed means the same start on every device. With ``mask``, booleans
+        like x, δ is uniform among those that are zero wherever the mask is False.
         """
         raise NotImplementedError
 

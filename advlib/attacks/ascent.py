@@ -171,6 +171,7 @@ def ascend(
     keep: str = "best",
     early_stop: bool = True,
     seed: int = 0,
+    mask: Tensor | None = None,
     batch_size: int | None = None,
     fast: bool | str = True,
     callback: Callable[[Iterate], object] | None = None,
@@ -186,6 +187,8 @@ def ascend(
     inertia     share of the last move that is made again (1 − α of Auto-PGD's heavy ball).
     keep        "best" iterate by margin, or the "last" one.
     early_stop  leave an image at its first success. Cheaper; switch it off for adversarial training.
+    mask        booleans (or 0 and 1) that can be broadcast to x, True where a pixel may change. No other does, and the
+                whole budget goes to the allowed ones. An image without any comes back as it is.
     batch_size  images at once; None chooses, and halves when memory runs out. It never changes the result
                 beyond rounding.
     fast        let the model compute the same in less time (``advlib.models.fast``); "bf16" in half precision.
@@ -224,6 +227,7 @@ def ascend(
     ):
         clean = x.detach().to(labels.device)
         clean = clean.clone() if x.dtype == torch.float64 else clean.float().clone()
+        mask = contract.check_mask(mask, clean)
         victim = Victim(model, labels, target, loss, x.dtype)
         adv, won = clean.clone(), clean.new_full((len(x),), -torch.inf)
         generator = torch.Generator().manual_seed(seed)
@@ -237,9 +241,15 @@ def ascend(
                 shown = round_towards(clean[images], now, x.dtype).to(x.device, copy=True)
                 callback(Iterate(step, restart, images.to(x.device), shown, loss.to(x.device)))
 
+        def masked(gradient: Callable, allowed: Tensor, adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            # Without a gradient a pixel gets no part of the steepest step: with mask m this climbs f(x + m ⊙ δ).
+            loss, score, grad = gradient(adv, rows)
+            return loss, score, grad * allowed[rows]
+
         def attack(rows: Tensor) -> None:
+            gradient = victim.gradient_on(rows)
             result, score = climb(
-                victim.gradient_on(rows),
+                gradient if mask is None else partial(masked, gradient, mask[rows]),
                 victim.score_on(rows),
                 clean[rows],
                 start[rows],
@@ -258,7 +268,7 @@ def ascend(
 
         for restart in range(restarts):  # noqa: B007 - `attempt` reads it
             # Drawn for all images at once, so that batches and early stops do not change the draw.
-            start = clean + within.sample(clean, generator) if random_start else clean
+            start = clean + within.sample(clean, generator, mask) if random_start else clean
             todo = torch.arange(len(x), device=labels.device)
             in_batches(attack, todo[won <= 0] if early_stop else todo, width(model, clean[0]), batch_size)
         victim.warn()

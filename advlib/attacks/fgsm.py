@@ -17,6 +17,7 @@ def fgsm(
     within: Ball,
     *,
     target: int | Tensor | None = None,
+    mask: Tensor | None = None,
     batch_size: int | None = None,
 ) -> Tensor:
     """x + argmax ⟨∇ₓ loss, δ⟩ over the δ of ``within`` that stay in the pixel box: one step, one gradient.
@@ -48,6 +49,7 @@ def fgsm(
         schedule=Constant(1.0),
         keep="last",
         early_stop=False,
+        mask=mask,
         batch_size=batch_size,
         fast=False,
     )

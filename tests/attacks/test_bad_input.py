@@ -82,6 +82,13 @@ BAD = {
     "a class of balls": (dict(within=Linf), TypeError, "expected a norm ball"),
     "a ball of no norm": (dict(within=Ball(0.1)), TypeError, "expected a norm ball"),
     "too few ε": (dict(within=Linf(torch.tensor([0.1, 0.2]))), ValueError, "got 2 ε for 4 images"),
+    # the mask
+    "a list for a mask": (dict(mask=[True]), TypeError, r"mask is a list.*torch.as_tensor\(mask\)"),
+    "shades in a mask": (dict(mask=torch.full((2, 2), 0.5)), ValueError, "mask > 0.5"),
+    "a mask of another size": (dict(mask=torch.ones(3, 2)), ValueError, r"\(3, 2\).*broadcast to x, \(4, 3, 6, 6\)"),
+    "too few masks": (dict(mask=torch.ones(3, 1, 6, 6)), ValueError, r"such as \(6, 6\).*or \(4, 1, 6, 6\) for one"),
+    "a mask of five dimensions": (dict(mask=torch.ones(1, 4, 3, 6, 6)), ValueError, "broadcast"),
+    "channels or images": (dict(mask=torch.ones(4, 6, 6)), ValueError, r"mask\[:, None\] is one for each image"),
     # the model
     "a function": (dict(model=lambda x: x), TypeError, "expected a torch.nn.Module"),
     "a class of models": (dict(model=nn.Linear), TypeError, r"class Linear.*Linear\(\)"),
