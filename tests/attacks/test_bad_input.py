@@ -163,6 +163,11 @@ def test_a_model_that_breaks_on_the_way_is_caught_at_its_step(k):
         (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, []), ValueError, "eps is empty"),
         (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [8]), ValueError, r"Did you mean Linf\(8/255\)"),
         (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [-1], norm=L2), ValueError, "≥ 0"),
+        (
+            lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [0.1], norm=lambda eps: Linf(torch.full((4,), eps))),
+            ValueError,
+            "curve takes one ε for all images and got 4",
+        ),
         (lambda: evaluate.interval(3, 2), ValueError, "at most n"),
         (lambda: evaluate.interval(0, 0), ValueError, "n is 0"),
     ],
