@@ -54,7 +54,8 @@ def climb(
 
     ``gradient(adv, rows)`` gives (loss (n,), score (n,), direction like adv) at the iterates of the images
     ``rows``, ``score(adv, rows)`` the score alone. A score above zero means that the attack has won. ``tick()`` is
-    called after each step, ``watch(step, rows, adv, loss)`` at each iterate, with None for the loss of the last.
+    called after each step, ``watch(step, rows, adv, loss)`` at each iterate, with None for the loss of the last. steps,
+    schedule, momentum, inertia, keep, early_stop: as in ``advlib.attacks.ascend``.
 
     >>> from advlib.norms import Linf
     >>> brightness = lambda adv, rows: adv.mean((1, 2, 3)) - 0.7
@@ -180,11 +181,17 @@ def ascend(
 
     Shapes: x (N, C, H, W) in [0, 1], y (N,); the result is like x, detached, inside the ball and the box.
 
+    within      the ball; one made of a tensor (N,), as in ``Linf(eps)``, gives each image an ε of its own.
     target      makes it a targeted attack: a class index, or one per image (N,).
-    schedule    step sizes: ``Constant(0.1)`` is a tenth of ε at each step.
+    steps       gradients taken in each run, and steps made.
+    schedule    step sizes: ``Constant(0.1)`` is a tenth of ε at each step, ``Fixed(0.01)`` is 0.01 whatever ε is.
     loss        one of ``advlib.losses``. Where its gradient is exactly zero, the margin takes its place.
     momentum    μ of MI-FGSM: the steps follow a decaying sum of normalised gradients.
     inertia     share of the last move that is made again (1 − α of Auto-PGD's heavy ball).
+    random_start  begin at a random δ of the ball (and of the box), not at x.
+    restarts    runs; the best outcome is kept. With ``early_stop`` a run is for the images that the ones before left
+                standing. Without a random start all runs are the same.
+    seed        of the random starts. The same images get the same starts, on every device and in batches of any size.
     keep        "best" iterate by margin, or the "last" one.
     early_stop  leave an image at its first success. Cheaper; switch it off for adversarial training.
     mask        booleans (or 0 and 1) that can be broadcast to x, True where a pixel may change. No other does, and the

@@ -37,7 +37,9 @@ def bim(
 
     step        α, in the units of the ball's ε; None for 2.5 · ε / steps, which reaches the ball's surface and
                 leaves some steps to move along it (Madry et al. 2018, Appendix A).
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+    model, within, steps, target, keep, early_stop, mask, batch_size, fast, callback: as in
+    ``advlib.attacks.ascend``.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; a step that is not positive.
@@ -89,14 +91,30 @@ def pgd(
 ) -> Tensor:
     """Projected gradient descent (ascent, here) from a random start: the standard attack inside a ball.
 
-    Madry et al. (2018), Section 2.1. By default the step shrinks in a straight line from 1.5 ε to 0 and the gradient
-    carries momentum 0.3: with 40 steps that finds more than constant steps of any size. For the textbook form use
-    ``step=0.01, momentum=0``.
+    Madry et al. (2018), Section 2.1. The textbook's form, for L∞ and no target::
+
+        x_adv = x + Linf(eps).sample(x, torch.Generator().manual_seed(seed))
+        for _ in range(steps):
+            x_adv = x_adv.detach().requires_grad_()
+            loss = F.cross_entropy(model(x_adv), y, reduction="sum")
+            (grad,) = torch.autograd.grad(loss, x_adv)
+            x_adv = x_adv + step * grad.sign()
+            x_adv = (x + (x_adv - x).clamp(-eps, eps)).clamp(0, 1)
+        x_adv = x_adv.detach()
+
+    is ``pgd(model, x, y, Linf(eps), steps=steps, step=step, momentum=0, keep="last", early_stop=False, seed=seed)``, up
+    to rounding, for a model in eval mode. Begun at ``x_adv = x``, these lines are
+    ``bim(model, x, y, Linf(eps), steps=steps, step=step, keep="last", early_stop=False)``.
+
+    By default the step shrinks in a straight line from 1.5 ε to 0 and the gradient carries momentum 0.3 (with 40 steps
+    that finds more than constant steps of any size), the best iterate is kept, and a fooled image is left alone.
 
     step        a constant α in the units of the ball's ε; None for the shrinking one.
     momentum    share of the sum of earlier gradients that is added to each (μ of MI-FGSM).
     restarts    runs from other random starts on the images that still stand; the best outcome is kept.
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+    model, within, steps, random_start, target, loss, keep, early_stop, seed, mask, batch_size, fast, callback: as
+    in ``advlib.attacks.ascend``.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; a step that is not positive.
@@ -153,7 +171,9 @@ def mifgsm(
     Dong et al. (2018), "Boosting adversarial attacks with momentum", Eq. 6 and 7.
 
     step        α, in the units of the ball's ε; None for ε / steps, as in the paper.
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+    model, within, steps, target, keep, early_stop, mask, batch_size, fast, callback: as in
+    ``advlib.attacks.ascend``.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; a step that is not positive.
@@ -206,7 +226,9 @@ def apgd(
     Croce & Hein (2020), Algorithm 1, with α = 0.75. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
     targeted DLR attack.
 
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+    model, within, steps, restarts, target, random_start, early_stop, seed, mask, batch_size, fast, callback: as in
+    ``advlib.attacks.ascend``.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract.

@@ -26,6 +26,7 @@ def fgsm(
     Section 4. In an L2 ball δ runs along the gradient, in an L1 or L0 ball it fills the pixels with the largest
     one. With ``target`` it steps towards that class (Kurakin et al. 2017, Eq. 4).
 
+    model, within, target, mask, batch_size: as in ``advlib.attacks.ascend``.
     Shapes: x (N, C, H, W) in [0, 1], y (N,) class indices; returns images like x.
 
     Raises

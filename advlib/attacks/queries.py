@@ -54,6 +54,7 @@ def hop_skip_jump(
     start       images like x that fool the victim already: for a target, images of that class.
     queries     the most images the victim is shown for each image of x; one that needs fewer stops earlier.
     probes      directions in the first round's mean (B₀); √t times as many in round t.
+    seed, batch_size  of the draws, each image having its own; and how many images the victim is shown at once.
     Shapes: x (N, C, H, W) in [0, 1], y (N,). An image that never fooled the victim comes back as it was. With
     ``return_queries`` the result is (x_adv, queries used (N,)).
 
@@ -100,7 +101,7 @@ def substitute_labels(victim: Callable[[Tensor], Tensor], x: Tensor, batch_size:
 
     Papernot et al. (2017), "Practical black-box attacks against machine learning": label your own pictures by the
     victim, fit a network of your own to them, and ``transfer`` attacks on it. The victim answers with labels or
-    with scores.
+    with scores. Shapes: x (N, C, H, W) in [0, 1], of which it is shown ``batch_size`` at once.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract.

@@ -47,8 +47,12 @@ def nes(
 
     victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
     queries     the most images the victim is shown for each image of x; one that fools is asked about no more.
+    within      any ball; one made of a tensor (N,) gives each image an ε of its own.
+    target      a class index, or one per image (N,).
+    momentum    share of the sum of earlier estimates that is added to each.
     samples     probes for each gradient, an even number.
     sigma       standard deviation of a probe, in pixel units; larger ones survive a victim that rounds its input.
+    seed, batch_size  of the probes, each image having its own; and how many images the victim is shown at once.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
     (N,).
 
@@ -127,13 +131,15 @@ def square(
     way already, is painted the other way instead: the paper's would waste a query.
 
     victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
-    within      an ``Linf`` or ``L2`` ball.
+    within      an ``Linf`` or ``L2`` ball, with one ε or one per image (N,).
+    target      a class index, or one per image (N,).
     queries     the most images the victim is shown for each image of x; one that fools is asked about no more. The
                 squares shrink over this budget as they do over the paper's 10,000, so that even a small one ends
                 with small squares.
     p           area of the first squares as a share of the image.
     start       images within the ball to improve, such as another attack's best failures, instead of fresh stripes:
                 the squares are then as small as after the paper's first 200 queries, and shrink with its slowness.
+    seed, batch_size  of the squares; and how many images the victim is shown at once.
     give_up     leave an image whose margin would still not get there if each doubling of the queries raised it four
                 times as much as the last one did. Most images that a search cannot fool are known after a tenth of it.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used

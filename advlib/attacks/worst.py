@@ -41,6 +41,10 @@ def worst_case(
     each rival class, a minimal-norm attack, and random search without any gradient. An image that falls is out. What
     still stands goes on to the next attack, which begins where it can from the best failure so far.
 
+    within      ``Linf``, ``L2`` or ``L1``, with one ε or one per image (N,); or ``L0`` with one.
+    target      a class index, or one per image (N,): the class that counts, and the only rival aimed for.
+    seed        of the random start and the random search.
+    batch_size  images at once; None chooses.
     queries     how often the random search may ask about each image that got that far (a tenth more where it begins
                 from a failure first); 0 leaves it out. Images that it gets nowhere near are given up earlier.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x. Where nothing fooled the model, the image with
