@@ -13,6 +13,7 @@ from advlib.attacks.bim import apgd, pgd
 from advlib.attacks.minimal import fmn
 from advlib.attacks.queries_scores import square
 from advlib.attacks.sparse import sparse_rs
+from advlib.attacks.victim import round_towards
 from advlib.evaluate import logits_of
 from advlib.models.fast import faster
 from advlib.norms import L0, L1, L2, Ball, Linf
@@ -117,7 +118,8 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
 
     def nearest(model, x, y, *, rows, start, batch_size):
         x_adv = fmn(model, x, y, norm=type(within), target=aim(rows), batch_size=batch_size)
-        return x + within.rows(rows).project(x_adv - x, x)
+        clean = x.to(torch.promote_types(x.dtype, torch.float32))  # in half precision a sum may round out of the ball
+        return round_towards(clean, clean + within.rows(rows).project(x_adv.to(clean) - clean, clean), x.dtype)
 
     def improved_at_random(model, x, y, *, rows, start, batch_size):
         return square(
