@@ -126,7 +126,7 @@ class Ball:
             if wrong(eps):
                 which = f" for image {i}" if self.per_image else ""
                 text = expected(eps) if callable(expected) else expected
-                raise ValueError(f"{type(self).__name__}(ε) got ε = {eps:g}{which}; {text}")
+                raise ValueError(f"{type(self).__name__}(ε) got ε = {float(eps):g}{which}; {text}")
 
     def _check_shape(self, name: str) -> None:
         if self.eps.dtype == torch.bool or self.eps.is_complex():
