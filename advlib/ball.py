@@ -92,10 +92,11 @@ class Ball:
         """
         raise NotImplementedError
 
-    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, x: Tensor, generator: torch.Generator, mask: Tensor | None = None) -> Tensor:
         """A random δ for each image of ``x``, uniform in the ball, then cut to the box.
 
-        ``generator`` lives on the CPU, so that a seed means the same start on every device.
+        ``generator`` lives on the CPU, so that a seed means the same start on every device. With ``mask``, booleans
+        like x, δ is uniform among those that are zero wherever the mask is False.
         """
         raise NotImplementedError
 
@@ -125,7 +126,7 @@ class Ball:
             if wrong(eps):
                 which = f" for image {i}" if self.per_image else ""
                 text = expected(eps) if callable(expected) else expected
-                raise ValueError(f"{type(self).__name__}(ε) got ε = {eps:g}{which}; {text}")
+                raise ValueError(f"{type(self).__name__}(ε) got ε = {float(eps):g}{which}; {text}")
 
     def _check_shape(self, name: str) -> None:
         if self.eps.dtype == torch.bool or self.eps.is_complex():

@@ -27,9 +27,9 @@ __all__ = [
     "check_probabilities",
     "are_probabilities",
     "check_finite",
+    "check_mask",
     "check_count",
     "check_number",
-    "check_start",
     "check_step",
     "frozen",
     "model_device",
@@ -204,6 +204,34 @@ def check_finite(values: Tensor, what: str, where: str = "") -> None:
         )
 
 
+def check_mask(mask, x: Tensor) -> Tensor | None:
+    """Which values of the images ``x`` may change, as booleans like x; None, as it came, for all of them.
+
+    Raises
+        TypeError, ValueError: no tensor of booleans or of 0 and 1, or none that can be broadcast to x.
+    """
+    if mask is None:
+        return None
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask is a {_kind(mask)}; expected a torch.Tensor of booleans. Use torch.as_tensor(mask).")
+    if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError(
+            f"mask has dtype {_dtype(mask)} and values other than 0 and 1; expected True or 1 where a pixel may "
+            "change, False or 0 where it may not. Choose a threshold: mask > 0.5."
+        )
+    if mask.ndim == 3 and len(mask) > 1:
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}, which may mean channels or images. Say which: mask[None] is one "
+            "mask for all images, with its channels; mask[:, None] is one for each image."
+        )
+    if mask.ndim > 4 or any(mine not in (1, its) for mine, its in zip(mask.shape[::-1], x.shape[::-1])):
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}; expected one that can be broadcast to x, {tuple(x.shape)}: such as "
+            f"{tuple(x.shape[2:])} for all images alike or {(len(x), 1, *x.shape[2:])} for one mask each."
+        )
+    return (mask != 0).to(x.device).expand(x.shape)
+
+
 def check_count(value, name: str, least: int = 1) -> None:
     """``value`` is a whole number ≥ ``least``; else TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, int):
@@ -218,13 +246,6 @@ def check_number(value, name: str, positive: bool = False) -> None:
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a number.")
     if not math.isfinite(value) or value < 0 or (positive and value == 0):
         raise ValueError(f"{name} is {value}; expected a finite number {'>' if positive else '≥'} 0.")
-
-
-def check_start(start, x: Tensor) -> None:
-    """``start`` is images, one for each of ``x``; else TypeError or ValueError."""
-    check_images(start, "start")
-    if start.shape != x.shape:
-        raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(x.shape)}: one for each image.")
 
 
 def check_step(step) -> None:

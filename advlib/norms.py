@@ -56,8 +56,8 @@ class Linf(Ball):
         # Each pixel contributes gᵢδᵢ on its own, so each goes all the way: δᵢ = ε · sign(gᵢ).
         return _boxed(self._radius(radius, grad) * grad.sign(), x)
 
-    def sample(self, x, generator):
-        return _boxed(self.factor(x) * (2 * _rand(x, generator) - 1), x)
+    def sample(self, x, generator, mask=None):
+        return _boxed(self.factor(x) * _only(mask, 2 * _rand(x, generator) - 1), x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +88,9 @@ class L2(Ball):
         radius = self._radius(radius, grad)
         return radius * direction if x is None else _stretch(direction, x, radius)
 
-    def sample(self, x, generator):
-        direction = L2(1).steepest(torch.randn(x.shape, generator=generator).to(x))
-        return _boxed(self.factor(x) * _uniform_radius(x, generator) * direction, x)
+    def sample(self, x, generator, mask=None):
+        direction = L2(1).steepest(_only(mask, torch.randn(x.shape, generator=generator).to(x)))
+        return _boxed(self.factor(x) * _uniform_radius(x, generator, mask) * direction, x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +136,12 @@ class L1(Ball):
         spend = torch.minimum(room, (radius - spent_before).clamp_min(0))
         return torch.zeros_like(room).scatter(1, order, spend).view_as(grad) * grad.sign()
 
-    def sample(self, x, generator):
+    def sample(self, x, generator, mask=None):
         # |δᵢ| ~ exponential gives a uniform direction on the simplex; the signs are coin flips.
-        weight = -_rand(x, generator).clamp_min(1e-12).log()
+        weight = _only(mask, -_rand(x, generator).clamp_min(1e-12).log())
         sign = torch.randint(0, 2, x.shape, generator=generator).to(x) * 2 - 1
-        direction = sign * weight / weight.sum(dim=(1, 2, 3), keepdim=True)
-        return _boxed(self.factor(x) * _uniform_radius(x, generator) * direction, x)
+        direction = sign * weight / weight.sum(dim=(1, 2, 3), keepdim=True).clamp_min(_tiny(x))
+        return _boxed(self.factor(x) * _uniform_radius(x, generator, mask) * direction, x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,9 +182,10 @@ class L0(Ball):
         count = most if radius is None else torch.as_tensor(radius, device=grad.device).ceil().minimum(most)
         return full * self._best_pixels((grad * full).sum(1), count)
 
-    def sample(self, x, generator):
-        chosen = self._best_pixels(torch.rand(x[:, 0].shape, generator=generator).to(x), self.eps_for(x))
-        return (_rand(x, generator) - x) * chosen
+    def sample(self, x, generator, mask=None):
+        score = torch.rand(x[:, 0].shape, generator=generator).to(x)
+        score = score if mask is None else score.where(mask.any(1), -1)
+        return _only(mask, (_rand(x, generator) - x) * self._best_pixels(score, self.eps_for(x)))
 
     def _best_pixels(self, score: Tensor, count) -> Tensor:
         """A mask (N, 1, H, W) of the ``count`` (one, or (N,)) positions with the highest score (N, H, W)."""
@@ -226,9 +227,16 @@ def _rand(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(x.shape, generator=generator).to(x)
 
 
-def _uniform_radius(x: Tensor, generator: torch.Generator) -> Tensor:
-    """A radius in [0, 1] for each image such that its point is uniform in a ball of x's dimension: U^(1/n)."""
-    return (torch.rand(len(x), 1, 1, 1, generator=generator) ** (1 / x[0].numel())).to(x)
+def _only(mask: Tensor | None, delta: Tensor) -> Tensor:
+    return delta if mask is None else delta * mask
+
+
+def _uniform_radius(x: Tensor, generator: torch.Generator, mask: Tensor | None) -> Tensor:
+    """A radius in [0, 1] for each image such that its point is uniform in a ball of n dimensions: U^(1/n).
+
+    n is the number of values in an image, or of those that the mask allows (of none, the radius is zero)."""
+    n = x[0].numel() if mask is None else wide(mask.sum((1, 2, 3))).cpu()
+    return (torch.rand(len(x), 1, 1, 1, generator=generator) ** (1 / n)).to(x)
 
 
 def _tiny(grad: Tensor) -> float:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "advlib"
 # Which rooms (a file or a folder of advlib) stand on which floor, from the ground up.
 FLOORS = (
-    ("answers", "ball", "contract", "device", "files", "losses", "names", "norms", "progress"),
+    ("answers", "ball", "contract", "device", "files", "intervals", "losses", "names", "norms", "progress"),
     ("data", "models"),
     ("attacks", "defenses", "evaluate", "panels", "plots", "__init__"),
     ("cli", "exercises", "widgets", "__main__"),

@@ -204,12 +204,30 @@ def test_samples_are_inside_vary_and_repeat_with_the_seed(ball):
 
 
 @pytest.mark.parametrize("ball", [L2(0.2), L1(0.5)], ids=str)
-def test_samples_fill_the_ball_uniformly(ball):
-    """The share within radius rε of a uniform draw in n dimensions is rⁿ (mid-grey: the box is out of the way)."""
-    x = torch.full((4000, 1, 1, 2), 0.5)
-    size = ball.size(ball.sample(x, torch.Generator().manual_seed(0))) / ball.eps
+@pytest.mark.parametrize("pixels", [2, 5])
+def test_samples_fill_the_ball_uniformly(ball, pixels):
+    """The share within radius rε of a uniform draw in n dimensions is rⁿ (mid-grey: the box is out of the way).
+
+    Of more than two pixels a mask allows two: n is still 2."""
+    x = torch.full((4000, 1, 1, pixels), 0.5)
+    mask = None if pixels == 2 else (torch.arange(5) % 3 == 1).expand(x.shape)
+    size = ball.size(ball.sample(x, torch.Generator().manual_seed(0), mask)) / ball.eps
     for r in (0.3, 0.5, 0.8):
         assert (size <= r).float().mean().item() == pytest.approx(r**2, abs=0.03)
+
+
+@every_ball
+def test_samples_stay_within_a_mask(ball):
+    x = torch.rand(64, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    mask = torch.rand(64, 1, 6, 6, generator=torch.Generator().manual_seed(2)).expand_as(x) < 0.2
+    mask = mask & (torch.arange(64) > 0)[:, None, None, None]
+    draw = lambda mask: ball.sample(x, torch.Generator().manual_seed(0), mask)
+    delta = draw(mask)
+    assert fits(ball, delta, x) and not delta[~mask].any() and not delta[0].any()
+    assert (ball.size(delta[1:]) > 0).all()
+    if isinstance(ball, L0):  # as many pixels as without a mask, where so many are allowed
+        assert torch.equal(L0(1).size(delta), mask.any(1).sum((1, 2)).clamp_max(ball.eps).to(x))
+    assert torch.allclose(draw(torch.ones_like(mask)), draw(None), atol=1e-6)
 
 
 @pytest.mark.parametrize(

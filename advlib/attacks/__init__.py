@@ -7,6 +7,7 @@ Inside a ball: ``attack(model, x, y, within, *, target=None, …)``
     mifgsm              steps along a decaying sum of gradients
     apgd                Auto-PGD: step sizes that choose themselves
     worst_case          the strongest answer per image of several unlike attacks; what an evaluation should use
+    A ball may give each image an ε of its own; ``mask=`` says which pixels may change, ``callback=`` watches each step.
 
 The smallest perturbation: ``attack(model, x, y, *, norm=L2, …)``
     deepfool            step to the nearest boundary of the linearised model

@@ -16,7 +16,7 @@ from advlib.attacks.victim import round_towards
 from advlib.device import in_batches, width
 from advlib.progress import progress
 
-__all__ = ["Attacked", "BlackBox", "black_box", "draws_for_each"]
+__all__ = ["Attacked", "BlackBox", "black_box", "check_start", "draws_for_each"]
 
 Attacked = Tensor | tuple[Tensor, Tensor]  # x_adv alone, or with the queries used (N,)
 
@@ -131,3 +131,10 @@ def draws_for_each(x: Tensor, seed: int) -> list[torch.Generator]:
     """A random generator for each image, so that its draws do not depend on which others are still attacked."""
     seeds = torch.randint(2**62, (len(x),), generator=torch.Generator().manual_seed(seed))
     return [torch.Generator().manual_seed(int(s)) for s in seeds]
+
+
+def check_start(start, x: Tensor) -> None:
+    """``start`` is images, one for each of ``x``; else TypeError or ValueError."""
+    contract.check_images(start, "start")
+    if start.shape != x.shape:
+        raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(x.shape)}: one for each image.")

@@ -34,7 +34,7 @@ NOTHING, TRAINING = "nothing", "the training data"
 INSIDE, SMALLEST, SPARSE = "Inside a ball", "The smallest perturbation", "A few pixels"
 QUESTIONS, BEYOND = "With questions only", "Beyond single images"
 # Arguments that say how to compute, not what: most attacks have them, and they mean the same everywhere.
-COMMON = ("batch_size", "early_stop", "fast", "keep", "return_queries", "seed")
+COMMON = ("batch_size", "callback", "early_stop", "fast", "keep", "return_queries", "seed")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Fact:
         """The function with its arguments and their defaults, without types and without those of ``COMMON``.
 
         >>> FACTS[0].call
-        'fgsm(model, x, y, within, *, target=None)'
+        'fgsm(model, x, y, within, *, target=None, mask=None)'
         """
         signature = inspect.signature(self.attack)
         shown = [

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from advlib import contract
-from advlib.attacks.blackbox import Attacked, BlackBox, black_box, draws_for_each
+from advlib.attacks.blackbox import Attacked, BlackBox, black_box, check_start, draws_for_each
 from advlib.ball import wide
 from advlib.norms import L2, Ball, Linf
 
@@ -47,6 +47,7 @@ def hop_skip_jump(
     start       images like x that fool the victim already: for a target, images of that class.
     queries     the most images the victim is shown for each image of x; one that needs fewer stops earlier.
     probes      directions in the first round's mean (B₀); √t times as many in round t.
+    seed, batch_size  of the draws, each image having its own; and how many images the victim is shown at once.
     Shapes: x (N, C, H, W) in [0, 1], y (N,). An image that never fooled the victim comes back as it was. With
     ``return_queries`` the result is (x_adv, queries used (N,)).
 
@@ -67,7 +68,7 @@ def hop_skip_jump(
         )
     contract.check_count(probes, "probes")
     if start is not None:
-        contract.check_start(start, x)
+        check_start(start, x)
     elif target is not None:
         raise ValueError(
             "a targeted hop_skip_jump got no start; noise is hardly ever taken for a given class. Pass "

@@ -43,7 +43,7 @@ def deepfool(
     Moosavi-Dezfooli, Fawzi & Frossard (2016), Algorithm 2. Seen linearly, class k takes over from the label y
     at distance (z_y − z_k) / ‖∇(z_k − z_y)‖* (Eq. 8), reached along the steepest direction of the norm.
 
-    norm        what to make small: ``L2`` or ``Linf``.
+    norm        what to make small: ``L2`` or ``Linf``, in at most ``steps`` steps, ``batch_size`` images at once.
     overshoot   η: each step is stretched by 1 + η, to end beyond the boundary.
     candidates  how many of the likeliest other classes are looked at; each costs one backward pass per step.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, those without success unchanged.
@@ -118,6 +118,8 @@ def carlini_wagner(
     target      a class index, or one per image (N,): the margin of the target instead.
     confidence  κ, the margin by which to win.
     lr          Adam's step size in w.
+    initial_const, binary_search_steps  the first c, and how many c are tried on the ``model``.
+    batch_size  images at once; None chooses.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, those without success unchanged.
 
     Raises
@@ -180,7 +182,8 @@ def fmn(
 
     norm        what to make small: ``Linf``, ``L2``, ``L1`` or ``L0``.
     target      a class index, or one per image (N,).
-    step        the first step in units of ε; it falls to a hundredth along a half cosine.
+    step        the first of ``steps`` steps in units of ε; they fall to a hundredth along a half cosine.
+    batch_size  images at once; None chooses.
     gamma       γ: ε is multiplied by 1 ± γ at first, by 1 ± 0.001 in the end; in L0 it moves by one at least.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, those without success unchanged.
 

@@ -39,8 +39,12 @@ def nes(
 
     victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
     queries     the most images the victim is shown for each image of x; one that fools is asked about no more.
+    within      any ball; one made of a tensor (N,) gives each image an ε of its own.
+    target      a class index, or one per image (N,).
+    momentum    share of the sum of earlier estimates that is added to each.
     samples     probes for each gradient, an even number.
     sigma       standard deviation of a probe, in pixel units; larger ones survive a victim that rounds its input.
+    seed, batch_size  of the probes, each image having its own; and how many images the victim is shown at once.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
     (N,).
 

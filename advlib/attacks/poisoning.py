@@ -82,7 +82,7 @@ def sticker(size: int = 4, place: str = "bottom right", pattern: str = "checkers
 
 
 def apply_trigger(x: Tensor, trigger: Trigger) -> Tensor:
-    """The images (N, C, H, W) with the trigger on each of them.
+    """The images x (N, C, H, W) with the trigger on each of them.
 
     Raises
         TypeError, ValueError: images that break the contract, or a trigger that is larger or has other channels.

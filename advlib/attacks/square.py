@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from advlib import contract
-from advlib.attacks.blackbox import Attacked, black_box
+from advlib.attacks.blackbox import Attacked, black_box, check_start
 from advlib.ball import wide
 from advlib.norms import L2, Ball, Linf
 
@@ -45,13 +45,15 @@ def square(
     way already, is painted the other way instead: the paper's would waste a query.
 
     victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
-    within      an ``Linf`` or ``L2`` ball.
+    within      an ``Linf`` or ``L2`` ball, with one ε or one per image (N,).
+    target      a class index, or one per image (N,).
     queries     the most images the victim is shown for each image of x; one that fools is asked about no more. The
                 squares shrink over this budget as they do over the paper's 10,000, so that even a small one ends
                 with small squares.
     p           area of the first squares as a share of the image.
     start       images within the ball to improve, such as another attack's best failures, instead of fresh stripes:
                 the squares are then as small as after the paper's first 200 queries, and shrink with its slowness.
+    seed, batch_size  of the squares; and how many images the victim is shown at once.
     give_up     leave an image whose margin would still not get there if each doubling of the queries raised it four
                 times as much as the last one did. Most images that a search cannot fool are known after a tenth of it.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
@@ -186,7 +188,7 @@ def _energy(delta: Tensor) -> Tensor:
 
 
 def _checked_start(start: Tensor, clean: Tensor, within: Ball) -> Tensor:
-    contract.check_start(start, clean)
+    check_start(start, clean)
     start = start.to(clean, copy=True)
     size = within.size(start - clean)
     if bool((size > within.eps_for(clean) + 1e-5).any()):

@@ -47,9 +47,13 @@ def transfer(
     stays steep when a substitute is very sure of itself.
 
     substitutes  one ``nn.Module`` or several with the same classes, all on one device.
+    within       any ball; one made of a tensor (N,) gives each image an ε of its own.
+    target       a class index, or one per image (N,).
     step         a constant step in units of the ball's ε; None for ε / steps, as in MI-FGSM.
     keep, early_stop  the last iterate and all steps, because fooling the substitute is not the goal: the further past
                  its boundary, the likelier past the victim's.
+    seed         of the chance in the resizing.
+    batch_size   images at once; None chooses.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises
@@ -114,7 +118,7 @@ def substitute_labels(victim: Callable[[Tensor], Tensor], x: Tensor, batch_size:
 
     Papernot et al. (2017), "Practical black-box attacks against machine learning": label your own pictures by the
     victim, fit a network of your own to them, and ``transfer`` attacks on it. The victim answers with labels or
-    with scores.
+    with scores. Shapes: x (N, C, H, W) in [0, 1], of which it is shown ``batch_size`` at once.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract.

@@ -34,6 +34,7 @@ def universal(
     never seen. Use ``(x + delta).clamp(0, 1)``. The δ kept is the one that fools most of *all* the images, among the
     iterates at the start of each pass through them and the last one.
 
+    steps       each on a minibatch; ``seed`` decides their order.
     batch_size  images in each step. Other attacks only save memory by it; here it changes the result.
     Shapes: x (N, C, H, W) in [0, 1], y (N,), target an int or (N,).
 

@@ -15,6 +15,7 @@ from advlib.attacks.fast import faster
 from advlib.attacks.minimal import fmn
 from advlib.attacks.sparse import sparse_rs
 from advlib.attacks.square import square
+from advlib.attacks.victim import round_towards
 from advlib.norms import L0, L1, L2, Ball, Linf
 from advlib.progress import progress
 
@@ -41,6 +42,10 @@ def worst_case(
     each rival class, a minimal-norm attack, and random search without any gradient. An image that falls is out. What
     still stands goes on to the next attack, which begins where it can from the best failure so far.
 
+    within      ``Linf``, ``L2`` or ``L1``, with one ε or one per image (N,); or ``L0`` with one.
+    target      a class index, or one per image (N,): the class that counts, and the only rival aimed for.
+    seed        of the random start and the random search.
+    batch_size  images at once; None chooses.
     queries     how often the random search may ask about each image that got that far (a tenth more where it begins
                 from a failure first); 0 leaves it out. Images that it gets nowhere near are given up earlier.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x. Where nothing fooled the model, the image with
@@ -113,7 +118,8 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
 
     def nearest(model, x, y, *, rows, start, batch_size):
         x_adv = fmn(model, x, y, norm=type(within), target=aim(rows), batch_size=batch_size)
-        return x + within.rows(rows).project(x_adv - x, x)
+        clean = x.to(torch.promote_types(x.dtype, torch.float32))  # in half precision a sum may round out of the ball
+        return round_towards(clean, clean + within.rows(rows).project(x_adv.to(clean) - clean, clean), x.dtype)
 
     def improved_at_random(model, x, y, *, rows, start, batch_size):
         return square(

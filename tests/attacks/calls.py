@@ -17,9 +17,9 @@ from advlib.norms import L0, L1, L2, Ball, Linf
 
 # What modules of `advlib.attacks` have in their __all__ besides attacks: the engine, and what helps an attack along.
 TOOLS = (
-    {"ascend", "climb", "climb_together", "attack_standing", "Adaptive", "Constant", "Fixed", "Linear"}
+    {"ascend", "climb", "climb_together", "attack_standing", "Adaptive", "Constant", "Fixed", "Iterate", "Linear"}
     | {"Victim", "GradientMaskingWarning", "round_towards", "ByChance", "faster", "unnoticed"}
-    | {"Attacked", "BlackBox", "black_box", "draws_for_each", "substitute_labels"}
+    | {"Attacked", "BlackBox", "black_box", "check_start", "draws_for_each", "substitute_labels"}
     | {"Patch", "Views", "warp", "GanEpoch", "Poisoned", "Trigger", "apply_trigger", "sticker", "FACTS", "Fact"}
 )
 # Attacks that give something else than one adversarial image for each image: where each is held to its own contract.

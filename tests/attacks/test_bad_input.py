@@ -83,6 +83,13 @@ BAD = {
     "a string": (dict(within="linf"), TypeError, "expected a norm ball"),
     "a class of balls": (dict(within=Linf), TypeError, "expected a norm ball"),
     "a ball of no norm": (dict(within=Ball(0.1)), TypeError, "expected a norm ball"),
+    # the mask
+    "a list for a mask": (dict(mask=[True]), TypeError, r"mask is a list.*torch.as_tensor\(mask\)"),
+    "shades in a mask": (dict(mask=torch.full((2, 2), 0.5)), ValueError, "mask > 0.5"),
+    "a mask of another size": (dict(mask=torch.ones(3, 2)), ValueError, r"\(3, 2\).*broadcast to x, \(4, 3, 6, 6\)"),
+    "too few masks": (dict(mask=torch.ones(3, 1, 6, 6)), ValueError, r"such as \(6, 6\).*or \(4, 1, 6, 6\) for one"),
+    "a mask of five dimensions": (dict(mask=torch.ones(1, 4, 3, 6, 6)), ValueError, "broadcast"),
+    "channels or images": (dict(mask=torch.ones(4, 6, 6)), ValueError, r"mask\[:, None\] is one for each image"),
     # the model
     "a function": (dict(model=lambda x: x), TypeError, "expected a torch.nn.Module"),
     "a class of models": (dict(model=nn.Linear), TypeError, r"class Linear.*Linear\(\)"),
@@ -112,6 +119,7 @@ BAD = {
 APPLIES = {
     "within": lambda call: "within" in call.takes,
     "target": lambda call: "target" in call.takes,
+    "mask": lambda call: "mask" in call.takes,
     "model": lambda call: "model" in call.takes,
 }
 
@@ -185,6 +193,11 @@ def test_a_model_that_breaks_on_the_way_is_caught_at_its_step(k):
         (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, []), ValueError, "eps is empty"),
         (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [8]), ValueError, r"Did you mean Linf\(8/255\)"),
         (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [-1], norm=L2), ValueError, "≥ 0"),
+        (
+            lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [0.1], norm=lambda eps: Linf(torch.full((4,), eps))),
+            ValueError,
+            "curve takes one ε for all images and got 4",
+        ),
         (lambda: evaluate.interval(3, 2), ValueError, "at most n"),
         (lambda: evaluate.interval(0, 0), ValueError, "n is 0"),
     ],

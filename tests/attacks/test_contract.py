@@ -18,6 +18,7 @@ from tests.attacks.calls import calls, network
 
 CALLS = calls()
 WITHIN = [call for call in CALLS if "within" in call.takes]
+MASKED = [call for call in CALLS if "mask" in call.takes]
 CLIMBING = [call for call in WITHIN if call.fact.family == INSIDE and "queries" not in call.takes]
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
 
@@ -229,6 +230,54 @@ def test_what_takes_one_budget_for_all_says_so():
     }.items():
         with pytest.raises(ValueError, match=f"{name} takes one ε for all images and got 2 of them"):
             call()
+
+
+def masks(n=6):
+    """One for each image of ``batch``; the second allows nothing."""
+    mask = torch.rand(n, 1, 6, 6, generator=torch.Generator().manual_seed(3)) < 0.4
+    mask[1] = False
+    return mask
+
+
+@each_pair(MASKED)
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_nothing_outside_a_mask_changes(attack, ball, batch_size):
+    model, (x, _) = network(), batch()
+    y, mask = logits_of(model, x).argmax(1), masks()
+    x_adv = attack(model, x, y, ball, mask=mask, batch_size=batch_size)
+    assert torch.equal(x_adv.where(~mask, 0), x.where(~mask, 0)) and torch.equal(x_adv[1], x[1])
+    assert within(ball, x, x_adv) and all(not torch.equal(x_adv[i], x[i]) for i in (0, 2, 3, 4, 5))
+
+
+@each(MASKED)
+def test_masks_of_any_form_mean_the_same(attack):
+    model, (x, y), ball = network(), batch(), L2(0.8)
+    for mask in (torch.rand(6, 6) < 0.5, torch.rand(1, 6, 6) < 0.5, torch.rand(1, 3, 1, 1) < 0.5, torch.tensor(True)):
+        expected = attack(model, x, y, ball, mask=mask.expand(x.shape))
+        for form in (mask, mask.float(), mask.int()):
+            assert torch.equal(attack(model, x, y, ball, mask=form), expected)
+    assert torch.allclose(expected, attack(model, x, y, ball), atol=1e-5)  # the last one allows all
+
+
+@each_pair(MASKED)
+def test_the_best_within_a_mask_is_the_best_on_a_model_that_sees_no_more(attack, ball):
+    class Sees(nn.Module):
+        """Pastes what it was first shown over all that the mask forbids."""
+
+        def __init__(self, net, mask, x):
+            super().__init__()
+            self.net, self.mask, self.x = net, mask, x
+
+        def forward(self, x):
+            return self.net(torch.where(self.mask, x, self.x))
+
+    net, (x, _) = network().double(), batch()
+    x, mask = x.double(), masks()
+    mask[1, 0, 2, 3] = True
+    y = logits_of(net, x).argmax(1)
+    settings = {name: False for name in ("random_start", "early_stop") if name in attack.takes}
+    seen, masked = attack(Sees(net, mask, x), x, y, ball, **settings), attack(net, x, y, ball, mask=mask, **settings)
+    assert torch.allclose(masked, seen, atol=1e-9)
 
 
 @each_pair([call for call in CALLS if call.fact.knows == WEIGHTS])
