@@ -50,12 +50,13 @@ def warp(
     """
     n, height, width = len(x), *x.shape[2:]
     rows, columns = onto or (height, width)
-    each = lambda value: torch.as_tensor(value, dtype=x.dtype, device=x.device).expand(n)
+    wide = torch.promote_types(x.dtype, torch.float32)  # half precision would move pixels by as much as their size
+    each = lambda value: torch.as_tensor(value, dtype=wide, device=x.device).expand(n)
     angle, side, scale = each(rotation) * math.pi / 180, each(turn) * math.pi / 180, each(scale)
-    down, across = torch.as_tensor(centre, dtype=x.dtype, device=x.device).expand(n, 2).unbind(1)
+    down, across = torch.as_tensor(centre, dtype=wide, device=x.device).expand(n, 2).unbind(1)
 
     # Where each pixel of the result comes from. In pixels, seen from the picture's centre:
-    at = lambda count: torch.arange(count, dtype=x.dtype, device=x.device) + 0.5
+    at = lambda count: torch.arange(count, dtype=wide, device=x.device) + 0.5
     v = at(rows)[None, :, None] - (down * rows)[:, None, None]
     u = at(columns)[None, None, :] - (across * columns)[:, None, None]
     cos, sin, far = (value[:, None, None] for value in (side.cos(), side.sin(), DISTANCE * scale * width / 2))
@@ -65,7 +66,7 @@ def warp(
     cos, sin, scale = (value[:, None, None] for value in (angle.cos(), angle.sin(), scale))
     from_u, from_v = (cos * p + sin * v) / scale, (cos * v - sin * p) / scale
     grid = torch.stack((from_u * 2 / width, from_v * 2 / height), dim=-1)
-    return F.grid_sample(x, grid.expand(n, rows, columns, 2), align_corners=False)
+    return F.grid_sample(x.to(wide), grid.expand(n, rows, columns, 2), align_corners=False).to(x.dtype)
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ def test_targets_are_reached(attack):
     assert bool((model(x_adv).argmax(1)[~hit] != target[~hit]).all())
 
 
+@pytest.mark.slow
 def test_on_mnist_every_attack_does_its_work(lenet, mnist):
     model, (x, y) = lenet("clntrained"), mnist(12)
     right = lambda x_adv: int((model(x_adv).argmax(1) == y).sum())

@@ -61,6 +61,7 @@ def test_square_improves_a_start():
     assert margin(start)[0] < margin(x_adv)[0] and int(used[0]) > 1
 
 
+@pytest.mark.slow
 def test_square_gives_up_only_where_it_gets_nowhere(lenet, mnist):
     model, (x, y) = lenet("clntrained"), mnist(40)
     patient, asked = square(model, x, y, Linf(0.15), queries=400, return_queries=True)
