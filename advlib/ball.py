@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -34,7 +35,7 @@ class Ball:
     def __post_init__(self):
         name = type(self).__name__
         if isinstance(self.eps, Tensor):
-            self._check_shape(name)
+            self._check_shape(self.eps, name)
             object.__setattr__(self, "eps", self.eps.detach().clone())  # a value, whatever its maker does later
         elif isinstance(self.eps, bool) or not isinstance(self.eps, numbers.Real):
             raise TypeError(
@@ -67,7 +68,7 @@ class Ball:
         >>> print(Linf(torch.tensor([4, 8, 16]) / 255).rows(torch.tensor([2, 0])))
         L∞ ≤ 4/255 to 16/255
         """
-        return replace(self, eps=self.eps.to(index.device)[index]) if self.per_image else self
+        return replace(self, eps=self.eps.to(index.device)[index]) if isinstance(self.eps, Tensor) else self
 
     def scaled(self, factor: float) -> Ball:
         """The same norm with ε multiplied by ``factor``: ``Linf(0.1).scaled(2) == Linf(0.2)``."""
@@ -102,7 +103,7 @@ class Ball:
 
     def eps_for(self, x: Tensor) -> float | Tensor:
         """ε for the images ``x``: the number that it is, or (N,) on their device. ValueError: not as many as images."""
-        if not self.per_image:
+        if not isinstance(self.eps, Tensor):
             return self.eps
         if len(self.eps) != len(x):
             raise ValueError(
@@ -114,32 +115,32 @@ class Ball:
     def factor(self, x: Tensor) -> float | Tensor:
         """ε as it multiplies the images ``x``: a number, or (N, 1, 1, 1)."""
         eps = self.eps_for(x)
-        return wide(eps.to(x)) if self.per_image else eps
+        return wide(eps.to(x)) if isinstance(eps, Tensor) else eps
 
     def _radius(self, radius: float | Tensor | None, like: Tensor) -> Tensor:
         """ε or the radius in its place, as a tensor that multiplies images."""
         return wide(torch.as_tensor(self.eps_for(like) if radius is None else radius).to(like).expand(len(like)))
 
-    def _refuse(self, wrong, expected: str) -> None:
+    def _refuse(self, wrong: Callable, expected: str | Callable) -> None:
         """ValueError for the first ε that is ``wrong``, saying what was ``expected`` (a text, or a function of ε)."""
-        for i, eps in enumerate(self.eps.tolist() if self.per_image else [self.eps]):
+        for i, eps in enumerate(self.eps.tolist() if isinstance(self.eps, Tensor) else [self.eps]):
             if wrong(eps):
-                which = f" for image {i}" if self.per_image else ""
+                which = f" for image {i}" if isinstance(self.eps, Tensor) else ""
                 text = expected(eps) if callable(expected) else expected
                 raise ValueError(f"{type(self).__name__}(ε) got ε = {float(eps):g}{which}; {text}")
 
-    def _check_shape(self, name: str) -> None:
-        if self.eps.dtype == torch.bool or self.eps.is_complex():
-            raise TypeError(f"{name}(ε) got a tensor of {self.eps.dtype}; expected numbers in pixel units.")
-        if self.eps.ndim != 1 or not len(self.eps):
-            mend = f"{name}(eps.item())" if self.eps.numel() == 1 else f"{name}(eps.flatten())"
+    def _check_shape(self, eps: Tensor, name: str) -> None:
+        if eps.dtype == torch.bool or eps.is_complex():
+            raise TypeError(f"{name}(ε) got a tensor of {eps.dtype}; expected numbers in pixel units.")
+        if eps.ndim != 1 or not len(eps):
+            mend = f"{name}(eps.item())" if eps.numel() == 1 else f"{name}(eps.flatten())"
             raise ValueError(
-                f"{name}(ε) got a tensor of shape {tuple(self.eps.shape)}; expected (N,), one ε for each image"
-                + (f". Use {mend}." if self.eps.numel() else "; this one is empty.")
+                f"{name}(ε) got a tensor of shape {tuple(eps.shape)}; expected (N,), one ε for each image"
+                + (f". Use {mend}." if eps.numel() else "; this one is empty.")
             )
 
     def _key(self) -> tuple:
-        return type(self), tuple(self.eps.tolist()) if self.per_image else self.eps
+        return type(self), tuple(self.eps.tolist()) if isinstance(self.eps, Tensor) else self.eps
 
 
 def wide(per_image: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def check_ball(within, x: Tensor | None = None) -> None:
 
 def check_one_eps(within: Ball, what: str) -> None:
     """``within`` has one ε for all images, where ``what`` takes no other; else ValueError."""
-    if within.per_image:
+    if isinstance(within.eps, Tensor):
         raise ValueError(
             f"{what} takes one ε for all images and got {len(within.eps)} of them. Call it once for each ε, on the "
             f"images that share it: {type(within).__name__}({float(within.eps[0]):g})."

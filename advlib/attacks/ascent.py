@@ -241,7 +241,8 @@ def ascend(
                 images = batch[rows]
                 loss = victim.loss_at(now, images) if loss is None else loss.clone()
                 shown = round_towards(clean[images], now, x.dtype).to(x.device, copy=True)
-                callback(Iterate(step, restart, images.to(x.device), shown, loss.to(x.device)))
+                if callback is not None:
+                    callback(Iterate(step, restart, images.to(x.device), shown, loss.to(x.device)))
 
         def masked(gradient: Callable, allowed: Tensor, adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             # Without a gradient a pixel gets no part of the steepest step: with mask m this climbs f(x + m ⊙ δ).

@@ -1,4 +1,4 @@
-"""The frame: what is printed for an unwritten, a right, a wrong, a broken and a hostile answer, and what it leaves behind."""
+"""The frame: what it prints for an unwritten, a right, a wrong, a broken and a hostile answer, and what it leaves."""
 
 import random
 import sys
@@ -128,7 +128,7 @@ def a_tuple(x):
 
 
 def largest(x):
-    return x[None].max(1) * 2
+    return 0.5 * x[None].max(1)
 
 
 def swallows(x):
@@ -136,7 +136,7 @@ def swallows(x):
         try:
             time.sleep(0.01)
         except:  # noqa: E722
-            pass
+            x = x + 1
 
 
 def float32(x):
