@@ -137,8 +137,9 @@ class Formula(Exercise):
     """A function that is to be written, compared with the right one on each case.
 
     cases        builds the cases anew for each check, so that an answer that damages them harms nobody
-    properties   called as ``property(case, result, right)`` on the first case with a wrong result; raise `Mistake`
-    same         when two results count as equal
+    properties   called as ``property(case, outcome, right)`` on the first case with a wrong one; raise `Mistake`
+    outcome      what is compared of a call, given its arguments and its result: the result, or also a gradient
+    same         when two outcomes count as equal
     trace        what the arguments remember of the call, such as the seeds an attack was given; tells known mistakes
                  apart that end in the same result
     strict       True where leaving something behind (a .grad, a mode) is wrong, not only worth a note
@@ -146,6 +147,7 @@ class Formula(Exercise):
 
     cases: Callable[[], list[Case]]
     properties: Sequence[Callable[[Case, Any, Any], None]] = ()
+    outcome: Callable[[tuple, Any], Any] = lambda args, result: result
     same: Callable[[Any, Any], bool] = alike
     trace: Callable[[tuple], Any] = lambda args: None  # noqa: E731
     strict: bool = False
@@ -157,7 +159,7 @@ class Formula(Exercise):
         results, traces, left = [], [], []
         for case in cases:
             args = copy.deepcopy(case.args)
-            results.append(guarded(answer, args, self._watch()))
+            results.append(self._outcome(answer, args, self._watch()))
             traces.append(self.trace(args))
             left.append(damage(self.right, case.args, args))
         rights = [right for right, _ in self.results(self.right, cases)]
@@ -178,7 +180,11 @@ class Formula(Exercise):
         """What a function of ours gives on each case, and its trace; an exception counts as a result."""
         for case in cases:
             args = copy.deepcopy(case.args)
-            yield guarded(function, args, Watch(seconds=self.seconds)), self.trace(args)
+            yield self._outcome(function, args, Watch(seconds=self.seconds)), self.trace(args)
+
+    def _outcome(self, function: Callable, args: tuple, watch: Watch) -> Any:
+        result = guarded(function, args, watch)
+        return result if isinstance(result, Failed) else self.outcome(args, result)
 
     def _agree(self, a: Any, b: Any) -> bool:
         if isinstance(a, Failed) or isinstance(b, Failed):
