@@ -72,18 +72,12 @@ def _verdicts(result: Any) -> Any:
 
 def _misjudged(case: Case, result: Any, right: Tensor) -> None:
     result = _verdicts(result)
-    if isinstance(result, Tensor) and result.ndim == 0:
+    if isinstance(result, Tensor) and (result.shape, result.dtype) != (right.shape, torch.bool):
+        got = "one verdict for all" if result.ndim == 0 else properties.described(result)
         raise Mistake(
-            f"got one verdict for all {len(right)} pictures",
-            mend="flatten(1), then amax(1) or all(1): one number for each picture",
+            f"got {got}, expected True or False for each of {len(right)} pictures",
+            mend="flatten(1) makes a row of each picture, then amax(1) or all(1); return the comparison itself",
         )
-    if isinstance(result, Tensor) and result.shape != right.shape:
-        raise Mistake(
-            f"the verdicts have shape {tuple(result.shape)}, expected one for each picture, {tuple(right.shape)}",
-            mend="flatten(1) makes a row of each picture; then amax(1) or all(1)",
-        )
-    if isinstance(result, Tensor) and result.dtype != torch.bool:
-        raise Mistake(f"the verdicts are {result.dtype}, expected True and False", mend="return the comparison itself")
     properties.like(case, result, right)
     x, x_adv, eps = case.args
     i = int((result != right).nonzero()[0])
@@ -159,12 +153,13 @@ OBEYS_WRONG = [
           "size <= eps + 1e-6, and all of x_adv in [0, 1]"),
     Wrong(lambda x, x_adv, eps: torch.zeros(len(x)).bool(), "no picture passes, not even x itself", "",
           "size <= eps + 1e-6, and all of x_adv in [0, 1]"),
-    Wrong(lambda *given: judged(*given, end=lambda verdicts: verdicts[:1].expand(len(verdicts))), "all pictures get the first one's verdict",
-          "only the first picture is looked at", "flatten(1), then amax(1): one number for each picture"),
-    Wrong({"end": lambda verdicts: bool(verdicts.all())}, f"got one verdict for all {len(CHANGES)} pictures", "",
-          "flatten(1), then amax(1)"),
-    Wrong(_in_all, f"expected one for each picture, ({len(CHANGES)},)", "", "flatten(1) makes a row of each picture"),
-    Wrong({"end": torch.Tensor.float}, "the verdicts are torch.float32, expected True and False", "",
+    Wrong(lambda *given: judged(*given, end=lambda verdicts: verdicts[:1].expand(len(verdicts))),
+          "all pictures get the first one's verdict", "only the first picture is looked at",
+          "flatten(1), then amax(1): one number for each picture"),
+    Wrong({"end": lambda verdicts: bool(verdicts.all())}, "got one verdict for all, expected True or False for each", "",
+          "flatten(1)"),
+    Wrong(_in_all, "got a tensor of shape (23, 3, 4, 4) and type bool, expected True or False for each", "", "flatten(1)"),
+    Wrong({"end": torch.Tensor.float}, "got a tensor of shape (23,) and type float32, expected True or False for each", "",
           "return the comparison itself"),
 ]  # fmt: skip
 
@@ -325,7 +320,7 @@ def _only_asks(exercise: Explore, answer: Callable, notes: list[str], model: nn.
             count(images)
             return p
 
-        result = exercise.attempt(answer, (ask, x, y, EPS, QUESTIONS))
+        result = exercise.attempt(answer, (ask, x, y, EPS, QUESTIONS), notes)
         beside = passes() - asked
     if beside:
         raise Mistake(
@@ -333,7 +328,7 @@ def _only_asks(exercise: Explore, answer: Callable, notes: list[str], model: nn.
             "the notebook's network, a copy of it, or the one behind `ask` was used",
             "the attacker of a black box only sees answers: use nothing but ask(images)",
         )
-    if harm := properties.damage(answer, (None, *before), (None, x, y)):
+    for harm in properties.damage(lambda x, y: None, before, (x, y)):
         raise harm.mistake
     result = properties.images(result, before[0])
     properties.inside_ball((result - x).abs().flatten(1).amax(1), EPS, "L∞")
@@ -345,7 +340,7 @@ def _only_asks(exercise: Explore, answer: Callable, notes: list[str], model: nn.
         )
     if won < len(x) / 2:
         raise Mistake(
-            f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}. At least {(len(x) + 1) // 2} should be",
+            f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}. {(len(x) + 1) // 2} signs are asked for",
             mend="keep a change where the probability of y fell, and try the next",
         )
     return f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}"
@@ -388,7 +383,7 @@ BLACK_BOX_WRONG = [
     Wrong(lambda model, *_: _square(whom=lambda ask: model.forward), BESIDE, "the model's forward"),
     Wrong(lambda *_: _square(whom=_behind), BESIDE, "the network behind `ask`"),
     Wrong(lambda *_: lambda ask, x, y, eps, questions: x.clone(), "0 of 8 signs are misread; questions for each: 0"),
-    Wrong(lambda *_: _noise, "of 8 signs are misread; questions for each: 0. At least 4 should be"),
+    Wrong(lambda *_: _noise, "of 8 signs are misread; questions for each: 0. 4 signs are asked for"),
     Wrong(lambda *_: _square(first=QUESTIONS), "questions were asked for each sign; 300 are allowed"),
     Wrong(lambda *_: _square(further=4), "but ε is 0.0627"),
     Wrong(_after_all(lambda found, x: found - 1), "pixels reach from"),
