@@ -284,14 +284,13 @@ class Number(Exercise):
             )
         if all(value is None or value is ... for value in answer.values()):
             raise Unwritten
-        found = []
-        for name, value in answer.items():
-            value = number(value, name)
+        found, values = [], {name: number(value, name) for name, value in answer.items()}
+        for name, value in values.items():
             if not self._close(value, right[name]):
                 found.append(self._words(name, value, right[name], given, options))
         if found:
             raise Mistake.all(found)
-        return self.verified.format(*answer.values(), **options)
+        return self.verified.format(*values.values(), **options)
 
     def _close(self, value: float, right: float) -> bool:
         return abs(value - right) <= max(self.near, self.share * abs(right)) * (1 + 1e-6)
