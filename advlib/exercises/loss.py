@@ -96,17 +96,11 @@ def _slope(case: Case, outcome: Any, right: Any) -> None:
     """What is wrong with a result, and where its values are right, with its gradient."""
     values, true = (pair[0] if isinstance(pair, tuple) else pair for pair in (outcome, right))
     _shape(case, values, true)
-    if not isinstance(right, tuple) or not isinstance(outcome, tuple):
-        return
-    seen = f"on {case.name}, the values are right, but "
-    if not properties.alike(values, true):
-        seen = f"on {case.name}, {int((~torch.isclose(values, true, rtol=1e-4)).sum())} of {len(true)} values are wrong"
-    elif len(outcome) == 1:
-        seen += "the result records no gradient"
-    else:
-        bad = int((~outcome[1].isfinite()).sum())
-        seen += "the gradient in z is not" + f": {bad} of its entries are NaN or infinite" * bool(bad)
-    raise Mistake(seen, mend="" if "wrong" in seen else LOST)
+    if isinstance(right, tuple) and properties.alike(values, true):
+        bad = int((~outcome[-1].isfinite()).sum())
+        seen = "the gradient in z is not" + f": {bad} of its entries are NaN or infinite" * bool(bad)
+        seen = seen if len(outcome) == 2 else "the result records no gradient"
+        raise Mistake(f"on {case.name}, the values are right, but {seen}", mend=LOST)
 
 
 def _at(z: Tensor, y: Tensor) -> Tensor:
@@ -398,7 +392,7 @@ MARGIN_LOSS_WRONG = [
     Wrong({"others": lambda z, y: z.masked_fill(z == _at(z, y)[:, None], -torch.inf)},
           "a wrong logit that equals the true one is left out", "the true class was found by its value",
           "find it by its number, y"),
-    Wrong({"others": lambda z, y: z.index_fill(1, y, -torch.inf)}, "all labels of the batch are left out for each image",
+    Wrong({"others": lambda z, y: z.index_fill(1, y, -torch.inf)}, "all labels of the batch are left out of each row",
           "[:, y] instead of [torch.arange(len(z)), y]", "leave out column y of each row"),
     Wrong({"others": lambda z, y: _without(z, y, torch.inf), "best": lambda others: others.amin(1)},
           "this is the smallest wrong logit minus the true one", "min instead of max", LARGEST),
@@ -476,27 +470,33 @@ def _first(share: Callable[[float, Tensor, Tensor], float], least: float = 0.5) 
     return search
 
 
+def _no_loss(scale: float, z: Tensor, y: Tensor) -> float:
+    return (losses.cross_entropy(scale * z, y) == 0).float().mean().item()
+
+
+def _silent_in_mean(scale: float, z: Tensor, y: Tensor) -> float:
+    return (_slopes(scale, z, y, "mean") == 0).all(1).float().mean().item()
+
+
 def _no_factor(factor: float, right: float, z: Tensor, y: Tensor) -> None:
     if factor <= 0:
-        raise Mistake(
-            f"the factor is {factor:g}: logits times zero or less are another network",
-            mend="look among the numbers above 0",
-        )
-    raise Mistake(
-        f"times {factor:.4g}, {_silent(factor, z, y):.0%} of the images have no gradient left"
-        + (f", but times {right:.4g} already half of them" if factor > right else ""),
-        mend="count the images for which all entries of the gradient are exactly 0, and try one factor after the other",
-    )
+        raise Mistake(f"times {factor:g}, the logits are those of another network", mend="try factors above 0")
+    seen = f"times {factor:.4g}, {_silent(factor, z, y):.0%} of the images have no gradient left"
+    if factor > right:
+        raise Mistake(f"{seen}, but times {right:.4g} is enough", mend="try smaller factors")
+    if _silent_in_mean(factor, z, y) >= 0.5:
+        raise Mistake(f"{seen}; half have none in the mean of the losses, which is N times flatter", mend=SUM)
+    raise Mistake(f"{seen}; {_no_loss(factor, z, y):.0%} have a loss of 0", mend=ALL_ENTRIES)
 
 
+SUM = "reduction='sum' leaves each image its own gradient"
 ALL_ENTRIES = "count the images for which all entries of the gradient are exactly 0"
 FLAT_FACTOR_WRONG = [
-    Wrong(_first(lambda s, z, y: (losses.cross_entropy(s * z, y) == 0).float().mean().item()),
+    Wrong(_first(_no_loss),
           "there half of the losses round to 0, but the slopes at the wrong classes are left",
           "the loss was looked at, or the slope at the true class alone", ALL_ENTRIES),
-    Wrong(_first(lambda s, z, y: (_slopes(s, z, y, "mean") == 0).all(1).float().mean().item()),
-          "there the gradient of the batch's mean is 0, which is N times smaller", "reduction='mean'",
-          "reduction='sum': each image's own gradient"),
+    Wrong(_first(_silent_in_mean), "there the gradient of the batch's mean is 0, which is N times smaller",
+          "reduction='mean'", SUM),
     Wrong(_first(_silent, least=1.0), "there not half, but all of the images have lost their gradient",
           "all instead of half, or one gradient of all images together", "the smallest factor with a share of 0.5"),
     Wrong(_first(lambda s, z, y: _silent(s, z.double(), y)), "there half of them are silent in float64",

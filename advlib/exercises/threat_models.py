@@ -156,11 +156,9 @@ OBEYS_WRONG = [
     Wrong(lambda *given: judged(*given, end=lambda verdicts: verdicts[:1].expand(len(verdicts))),
           "all pictures get the first one's verdict", "only the first picture is looked at",
           "flatten(1), then amax(1): one number for each picture"),
-    Wrong({"end": lambda verdicts: bool(verdicts.all())}, "got one verdict for all, expected True or False for each", "",
-          "flatten(1)"),
-    Wrong(_in_all, "got a tensor of shape (23, 3, 4, 4) and type bool, expected True or False for each", "", "flatten(1)"),
-    Wrong({"end": torch.Tensor.float}, "got a tensor of shape (23,) and type float32, expected True or False for each", "",
-          "return the comparison itself"),
+    Wrong({"end": lambda verdicts: bool(verdicts.all())}, "got one verdict for all", "", "flatten(1)"),
+    Wrong(_in_all, "got a tensor of shape (23, 3, 4, 4) and type bool", "", "flatten(1)"),
+    Wrong({"end": torch.Tensor.float}, "got a tensor of shape (23,) and type float32", "", "the comparison itself"),
 ]  # fmt: skip
 
 obeys = Formula(
@@ -340,7 +338,7 @@ def _only_asks(exercise: Explore, answer: Callable, notes: list[str], model: nn.
         )
     if won < len(x) / 2:
         raise Mistake(
-            f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}. {(len(x) + 1) // 2} signs are asked for",
+            f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}. {(len(x) + 1) // 2} have to be",
             mend="keep a change where the probability of y fell, and try the next",
         )
     return f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}"
@@ -383,7 +381,7 @@ BLACK_BOX_WRONG = [
     Wrong(lambda model, *_: _square(whom=lambda ask: model.forward), BESIDE, "the model's forward"),
     Wrong(lambda *_: _square(whom=_behind), BESIDE, "the network behind `ask`"),
     Wrong(lambda *_: lambda ask, x, y, eps, questions: x.clone(), "0 of 8 signs are misread; questions for each: 0"),
-    Wrong(lambda *_: _noise, "of 8 signs are misread; questions for each: 0. 4 signs are asked for"),
+    Wrong(lambda *_: _noise, "of 8 signs are misread; questions for each: 0. 4 have to be"),
     Wrong(lambda *_: _square(first=QUESTIONS), "questions were asked for each sign; 300 are allowed"),
     Wrong(lambda *_: _square(further=4), "but ε is 0.0627"),
     Wrong(_after_all(lambda found, x: found - 1), "pixels reach from"),
