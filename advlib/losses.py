@@ -10,21 +10,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["cross_entropy", "margin", "dlr"]
+from advlib.device import at_least_float32
+
+__all__ = ["cross_entropy", "log_odds", "margin", "dlr"]
 
 
 def cross_entropy(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     """−log softmax(z)_y; targeted, +log softmax(z)_t. Shapes: (N, K), (N,) → (N,).
 
-    exp(−loss) is the probability of the label. On a confident model that probability rounds to exactly 1,
-    and the gradient to exactly 0: use ``margin`` there.
+    exp(−loss) is the probability of the label. On a confident model that probability rounds to exactly 1, and with it
+    the gradient's direction goes wrong before it becomes exactly 0: ``log_odds`` has the same direction, unrounded.
 
     >>> cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([0]))
     tensor([0.6931])
     """
     if target is None:
-        return F.cross_entropy(_wide(logits), y, reduction="none")
-    return -F.cross_entropy(_wide(logits), target, reduction="none")
+        return F.cross_entropy(at_least_float32(logits), y, reduction="none")
+    return -F.cross_entropy(at_least_float32(logits), target, reduction="none")
+
+
+def log_odds(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
+    """The log-odds of being wrong, u = log Σ_{i≠y} exp z_i − z_y = log((1 − p_y) / p_y). Shapes: (N, K), (N,) → (N,).
+
+    Cross-entropy is ℓ = log(1 + exp u), so ∇ℓ = σ(u) ∇u with σ(u) = 1 − p_y > 0: the same direction for each image, and
+    the same order of values. In float32 p_y rounds to 1 on a confident image: the term −∇z_y of ∇ℓ is lost, then all of
+    it. u has no such rounding. Targeted: −u of the target, the log-odds that it wins.
+
+    >>> log_odds(torch.tensor([[40.0, 0.0]]), torch.tensor([0]))
+    tensor([-40.])
+    """
+    logits = at_least_float32(logits)
+    goal = y if target is None else target
+    chosen = logits.gather(1, goal[:, None])[:, 0]
+    others = logits.scatter(1, goal[:, None], -torch.inf).logsumexp(1)
+    return others - chosen if target is None else chosen - others
 
 
 def margin(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
@@ -35,7 +54,7 @@ def margin(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     >>> margin(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
     tensor([-1.])
     """
-    logits = _wide(logits)
+    logits = at_least_float32(logits)
     goal = y if target is None else target
     chosen = logits.gather(1, goal[:, None])[:, 0]
     best_other = logits.scatter(1, goal[:, None], -torch.inf).amax(1)
@@ -53,7 +72,7 @@ def dlr(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     >>> dlr(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
     tensor([-0.5000])
     """
-    logits = _wide(logits)
+    logits = at_least_float32(logits)
     needed = 3 if target is None else 4
     if logits.shape[1] < needed:
         raise ValueError(f"dlr got {logits.shape[1]} classes; its denominator needs at least {needed}. Use margin.")
@@ -62,8 +81,3 @@ def dlr(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
         return margin(logits, y) / (ranked[:, 0] - ranked[:, 2]).clamp_min(1e-12)
     gap = (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None]))[:, 0]
     return gap / (ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2).clamp_min(1e-12)
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """Half precision overflows in exp and rounds margins away: losses are computed in at least float32."""
-    return logits if logits.dtype == torch.float64 else logits.float()

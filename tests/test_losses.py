@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advlib import losses
-from advlib.losses import cross_entropy, dlr, margin
+from advlib import load_images, load_model, losses
+from advlib.losses import cross_entropy, dlr, log_odds, margin
 
-ALL = pytest.mark.parametrize("loss", [cross_entropy, margin, dlr], ids=lambda f: f.__name__)
+ALL = pytest.mark.parametrize("loss", [cross_entropy, log_odds, margin, dlr], ids=lambda f: f.__name__)
 
 
 def some(n=64, k=7, scale=3.0):
@@ -26,6 +26,36 @@ def test_cross_entropy_is_minus_the_log_probability():
     rows = torch.arange(len(y))
     assert torch.allclose(torch.exp(-cross_entropy(logits, y)), p[rows, y])
     assert torch.allclose(torch.exp(cross_entropy(logits, y, target)), p[rows, target])
+
+
+def test_log_odds_order_and_direct_as_cross_entropy_does():
+    logits, y, target = some()
+    logits = logits.double().requires_grad_()
+    for goal in (None, target):
+        u, loss = log_odds(logits, y, goal), cross_entropy(logits, y, goal)
+        assert torch.equal(u.argsort(), loss.argsort())
+        du, dl = (torch.autograd.grad(value.sum(), logits, retain_graph=True)[0] for value in (u, loss))
+        # ∇ℓ = σ(u) ∇u; targeted, u of the target is turned round.
+        factor = torch.sigmoid(u if goal is None else -u)[:, None]
+        assert torch.allclose(dl, factor * du)
+
+
+def test_log_odds_keep_the_direction_that_float32_takes_from_cross_entropy():
+    signs, model = load_images("signs", "test", n=128), load_model("signs-cnn")
+
+    def signs_of(loss, dtype, scale=1.0):
+        x = signs.x.to(dtype).requires_grad_()
+        (grad,) = torch.autograd.grad(loss(scale * model.to(dtype)(x), signs.y).sum(), x)
+        return grad.sign().double()
+
+    for scale in (1.0, 1000.0):
+        same = signs_of(log_odds, torch.float32, scale) == signs_of(log_odds, torch.float64, scale)
+        assert same.double().mean() > 0.9999
+    with torch.no_grad():  # float64 rounds as well, only later: there cross-entropy is exact where p_y is not yet 1
+        exact = log_odds(model.double()(signs.x.double()), signs.y) > -25
+    direction = signs_of(log_odds, torch.float32)
+    assert (direction == signs_of(cross_entropy, torch.float64))[exact].double().mean() > 0.9999
+    assert (direction == signs_of(cross_entropy, torch.float32)).double().mean() < 0.9
 
 
 def test_margin_is_positive_exactly_where_the_attack_has_won():
@@ -85,4 +115,4 @@ def test_dlr_needs_enough_classes(k, target):
 
 
 def test_public_names():
-    assert losses.__all__ == ["cross_entropy", "margin", "dlr"]
+    assert losses.__all__ == ["cross_entropy", "log_odds", "margin", "dlr"]

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.attacks.universal import climb_together
+from advlib.attacks.chance import ByChance
+from advlib.attacks.together import climb_together
 from advlib.norms import Linf
 
 __all__ = ["warp", "Views", "eot", "Patch", "patch"]
@@ -33,7 +34,7 @@ def warp(
     centre: tuple | Tensor = (0.5, 0.5),
     onto: Sequence[int] | None = None,
 ) -> Tensor:
-    """The pictures (N, C, h, w) as seen from elsewhere, differentiably; what lies outside of them is 0.
+    """The pictures x (N, C, h, w) as seen from elsewhere, differentiably; what lies outside of them is 0.
 
     rotation    degrees, clockwise as one sees it.
     scale       1 keeps a pixel a pixel; 0.5 is seen from twice as far.
@@ -125,7 +126,7 @@ class Views:
         return x.clamp(0, 1)
 
 
-class _Expectation(nn.Module):
+class _Expectation(ByChance):
     calls: Tensor
 
     def __init__(self, model: nn.Module, transform: Callable, samples: int, seed: int):
@@ -234,6 +235,7 @@ def patch(
     size        of the square patch in pixels; or its shape, a mask (h, w) of 0 and 1.
     views       how it may be stuck on; its light and noise fall on the patched image. ``Views(0, (1, 1), shift=0)``
                 is one fixed place in the middle.
+    steps       each on a minibatch; ``seed`` decides their order and all views.
     samples     ways to stick it on that each image of a step is tried with.
     batch_size  images in each step; it changes the result.
     Shapes: x (N, C, H, W) in [0, 1], y (N,). Kept is the patch that fools most of all images.

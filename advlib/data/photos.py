@@ -125,7 +125,7 @@ def to_8bit_within(x_adv: Tensor, x: Tensor, within: Ball) -> Tensor:
     levels = (x_adv - x) * 255
     nearest = levels.round()
     towards_x = (levels.abs() + 1e-3).floor() * levels.sign()  # 7.9999 is an 8 that float32 could not hold
-    inside = within.size(nearest / 255) <= within.eps + 1e-6
+    inside = within.size(nearest / 255) <= within.eps_for(x) + 1e-6
     chosen = torch.where(inside.view(-1, 1, 1, 1), nearest, towards_x)
     return to_8bit((x + chosen / 255).clamp(0, 1))
 

@@ -25,6 +25,7 @@ from torchvision import datasets
 from torchvision.transforms.functional import to_tensor
 
 from advlib.data import signs
+from advlib.data.gtsrb import GTSRB_CLASSES
 from advlib.data.photos import fit_square
 from advlib.names import unknown
 from advlib.progress import progress
@@ -33,53 +34,6 @@ Loaded = tuple[Tensor, Tensor, tuple[str, ...]]  # images, labels, names of the 
 
 SIGN_SIZE = 48  # of the generated signs, to which real ones are resized
 PATIENCE = 20.0  # seconds without an answer until a download is given up
-
-# GTSRB's classes in its own numbering; those that are also generated are named alike.
-GTSRB_CLASSES = (
-    "20 km/h",
-    "30 km/h",
-    "50 km/h",
-    "60 km/h",
-    "70 km/h",
-    "80 km/h",
-    "End of 80 km/h",
-    "100 km/h",
-    "120 km/h",
-    "No overtaking",
-    "No overtaking by lorries",
-    "Priority at the next crossing",
-    "Priority road",
-    "Yield",
-    "Stop",
-    "No vehicles",
-    "No lorries",
-    "No entry",
-    "General caution",
-    "Bend to the left",
-    "Bend to the right",
-    "Double bend",
-    "Uneven road",
-    "Slippery road",
-    "Road narrows on the right",
-    "Road works",
-    "Traffic lights",
-    "Pedestrians",
-    "Children",
-    "Bicycles",
-    "Snow or ice",
-    "Wild animals",
-    "End of all limits",
-    "Turn right",
-    "Turn left",
-    "Ahead only",
-    "Ahead or right",
-    "Ahead or left",
-    "Keep right",
-    "Keep left",
-    "Roundabout",
-    "End of no overtaking",
-    "End of no overtaking by lorries",
-)
 
 
 class MissingData(FileNotFoundError):

@@ -17,7 +17,9 @@ from torch import Tensor
 # Words of an error, a pattern that the learner's function must hold (or ""), and what is certain then.
 _GRAD_OF_NOTHING = "does not require grad"
 _ONE_PER_IMAGE = "the loss has one value per image: sum it before differentiating"
-_TUPLE = "torch.autograd.grad returns a tuple: take its first entry, [0]"
+_TUPLE = ["tuple", "can't multiply sequence by non-int", "return_types."]
+_GRAD_IS_A_TUPLE = "torch.autograd.grad returns a tuple: take its first entry, [0]"
+_VALUES_AND_INDICES = "max and min over a dimension return two tensors, values and indices: take .values, or amax"
 _CERTAIN = [
     (_GRAD_OF_NOTHING, r"no_grad|inference_mode",
      "gradients are switched off where the loss is computed: leave no_grad out"),
@@ -31,13 +33,11 @@ _CERTAIN = [
     ("only for scalar outputs", "", _ONE_PER_IMAGE),
     ("backward through the graph a second time", "",
      "the graph is gone after one backward pass: compute the loss again in each step"),
-    ("return_types.", "",
-     "max and min over a dimension return two tensors, values and indices: take .values, or amax and amin"),
     ("Index tensor must have the same number of dimensions", r"gather|scatter",
      "gather and scatter want an index of as many dimensions as the tensor: y[:, None]"),
     ("Can't call numpy()", "", "a tensor that records gradients: detach() it before numpy()"),
-    ("'tuple'", r"autograd\.grad\(", _TUPLE),
-    ("must be Tensor, not tuple", r"autograd\.grad\(", _TUPLE),
+    *((words, r"autograd\.grad\(", _GRAD_IS_A_TUPLE) for words in _TUPLE),
+    *((words, r"\.(max|min|sort|topk|median)\(\s*(dim=)?-?\d", _VALUES_AND_INDICES) for words in _TUPLE),
     ("'NoneType'", r"\.grad\b(?!\()",
      "`.grad` is None: loss.backward() fills it, and only for a tensor on which requires_grad_() was called"),
 ]  # fmt: skip

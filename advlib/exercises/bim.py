@@ -183,7 +183,7 @@ bim = Formula(
     right=climb,
     cases=_climbs,
     same=properties.nearly,
-    properties=[properties.like, properties.inside_box, properties.which_images, properties.change],
+    properties=[properties.inside_box, properties.which_images, properties.change],
     verified="the same images as the formula, on ten models and batches, for 0 to 7 steps of different sizes",
     wrong=BIM_WRONG,
 )
@@ -282,7 +282,6 @@ restarts = Formula(
     points=3,
     right=best_of,
     cases=_restarted,
-    properties=[properties.like],
     trace=lambda args: args[0].seeds,
     allowed=["advlib.exercises.bim"],
     verified="each image's best result, for 1 to 5 restarts with a seed of their own",

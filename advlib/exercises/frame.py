@@ -33,7 +33,7 @@ from torch import Tensor
 from advlib.exercises import progress
 from advlib.exercises.guarded import Failed, Watch, guarded, sandbox
 from advlib.exercises.mistake import Mistake, Unwritten
-from advlib.exercises.properties import alike, called, damage, described, number, plain
+from advlib.exercises.properties import alike, called, damage, described, like, number, plain
 
 __all__ = ["Case", "Explore", "Exercise", "Formula", "Mistake", "Number", "Wrong"]
 
@@ -255,7 +255,7 @@ class Formula(Exercise):
     def _describe(self, case: Case, result: Any, right: Any) -> None:
         if isinstance(result, Failed):
             raise result.mistake
-        for prove in self.properties:
+        for prove in (like, *self.properties):
             prove(case, result, right)
         raise Mistake(f"on {case.name}, {_difference(result, right)}")
 

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from advlib.exercises import advice
 from advlib.exercises.mistake import Mistake, Unwritten
 
-PRINTED = 2000  # characters that one call may print
+PRINTED = 2000  # characters that an answer may print in one check
 
 
 class OutOfTime(BaseException):
@@ -56,9 +56,8 @@ class Failed:
 def guarded(function: Callable, args: tuple, watch: Watch) -> Any:
     """``function(*args)``, or `Failed`. Raises `Unwritten` for a stub, `Mistake` for a library's own answer."""
     called: list[str] = []
-    quiet = contextlib.redirect_stdout(_Brief(sys.stdout))
     try:
-        with _settings(watch.notes), quiet, _limited(watch.seconds), _watched(watch, called):
+        with _settings(watch.notes), _limited(watch.seconds), _watched(watch, called):
             result = function(*args)
     except OutOfTime:
         raise Mistake(
@@ -105,7 +104,7 @@ class _Brief(io.TextIOBase):
     def write(self, text: str) -> int:
         if self.left > 0:
             self.to.write(text[: self.left])
-            if len(text) >= self.left:
+            if len(text) > self.left:
                 self.to.write("\n… (the answer prints more; the check leaves that out)\n")
         self.left -= len(text)
         return len(text)
@@ -133,8 +132,10 @@ def _settings(notes: list[str]) -> Iterator[None]:
 def _limited(seconds: float) -> Iterator[None]:
     """Raise `OutOfTime` inside the block when time is up, again and again until it leaves."""
 
-    def again(frame: FrameType, event: str, arg: Any) -> None:
-        raise OutOfTime
+    def again(frame: FrameType, event: str, arg: Any) -> Callable | None:
+        if event == "line":
+            raise OutOfTime
+        return None if event == "call" else again
 
     def stop(*_: Any) -> None:
         # A bare `except:` inside a loop catches what is raised here; so its next line raises, too.
@@ -251,16 +252,16 @@ def sandbox(answer: Any, given: tuple, notes: list[str]) -> Iterator[None]:
     _honest()
     kept = _Kept(answer, given)
     numbers = (random.getstate(), np.random.get_state())
+    quiet = contextlib.redirect_stdout(_Brief(sys.stdout))
     try:
-        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad(), quiet:
             torch.manual_seed(0)
             yield
-            _honest()
     finally:
         random.setstate(numbers[0])
         np.random.set_state(numbers[1])
-        _replaced()
         notes += kept.put_back()
+        _honest()
 
 
 def _honest() -> None:

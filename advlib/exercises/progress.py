@@ -15,7 +15,7 @@ latest: int | None = None
 
 
 def file() -> Path:
-    """``$ADVLIB_PROGRESS`` (the null device for no record), or ``.advlib_progress.json`` in the home folder. Nothing is ever sent anywhere."""
+    """``$ADVLIB_PROGRESS``, or ``.advlib_progress.json`` in the home folder. Nothing is ever sent anywhere."""
     return Path(os.environ.get("ADVLIB_PROGRESS") or Path.home() / ".advlib_progress.json")
 
 
