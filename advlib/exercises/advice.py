@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import linecache
 import re
@@ -75,7 +76,9 @@ def raised_by_learner(error: BaseException, function: Callable) -> bool:
     trace: TracebackType | None = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and _is_learners(trace.tb_frame, function)
+    if trace is None or not _is_learners(trace.tb_frame, function):
+        return False
+    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"  # not inside an operation
 
 
 def raised_in_network(error: BaseException) -> bool:

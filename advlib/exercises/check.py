@@ -4,7 +4,9 @@ from advlib.exercises import progress as _progress
 from advlib.exercises.bim import bim, cheap_attack, restarts
 from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
 from advlib.exercises.frame import Exercise, wrapped
+from advlib.exercises.loss import cross_entropy, flat_factor, logsumexp, margin_loss
 from advlib.exercises.progress import forget
+from advlib.exercises.threat_models import black_box, obeys, success_rate
 
 # In the order in which their files, and so the chapters, list them.
 _ALL = sorted(

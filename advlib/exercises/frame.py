@@ -139,8 +139,9 @@ class Formula(Exercise):
     """A function that is to be written, compared with the right one on each case.
 
     cases        builds the cases anew for each check, so that an answer that damages them harms nobody
-    properties   called as ``property(case, result, right)`` on the first case with a wrong result; raise `Mistake`
-    same         when two results count as equal
+    properties   called as ``property(case, outcome, right)`` on the first case with a wrong one; raise `Mistake`
+    outcome      what is compared of a call, given its arguments and its result: the result, or also a gradient
+    same         when two outcomes count as equal
     trace        what the arguments remember of the call, such as the seeds an attack was given; tells known mistakes
                  apart that end in the same result
     strict       True where leaving something behind (a .grad, a mode) is wrong, not only worth a note
@@ -148,6 +149,7 @@ class Formula(Exercise):
 
     cases: Callable[[], list[Case]]
     properties: Sequence[Callable[[Case, Any, Any], None]] = ()
+    outcome: Callable[[tuple, Any], Any] = lambda args, result: result
     same: Callable[[Any, Any], bool] = alike
     trace: Callable[[tuple], Any] = lambda args: None
     strict: bool = False
@@ -161,7 +163,7 @@ class Formula(Exercise):
         for case in cases:
             args = copy.deepcopy(case.args)
             with called(args) as asked:
-                results.append(guarded(answer, args, self._watch(notes)))
+                results.append(self._outcome(answer, args, self._watch(notes)))
             traces.append(self.trace(args))
             harms += damage(self.right, case.args, args)
             asks.append(asked())
@@ -187,7 +189,11 @@ class Formula(Exercise):
         """What a function of ours gives on each case, and its trace; an exception counts as a result."""
         for case in cases:
             args = copy.deepcopy(case.args)
-            yield guarded(function, args, Watch(seconds=self.seconds)), self.trace(args)
+            yield self._outcome(function, args, Watch(seconds=self.seconds)), self.trace(args)
+
+    def _outcome(self, function: Callable, args: tuple, watch: Watch) -> Any:
+        result = guarded(function, args, watch)
+        return result if isinstance(result, Failed) else self.outcome(args, result)
 
     def _agree(self, a: Any, b: Any) -> bool:
         if isinstance(a, Failed) or isinstance(b, Failed):
@@ -278,14 +284,13 @@ class Number(Exercise):
             )
         if all(value is None or value is ... for value in answer.values()):
             raise Unwritten
-        found = []
-        for name, value in answer.items():
-            value = number(value, name)
+        found, values = [], {name: number(value, name) for name, value in answer.items()}
+        for name, value in values.items():
             if not self._close(value, right[name]):
                 found.append(self._words(name, value, right[name], given, options))
         if found:
             raise Mistake.all(found)
-        return self.verified.format(*answer.values(), **options)
+        return self.verified.format(*values.values(), **options)
 
     def _close(self, value: float, right: float) -> bool:
         return abs(value - right) <= max(self.near, self.share * abs(right)) * (1 + 1e-6)

@@ -1,153 +1,536 @@
-"""Checkers for the chapter on the loss."""
+"""The exercises of chapter 2, the loss."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from advlib import losses
-from advlib.exercises import expect
-from advlib.exercises import loss_mistakes as mistakes
-from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
+from advlib.exercises import properties
+from advlib.exercises.frame import Case, Formula, Mistake, Number, Wrong
 
-# --- my_logsumexp(z), my_cross_entropy(z, y) and my_margin_loss(z, y) -------------------------------------
-
-
-@checks_function
-def logsumexp(attempt: Attempt) -> str:
-    """``my_logsumexp(z)`` is log Σⱼ exp zⱼ for each row, whatever the size of the logits."""
-    for z, _ in _batches():
-        before = z.clone()
-        result = attempt(z)
-        _intact(z, before)
-        expect.one_per_image(result, z)
-        _compare(result, z.logsumexp(1), mistakes.of_logsumexp(z))
-    return "right on five batches, with logits from -1000 to 1000 side by side"
+# The parts of a formula.
+Map = Callable[[Tensor], Tensor]
+Join = Callable[[Tensor, Tensor], Tensor]
 
 
-@checks_function
-def cross_entropy(attempt: Attempt) -> str:
-    """``my_cross_entropy(z, y)`` is log Σⱼ exp zⱼ − z_y for each row, and can be differentiated."""
-    for z, y in _batches():
-        _judge(attempt, z, y, losses.cross_entropy(z, y), mistakes.of_cross_entropy(z, y))
-    _differentiable(attempt, losses.cross_entropy)
-    return "right on five batches, with logits from -1000 to 1000; its gradient is p - e_y"
+def same(z: Tensor) -> Tensor:
+    return z
 
 
-@checks_function
-def margin_loss(attempt: Attempt) -> str:
-    """``my_margin_loss(z, y)`` is the largest wrong logit minus the true one for each row."""
-    for z, y in _batches():
-        _judge(attempt, z, y, losses.margin(z, y), mistakes.of_margin(z, y))
-    _differentiable(attempt, losses.margin)
-    return "right on five batches, rows read rightly and wrongly; its gradient is 1 and -1 at two classes"
+def _drawn(n: int, k: int, seed: int, scale: float = 3.0, shift: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Logits and labels, most of which are not those of the largest logit."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.randint(k, (n,), generator=generator)
+    return shift + scale * torch.randn(n, k, generator=generator), y
 
 
-def _batches() -> list[tuple[Tensor, Tensor]]:
+def _batches() -> list[Case]:
     """Logits and labels: ordinary ones first, then those on which only a careful answer survives."""
-
-    def drawn(n: int, k: int, seed: int, scale: float = 3.0, shift: float = 0.0) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        y = torch.randint(k, (n,), generator=generator)
-        return shift + scale * torch.randn(n, k, generator=generator), y
-
-    far, y = drawn(6, 5, seed=4, scale=100)
+    far, y = _drawn(6, 5, seed=4, scale=100)
     far += torch.tensor([1000.0, -1000.0, 0.0, 500.0, -500.0, 0.0])[:, None]
-    return [drawn(7, 5, seed=0), drawn(6, 6, seed=1), drawn(1, 16, seed=2), drawn(5, 4, seed=3, shift=-9), (far, y)]
+    tied = torch.tensor([[2.0, 2, -1, 0], [-3, 1, 1, 1], [0, 0, 0, 0], [100, 0, 0, 0]])
+    deep, of_deep = _drawn(5, 4, seed=5, shift=-2e6)
+    deep[1, of_deep[1]] += 3e6
+    return [
+        Case("a batch of 7 images, 5 classes", *_drawn(7, 5, seed=0)),
+        Case("a batch of 6 images, 6 classes", *_drawn(6, 6, seed=1)),
+        Case("a batch of 1 image, 20 classes", *_drawn(1, 20, seed=2)),
+        Case("negative logits", *_drawn(5, 4, seed=3, shift=-9)),
+        Case("logits from about -1000 to 1000", far, y),
+        Case("ties", tied, torch.tensor([0, 1, 3, 0])),
+        Case(
+            "margins from -8 to -50",
+            torch.stack([torch.zeros(85), torch.linspace(8, 50, 85)], 1),
+            torch.zeros(85).long(),
+        ),
+        Case("logits around minus two million, in float64", deep.double(), of_deep),
+    ]
 
 
-def _judge(attempt: Attempt, z: Tensor, y: Tensor, right: Tensor, suspects: Suspects) -> None:
-    before = z.clone()
-    result = attempt(z, y)
-    _intact(z, before)
-    expect.one_per_image(result, z)
-    _compare(result, right, suspects)
+def _with_slopes() -> list[Case]:
+    """The same, and some with logits that record gradients."""
+    cases = _batches()
+    smooth = [(case.name, *case.args) for case in cases if case.name != "ties"]
+    return [*cases, *(Case(f"{name}, with gradients", z.clone().requires_grad_(), y) for name, z, y in smooth)]
 
 
-def _compare(result: Tensor, right: Tensor, suspects: Suspects) -> None:
-    """Raise what is wrong with one batch's result, a known mistake by its name."""
-    result = result.detach()
-    if mistakes.alike(result, right):
-        return
-    expect.no_known_mistake(result, suspects, right, same=mistakes.alike)
-    if not result.isfinite().all():
-        raise Mistake(
-            f"{int((~result.isfinite()).sum())} of {len(result)} results are nan or infinite; "
-            f"the right ones reach from {right.min().item():.0f} to {right.max().item():.0f}",
-            "exp of a large number, log of one that rounded to 0, or infinity minus infinity",
-            "exponentiate only differences to each row's own maximum",
-        )
-    first = (result - right).abs().argmax()
-    raise Mistake(
-        f"for one image the result is {result[first].item():.4f}, expected {right[first].item():.4f}",
-        "another formula than the one asked for",
-        "try it on z = [[0., 0.]], where log-sum-exp is log 2, and compare by hand",
-    )
+def _value_and_slope(args: tuple, result: Any) -> Any:
+    """The values, and where the logits record gradients, that of their sum; without it where none is recorded."""
+    z = args[0]
+    if not z.requires_grad or not isinstance(result, Tensor):
+        return result
+    if not result.requires_grad:
+        return (result,)
+    (slope,) = torch.autograd.grad(result.sum(), z, allow_unused=True)
+    return result.detach(), torch.zeros_like(z) if slope is None else slope
 
 
-def _intact(z: Tensor, before: Tensor) -> None:
-    if not torch.equal(z, before):
-        raise Mistake(
-            "the caller's z was changed",
-            "an assignment into z, or an operation in place",
-            "work on a copy: others = z.clone()",
-        )
+LOST = "compute with the tensor z from beginning to end: no .item(), .detach(), .data, numpy or no_grad"
 
 
-def _differentiable(attempt: Attempt, loss) -> None:
-    """The gradient in the logits, on which chapter 3 and every attack depend; also where logits are large."""
-    for z, y in _batches():
-        z.requires_grad_()
-        (right,) = torch.autograd.grad(loss(z, y).sum(), z)
-        result = attempt(z, y)
-        if not result.requires_grad:
-            raise Mistake(
-                "the values are right, but the result records no gradient",
-                "the graph was cut: .item(), .detach(), .data, numpy, torch.no_grad or torch.tensor(…)",
-                "compute with the tensor z itself from beginning to end",
-            )
-        (grad,) = torch.autograd.grad(result.sum(), z, allow_unused=True)
-        if grad is None or not mistakes.alike(grad.flatten(), right.flatten()):
-            raise Mistake(
-                "the values are right, but the gradient in z is not",
-                "a part of the formula was detached, or a branch gives nan where it is not used",
-                "compute with the tensor z itself, by one formula for all rows",
-            )
+def _shape(case: Case, result: Any, right: Tensor) -> None:
+    """One number for each image."""
+    if isinstance(result, Tensor) and result.shape != right.shape:
+        n, k = case.args[0].shape
+        shape, expected = tuple(result.shape), f"expected one number for each image, ({n},)"
+        mends = {
+            (): "leave out the mean or sum over the batch"
+            if n > 1
+            else "squeeze() takes off every dimension of size 1",
+            (n, 1): "keepdim=True and [:, None] make columns: take off the second dimension at the end, [:, 0]",
+            (n, n): "(N, 1) combined with (N,) gives (N, N)" + ", and so does z[:, y]" * (len(case.args) > 1),
+            (n, k): "the classes are the second dimension: sum over them, or pick one for each image",
+            (k,): "the classes are the second dimension: dim=1",
+        }
+        raise Mistake(f"on {case.name}, the result has shape {shape}, {expected}", mend=mends.get(shape, ""))
+    properties.like(case, result, right)
+
+
+def _slope(case: Case, outcome: Any, right: Any) -> None:
+    """What is wrong with a result, and where its values are right, with its gradient."""
+    values, true = (pair[0] if isinstance(pair, tuple) else pair for pair in (outcome, right))
+    _shape(case, values, true)
+    if isinstance(right, tuple) and properties.alike(values, true):
+        bad = int((~outcome[-1].isfinite()).sum())
+        seen = "the gradient in z is not" + f": {bad} of its entries are NaN or infinite" * bool(bad)
+        seen = seen if len(outcome) == 2 else "the result records no gradient"
+        raise Mistake(f"on {case.name}, the values are right, but {seen}", mend=LOST)
+
+
+def _at(z: Tensor, y: Tensor) -> Tensor:
+    """The entry of class y in each row."""
+    return z.gather(1, y[:, None])[:, 0]
+
+
+COLUMN = "z[torch.arange(len(z)), y], or z.gather(1, y[:, None])[:, 0]"
+OF_Y = [
+    Wrong({"label": lambda z, y: y[:1].expand_as(y)}, "all images get the first one's label",
+          "y[0] was used for the whole batch", "one label for each row: " + COLUMN),
+    Wrong({"pick": lambda z, y: z[0, y]}, "all images get the true logit from the first one's row",
+          "z[0] was used for the whole batch", COLUMN),
+    Wrong({"pick": lambda z, y: z.gather(1, y)}, "gather wants an index of two dimensions", "y has one", COLUMN),
+    Wrong({"pick": lambda z, y: _at(z, y).detach()}, "the values are right, but no gradient comes from the true logit",
+          "it was detached", LOST),
+    Wrong({"pick": lambda z, y: z[y]}, "z[y] takes rows, the images numbered y",
+          "there is no index for the row", COLUMN),
+    Wrong({"logits": lambda z: z.sub_(z.amax(1, keepdim=True))}, "the caller's z was changed",
+          "an operation in place, such as z -= …, z[…] = … or scatter_", "work on a copy: z.clone()"),
+    Wrong({"end": lambda found: torch.tensor(found.tolist())},
+          "the result records no gradient, and is float32 whatever z is", "torch.tensor(…) was made of numbers", LOST),
+    Wrong({"logits": torch.Tensor.detach}, "the values are right, but the result records no gradient",
+          "the graph was cut, as by .item(), .detach(), .data, numpy, torch.no_grad or torch.tensor(…)", LOST),
+]  # fmt: skip
+
+
+# --- my_logsumexp(z) --------------------------------------------------------------------------------------
+
+
+def lse(
+    z: Tensor, *, top: Map = lambda z: z.amax(1, keepdim=True), total: Map = lambda e: e.sum(1, keepdim=True),
+    log: Map = torch.log, back: Join = torch.add, end: Map = same,
+) -> Tensor:  # fmt: skip
+    """M + log Σⱼ exp(zⱼ − M) for each row, with M its maximum."""
+    m = top(z)
+    return end(back(m, log(total((z - m).exp())))[:, 0])
+
+
+def _no_second_dimension(z):
+    top = z.amax(1)
+    return top + (z - top).exp().sum(1).log()
+
+
+def _values_and_indices(z):
+    top = z.max(1)
+    return top + (z - top[:, None]).exp().sum(1).log()
+
+
+def _divided(z):
+    top = z.amax(1, keepdim=True)
+    return (top + ((z - top) / z.std(1, keepdim=True)).exp().sum(1, keepdim=True).log())[:, 0]
+
+
+ROWS, TOP = "each image has a maximum of its own: z.max(1).values", "subtract the maximum: then no exponent is above 0"
+LOGSUMEXP_WRONG = [
+    Wrong({"top": lambda z: torch.zeros_like(z[:, :1])}, "exp overflowed to infinity, or underflowed to 0",
+          "the maximum was not subtracted", "subtract each row's maximum first, and add it again outside"),
+    Wrong({"top": lambda z: z.max().expand(len(z), 1)}, "rows far below the largest logit of the batch give -inf",
+          "the maximum of the whole batch was subtracted", ROWS),
+    Wrong({"top": lambda z: z.amin(1, keepdim=True)}, "exp overflowed to infinity", "the minimum was subtracted", TOP),
+    Wrong({"top": lambda z: z.mean(1, keepdim=True)}, "exp overflowed to infinity", "the mean was subtracted", TOP),
+    Wrong({"top": lambda z: z.abs().amax(1, keepdim=True)}, "exp underflowed to 0 where all logits are negative",
+          "the largest absolute value was subtracted", TOP),
+    Wrong({"top": lambda z: z[:, :1]}, "exp overflowed to infinity", "the first logit was subtracted", TOP),
+    Wrong({"top": lambda z: z.amax(0)[None].expand_as(z)}, "each class's largest logit over the images was subtracted",
+          "max over dim 0", ROWS),
+    Wrong(_no_second_dimension, "the maxima, shape (N,), do not fit under the logits, shape (N, K)",
+          "the second dimension is missing", "top[:, None], or keepdim=True"),
+    Wrong(_values_and_indices, "z.max(1) is a pair of two tensors, values and indices", ".values is missing",
+          "z.max(1).values, or z.amax(1)"),
+    Wrong(lambda z: lse(z.T), "the sum runs over the images, not over the classes", "dim=0 instead of dim=1",
+          "the classes are the second dimension: sum(1)"),
+    Wrong(lambda z: lse(z.flatten()[None])[0], "one number for the whole batch", "max and sum run over everything",
+          "max(1) and sum(1): one number for each row"),
+    Wrong({"total": lambda e: e.mean(1, keepdim=True)}, "the results are too small by log K",
+          "the mean was taken instead of the sum", "sum(1) instead of mean(1)"),
+    Wrong({"total": lambda e: e[:, :16].sum(1, keepdim=True)}, "only the first 16 classes are in the sum",
+          "a number of classes is written into the code", "sum(1)"),
+    Wrong({"total": lambda e: e.sum(1, keepdim=True) - 1}, "one term is missing from the sum",
+          "the largest logit was left out", "sum over all classes"),
+    Wrong({"log": lambda s: s}, "the sum was added without its logarithm", "log is missing",
+          "add .log() after the sum"),
+    Wrong({"log": torch.log2}, "the logarithm has base 2", "log2", "the natural logarithm: .log()"),
+    Wrong({"log": torch.log10}, "the logarithm has base 10", "log10", "the natural logarithm: .log()"),
+    Wrong({"log": torch.log1p}, "one term too many is in the sum", "log1p adds a 1", "use .log()"),
+    Wrong({"back": lambda m, found: found}, "the results are too small by each row's maximum",
+          "the maximum was not added again", "return the maximum plus the log"),
+    Wrong({"back": lambda m, found: found - m}, "the maximum was subtracted twice",
+          "what is taken off inside comes back outside with a plus", "return the maximum plus the log"),
+    Wrong({"back": lambda m, found: m - found}, "the logarithm was subtracted from the maximum", "a sign",
+          "return the maximum plus the log"),
+    Wrong({"back": lambda m, found: m * found}, "the maximum was multiplied",
+          "a factor outside exp is a summand outside log", "return the maximum plus the log"),
+    Wrong({"back": lambda m, found: m.max() + found}, "the maximum of the whole batch was added",
+          "z.max() instead of each row's maximum", "z.max(1).values"),
+    Wrong({"back": lambda m, found: m}, "this is the largest logit alone", "the logarithm of the sum is missing",
+          "add log Σ exp(z − max)"),
+    Wrong({"end": lambda found: found.exp()}, "this is the sum itself", "log is missing",
+          "take the logarithm of the sum"),
+    Wrong({"end": lambda found: -found}, "the sign is flipped", "a minus in front", "return the maximum plus the log"),
+    Wrong(_divided, "the logits were divided before exp", "standardised: only a constant may be subtracted",
+          "subtract the maximum, nothing more"),
+    *(Wrong(lambda z, most=most: z.clamp(max=most).exp().sum(1).log(), f"logits above {most} count as {most}",
+            "clamped against overflow", "subtract each row's maximum, and add it again")
+      for most in (50, 80, 88, 100)),
+    *(Wrong(lambda z, tiny=tiny: (z.exp().sum(1) + tiny).log(),
+            f"results never fall below {math.log(tiny):.1f}, and large ones are infinite",
+            "a number was added to the sum instead of subtracting the maximum",
+            "subtract each row's maximum, and add it again")
+      for tiny in (1e-6, 1e-8, 1e-9, 1e-10, 1e-12, 1e-20)),
+]  # fmt: skip
+
+LIBRARY = ("logsumexp", "special_logsumexp", "logcumsumexp", "logaddexp", "logaddexp2")
+SOFTMAX = ("log_softmax", "special_log_softmax")
+CE = ("cross_entropy", "cross_entropy_loss", "nll_loss", "nll_loss_nd")
+logsumexp = Formula(
+    name="logsumexp",
+    chapter=2,
+    title="The log-sum-exp",
+    points=2,
+    right=lse,
+    cases=lambda: [Case(case.name, case.args[0]) for case in _batches()],
+    properties=[_shape],
+    by_hand=(*LIBRARY, *SOFTMAX, *CE),
+    verified="right on eight batches, with logits from -1000 to 1000 side by side",
+    wrong=LOGSUMEXP_WRONG,
+)
+
+
+# --- my_cross_entropy(z, y) -------------------------------------------------------------------------------
+
+
+def ce(
+    z: Tensor, y: Tensor, *, logits: Map = same, label: Join = lambda z, y: y, soft: Map = lse, pick: Join = _at,
+    minus: Join = torch.sub, end: Map = same,
+) -> Tensor:  # fmt: skip
+    """log Σⱼ exp zⱼ − z_y for each row."""
+    z, y = logits(z), label(z, y)
+    return end(minus(soft(z), pick(z, y)))
+
+
+def _without(z: Tensor, y: Tensor, instead: float = -torch.inf) -> Tensor:
+    return z.scatter(1, y[:, None], instead)
+
+
+def _naive(z: Tensor) -> Tensor:
+    return z.exp() / z.exp().sum(1, keepdim=True)
+
+
+def _log_p(z: Tensor) -> Tensor:
+    return z - lse(z)[:, None]
+
+
+def _binary(z, y):
+    p, true = z.softmax(1), F.one_hot(y, z.shape[1])
+    return -(true * p.log() + (1 - true) * (1 - p).log()).sum(1)
+
+
+CAPS = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16, 1e-20)
+NEITHER = "neither is needed: log-sum-exp minus the true logit"
+CROSS_ENTROPY_WRONG = [
+    *OF_Y,
+    Wrong({"minus": lambda soft, true: true - soft}, "the loss is negative: it falls as the model gets worse",
+          "the minus is missing: this is log p", "log-sum-exp minus the true logit, not the other way round"),
+    Wrong({"minus": torch.add}, "the true logit was added", "a sign", "subtract z_y"),
+    Wrong({"minus": lambda soft, true: soft}, "this is the log-sum-exp alone", "the true logit was not subtracted",
+          "subtract z_y"),
+    Wrong({"minus": lambda soft, true: true}, "this is the true logit", "log-sum-exp is missing",
+          "log-sum-exp minus the true logit"),
+    Wrong({"minus": lambda soft, true: -true}, "this is minus the true logit",
+          "log-sum-exp is missing, as in nll_loss of bare logits", "add log Σ exp z"),
+    Wrong({"end": lambda loss: (-loss).exp()}, "this is the probability of the true class",
+          "exp(−loss) instead of the loss", "the loss is −log p"),
+    Wrong({"end": lambda loss: 1 - (-loss).exp()}, "this is one minus the probability", "the logarithm is missing",
+          "the loss is −log p"),
+    Wrong({"end": lambda loss: -(-loss).exp()}, "this is minus the probability", "the logarithm is missing",
+          "the loss is −log p"),
+    Wrong({"end": lambda loss: loss / math.log(2)}, "the logarithm has base 2", "log2",
+          "the natural logarithm: .log()"),
+    Wrong({"end": lambda loss: loss / math.log(10)}, "the logarithm has base 10", "log10",
+          "the natural logarithm: .log()"),
+    Wrong({"logits": lambda z: z.softmax(1)}, "all losses lie within a window of width 1", "softmax twice",
+          "give the formula the logits, without a softmax before it"),
+    Wrong({"label": lambda z, y: z.argmax(1)}, "this is the loss of the model's own answer",
+          "y was replaced by z.argmax(1)", "use the y that is passed"),
+    Wrong({"soft": lambda z: z.amax(1)}, "this is the largest logit minus the true one", "max instead of log-sum-exp",
+          "log-sum-exp is a little more than the maximum: add log Σ exp(z − max)"),
+    Wrong({"soft": lambda z: lse(z, back=lambda m, found: found)}, "the results are too small by each row's maximum",
+          "the maximum was not added again, or the true logit was picked before it was subtracted",
+          "log-sum-exp is the maximum plus the log"),
+    Wrong({"soft": lambda z: z.exp().sum(1).log()}, "exp overflowed to infinity or underflowed to 0",
+          "log-sum-exp without subtracting the maximum", "use your function from exercise 1"),
+    Wrong({"soft": lambda z: z.max() + (z - z.max()).exp().sum(1).log()},
+          "rows far below the largest logit of the batch give -inf", "the maximum of the whole batch was subtracted",
+          ROWS),
+    Wrong({"soft": lambda z: lse(z).detach()},
+          "the values are right, but the gradient is −1 at the true class and 0 elsewhere", "log-sum-exp was detached",
+          LOST),
+    Wrong(lambda z, y: lse(_without(z, y)) - _at(z, y), "the true class is missing from the sum",
+          "the sum runs over the wrong classes only", "sum over all classes"),
+    Wrong(lambda z, y: _without(z, y).amax(1) - _at(z, y), "this is the margin loss",
+          "the largest wrong logit instead of log-sum-exp", "sum over all classes, the true one included"),
+    Wrong(lambda z, y: -_log_p(z).sum(1), "this adds up −log p over all classes", "the true class was not picked",
+          "take the entry of class y in each row"),
+    Wrong(lambda z, y: -_log_p(z), "this is −log p of every class", "the true class was not picked",
+          "take the entry of class y in each row"),
+    Wrong(lambda z, y: ce(z, y) / z.shape[1], "the losses were divided by the number of classes",
+          "a mean over the classes, all but one of which are 0", "sum over the classes, or pick class y"),
+    Wrong(lambda z, y: -_at(_log_p(z.T).T, y), "the softmax runs over the images", "dim=0 instead of dim=1",
+          "the classes are the second dimension"),
+    Wrong(lambda z, y: -_at(z.softmax(1), y).log(), "a probability rounded to 0, and its logarithm is infinite",
+          "softmax first, log after", "log-sum-exp minus the true logit never takes the log of a probability"),
+    Wrong(lambda z, y: -_at(_naive(z), y).log(), "exp overflowed to infinity or underflowed to 0",
+          "softmax without subtracting the maximum", "log-sum-exp, with the maximum taken off, minus the true logit"),
+    Wrong(_binary, "the wrong classes add −log(1 − p) each", "this is the binary cross-entropy of every class",
+          "only the true class counts: −log p_y"),
+    Wrong(lambda z, y: (-(z.softmax(1).log() * F.one_hot(y, z.shape[1]))).sum(1), "0 · log 0 is NaN",
+          "all logarithms of probabilities are taken, those that rounded to 0 among them",
+          "log-sum-exp minus the true logit"),
+    *(Wrong(lambda z, y, tiny=tiny: -(_at(z.softmax(1), y) + tiny).log(),
+            f"the loss never gets larger than {-math.log(tiny):.1f}, however wrong the model is",
+            "a tiny number was added to p inside the logarithm", NEITHER)
+      for tiny in CAPS),
+    *(Wrong(lambda z, y, tiny=tiny: -_at(z.softmax(1), y).clamp_min(tiny).log(),
+            f"the loss never gets larger than {-math.log(tiny):.1f}, however wrong the model is",
+            "p was clamped before the logarithm", NEITHER)
+      for tiny in CAPS),
+]  # fmt: skip
+
+cross_entropy = Formula(
+    name="cross_entropy",
+    chapter=2,
+    title="Cross-entropy from logits",
+    points=2,
+    right=ce,
+    cases=_with_slopes,
+    outcome=_value_and_slope,
+    properties=[_slope],
+    by_hand=CE,
+    verified="right on eight batches, with logits from -1000 to 1000; its gradient is p - e_y",
+    wrong=CROSS_ENTROPY_WRONG,
+)
+
+
+# --- my_margin_loss(z, y) ---------------------------------------------------------------------------------
+
+
+def margin(
+    z: Tensor, y: Tensor, *, logits: Map = same, label: Join = lambda z, y: y, others: Join = _without,
+    best: Map = lambda others: others.amax(1), pick: Join = _at, minus: Join = torch.sub, end: Map = same,
+) -> Tensor:  # fmt: skip
+    """The largest wrong logit minus the true one, for each row."""
+    z, y = logits(z), label(z, y)
+    return end(minus(best(others(z, y)), pick(z, y)))
+
+
+def _overwrites_before(z, y):
+    rows = torch.arange(len(z))
+    others = z
+    others[rows, y] = -torch.inf
+    return others.amax(1) - z[rows, y]
+
+
+LARGEST, TRUE = "take the largest of the wrong logits", "the true logit is z_y, whether it is the largest or not"
+COPY = "work on a copy: others = z.clone()"
+MARGIN_LOSS_WRONG = [
+    *OF_Y,
+    Wrong({"minus": lambda best, true: true - best}, "the sign is flipped: this is the margin",
+          "true minus best wrong",
+          "the loss is the best wrong logit minus the true one: positive where the model errs"),
+    Wrong({"minus": torch.add}, "the true logit was added", "a sign", "subtract z_y"),
+    Wrong({"minus": lambda best, true: best}, "this is the best wrong logit alone",
+          "the true logit was not subtracted", "subtract z_y"),
+    Wrong({"minus": lambda best, true: (best - true).abs()},
+          "the result is never negative: its absolute value was taken", "abs",
+          "negative where the model is right: leave the sign"),
+    Wrong({"others": lambda z, y: z}, "the result is never negative: rightly read images all get 0",
+          "the true class takes part in the maximum, or the loss was cut off at 0",
+          "put -inf in place of the true logit, on a copy, before the maximum; no clamp after it"),
+    *(Wrong({"others": lambda z, y, low=low: _without(z, y, low)},
+            f"where all wrong logits lie below {low:g}, the best of them is taken for {low:g}",
+            f"the true logit was replaced by {low:g}" + " or multiplied by 0" * (low == 0), "replace it by -torch.inf")
+      for low in (0.0, -1.0, -10.0, -100.0, -1e3, -1e4, -1e5, -1e6)),
+    *(Wrong({"others": lambda z, y, off=off: z.scatter_add(1, y[:, None], torch.full_like(z[:, :1], -off))},
+            f"a true logit that lies more than {off:g} above the others still takes part in the maximum",
+            f"{off:g} was taken off the true logit", "replace it by -torch.inf")
+      for off in (1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)),
+    Wrong({"others": lambda z, y: z.masked_fill(z == _at(z, y)[:, None], -torch.inf)},
+          "a wrong logit that equals the true one is left out", "the true class was found by its value",
+          "find it by its number, y"),
+    Wrong({"others": lambda z, y: z.index_fill(1, y, -torch.inf)}, "all labels of the batch are left out of each row",
+          "[:, y] instead of [torch.arange(len(z)), y]", "leave out column y of each row"),
+    Wrong({"others": lambda z, y: _without(z, y, torch.inf), "best": lambda others: others.amin(1)},
+          "this is the smallest wrong logit minus the true one", "min instead of max", LARGEST),
+    Wrong({"others": lambda z, y: z[:, 1:]}, "class 0 is taken for the true class of every image",
+          "the columns from 1 on were taken for the wrong ones", "leave out column y of each row"),
+    Wrong(lambda z, y: (z.sum(1) - _at(z, y)) / (z.shape[1] - 1) - _at(z, y),
+          "this is the average wrong logit minus the true one", "mean instead of max", LARGEST),
+    Wrong({"best": lambda others: lse(others)}, "the results are a little too large",
+          "log-sum-exp instead of the maximum", LARGEST),
+    Wrong({"best": lambda others: others.max().expand(len(others))},
+          "all images get the best wrong logit of the batch", "the maximum was taken over the whole batch",
+          "max(1).values: one for each image"),
+    Wrong({"best": lambda others: others.argmax(1)}, "the number of the best wrong class was taken for its logit",
+          "argmax, or .indices, instead of .values", "others.max(1).values"),
+    Wrong(lambda z, y: _without(z, y).max(1) - _at(z, y), "max(1) is a pair of two tensors, values and indices",
+          ".values is missing", "others.max(1).values, or others.amax(1)"),
+    Wrong({"label": lambda z, y: z.argmax(1)},
+          "the result is never positive: this is the second largest logit minus the largest",
+          "y plays no part, or was replaced by z.argmax(1)", TRUE),
+    Wrong(lambda z, y: z.topk(2, 1).values @ z.new_tensor([1.0, -1.0]),
+          "this is the largest logit minus the second largest", "y plays no part", TRUE),
+    Wrong(lambda z, y: z.topk(2, 1).values[:, 1] - _at(z, y),
+          "where the model errs, the second largest logit is taken for the best wrong one",
+          "the largest was taken for the true one",
+          "the best wrong logit is the largest there: mask the true one instead"),
+    Wrong({"logits": lambda z: z.softmax(1)}, "the results lie between -1 and 1", "probabilities instead of logits",
+          "leave the softmax out: it flattens the loss"),
+    Wrong({"end": lambda loss: loss.clamp_max(0)}, "the result is never positive", "the loss was cut off at 0",
+          "no clamp: a misread image has a positive loss"),
+    Wrong({"end": lambda loss: (1 + loss).clamp_min(0)}, "this is the hinge loss",
+          "1 was added and the rest cut off at 0", "the best wrong logit minus the true one, nothing more"),
+    Wrong(ce, "this is the cross-entropy", "log-sum-exp over all classes", LARGEST),
+    Wrong(_overwrites_before, "the caller's z was changed, and the true logit is read after that",
+          "others = z makes no copy", COPY),
+    Wrong({"best": lambda others: others.amax(1).detach()},
+          "the values are right, but the best wrong logit has no gradient", "it was detached", LOST),
+]  # fmt: skip
+
+margin_loss = Formula(
+    name="margin_loss",
+    chapter=2,
+    title="The margin loss",
+    points=2,
+    right=margin,
+    cases=_with_slopes,
+    outcome=_value_and_slope,
+    properties=[_slope],
+    verified="right on eight batches, with ties; its gradient is 1 and -1 at two classes",
+    wrong=MARGIN_LOSS_WRONG,
+)
 
 
 # --- the factor at which half of the images lose their gradient -------------------------------------------
 
 
-@checks_value
-def flat_factor(factor: float, z: Tensor, y: Tensor) -> str:
-    """``factor`` · z leaves half of the rows without any cross-entropy gradient; 5 % less does not."""
-    factor = expect.number(factor, "the factor")
+def _slopes(scale: float, z: Tensor, y: Tensor, reduction: str = "sum") -> Tensor:
+    logits = (scale * z.detach()).requires_grad_()
+    return torch.autograd.grad(F.cross_entropy(logits, y, reduction=reduction), logits)[0]
+
+
+def _silent(scale: float, z: Tensor, y: Tensor) -> float:
+    return (_slopes(scale, z, y) == 0).all(1).float().mean().item()
+
+
+def _first(share: Callable[[float, Tensor, Tensor], float], least: float = 0.5) -> Callable[[Tensor, Tensor], float]:
+    """The smallest factor at which ``share`` reaches ``least``, to a thousandth. The share only rises with it."""
+
+    def search(z: Tensor, y: Tensor) -> float:
+        low, high = 1e-3, 1e4
+        while high > 1.001 * low:
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if share(middle, z, y) >= least else (middle, high)
+        return high
+
+    return search
+
+
+def _no_loss(scale: float, z: Tensor, y: Tensor) -> float:
+    return (losses.cross_entropy(scale * z, y) == 0).float().mean().item()
+
+
+def _silent_in_mean(scale: float, z: Tensor, y: Tensor) -> float:
+    return (_slopes(scale, z, y, "mean") == 0).all(1).float().mean().item()
+
+
+def _no_factor(factor: float, right: float, z: Tensor, y: Tensor) -> None:
     if factor <= 0:
-        raise Mistake(
-            f"the factor is {factor:g}",
-            "logits times zero or less are another network",
-            "look among the numbers above 0",
-        )
+        raise Mistake(f"times {factor:g}, the logits are those of another network", mend="try factors above 0")
+    seen = f"times {factor:.4g}, {_silent(factor, z, y):.0%} of the images have no gradient left"
+    if factor > right:
+        raise Mistake(f"{seen}, but times {right:.4g} is enough", mend="try smaller factors")
+    if _silent_in_mean(factor, z, y) >= 0.5:
+        raise Mistake(f"{seen}; half have none in the mean of the losses, which is N times flatter", mend=SUM)
+    raise Mistake(f"{seen}; {_no_loss(factor, z, y):.0%} have a loss of 0", mend=ALL_ENTRIES)
 
-    def silent(scale: float) -> float:
-        logits = (scale * z.detach()).requires_grad_()
-        (grad,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), logits)
-        return (grad == 0).all(1).float().mean().item()
 
-    if silent(1.05 * factor) < 0.5:
-        no_loss = (F.cross_entropy(factor * z, y, reduction="none") == 0).float().mean().item()
-        cause = "the loss was looked at, or the slope at the true class alone" if no_loss >= 0.5 else "it is too small"
-        raise Mistake(
-            f"times {factor:.3g}, {silent(factor):.0%} of the images have no gradient left "
-            f"({no_loss:.0%} have a loss of 0)",
-            cause,
-            "count the images for which all entries of the gradient are exactly 0",
-        )
-    if silent(0.95 * factor) >= 0.5:
-        raise Mistake(
-            f"times {0.95 * factor:.3g}, already {silent(0.95 * factor):.0%} of the images have no gradient",
-            "the search stopped early, or its steps are too long",
-            "try smaller factors, in steps of a twentieth",
-        )
-    return f"times {factor:.3g}, half of the {len(z)} images have no gradient left; with 5 % less, fewer"
+SUM = "reduction='sum' leaves each image its own gradient"
+ALL_ENTRIES = "count the images for which all entries of the gradient are exactly 0"
+FLAT_FACTOR_WRONG = [
+    Wrong(_first(_no_loss),
+          "there half of the losses round to 0, but the slopes at the wrong classes are left",
+          "the loss was looked at, or the slope at the true class alone", ALL_ENTRIES),
+    Wrong(_first(_silent_in_mean), "there the gradient of the batch's mean is 0, which is N times smaller",
+          "reduction='mean'", SUM),
+    Wrong(_first(_silent, least=1.0), "there not half, but all of the images have lost their gradient",
+          "all instead of half, or one gradient of all images together", "the smallest factor with a share of 0.5"),
+    Wrong(_first(lambda s, z, y: _silent(s, z.double(), y)), "there half of them are silent in float64",
+          "computed in double precision", "stay in float32"),
+    Wrong(_first(lambda s, z, y: (_slopes(s, z, y).norm(dim=1) < 1e-8).float().mean().item()),
+          "there half of the gradients are shorter than 1e-8, but not 0",
+          "nearly zero was counted as zero, as allclose does", "ask for == 0"),
+    Wrong(lambda z, y: 1 / _first(_silent)(z, y), "it is one over the answer", "the logits were divided by it",
+          "multiply z by the factor"),
+    Wrong(lambda z, y: 2.0 ** math.ceil(1e-9 + math.log2(1.06 * _first(_silent)(z, y))),
+          "it is a power of 2, and a smaller factor does", "doubling is too long a step",
+          "search on between this power of 2 and the one before"),
+]  # fmt: skip
+
+
+def _crowd() -> tuple[Tensor, Tensor]:
+    """200 rows, most of them read rightly, by margins of all sizes."""
+    z, y = _drawn(200, 6, seed=6, scale=2.0)
+    z[:, 1] += torch.linspace(0, 40, 200)
+    y[:] = 1
+    return z, y
+
+
+flat_factor = Number(
+    name="flat_factor",
+    chapter=2,
+    title="Explore: half of the signs go silent",
+    points=3,
+    label="the factor",
+    right=_first(_silent),
+    near=0,
+    share=0.05,
+    properties=[_no_factor],
+    example=_crowd,
+    verified="times {0:.3g}, half of the images have no gradient left; with 5 % less, fewer",
+    wrong=FLAT_FACTOR_WRONG,
+)

@@ -46,8 +46,10 @@ def alike(a: Any, b: Any, share: float = 1.0) -> bool:
         return bool(close.all()) if share == 1 else close.float().mean().item() >= share
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):
         return type(a) is type(b) and len(a) == len(b) and all(alike(*pair, share) for pair in zip(a, b))
-    values = [_scalar(a), _scalar(b)]
-    return None not in values and math.isclose(*values, rel_tol=1e-4, abs_tol=NEAR)  # type: ignore[arg-type]
+    one, other = _scalar(a), _scalar(b)
+    if one is None or other is None:
+        return False
+    return math.isclose(one, other, rel_tol=1e-4, abs_tol=NEAR) or (math.isnan(one) and math.isnan(other))
 
 
 def nearly(a: Any, b: Any) -> bool:
@@ -56,7 +58,7 @@ def nearly(a: Any, b: Any) -> bool:
 
 
 def _scalar(value: Any) -> float | None:
-    """A finite number, also out of a tensor or array with one entry."""
+    """A number, also out of a tensor or array with one entry."""
     if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
         value = value.item()
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

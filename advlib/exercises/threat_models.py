@@ -1,289 +1,301 @@
-"""Checkers for the chapter on threat models."""
+"""The exercises of chapter 1, threat models."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from advlib.contract import frozen
-from advlib.evaluate import predict
-from advlib.exercises import expect
-from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function
+from advlib.exercises import properties, specimens
+from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
+
+# The parts of a formula.
+Map = Callable[[Tensor], Tensor]
+Join = Callable[[Tensor, Tensor], Tensor]
 
 NEAR = 1e-6  # what rounding may add
 
 # --- my_obeys(x, x_adv, eps) ------------------------------------------------------------------------------
 
-# Every picture of the test: what was done to it, as a change of a grey picture of 3 × 4 × 4 numbers.
-CHANGES: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "nothing was changed": lambda x, eps: x,
-    "every number grew by exactly eps": lambda x, eps: x + eps,
-    "one number grew by exactly eps": lambda x, eps: _put(x, 0.5 + eps),
-    "every number grew by 2 · eps": lambda x, eps: x + 2 * eps,
-    "one number fell by 2 · eps": lambda x, eps: _put(x, 0.5 - 2 * eps),
-    "one number grew by 1.5 · eps": lambda x, eps: _put(x, 0.5 + 1.5 * eps),
-    "every number fell by half of eps": lambda x, eps: x - eps / 2,
-    "one number grew by eps and a ten-thousandth": lambda x, eps: _put(x, 0.5 + eps + 1e-4),
-    "one number is NaN": lambda x, eps: _put(x, torch.nan),
-    "a white number grew above 1, by less than eps": lambda x, eps: x.clamp_min(1) + eps / 2,
-    "a black number fell below 0, by less than eps": lambda x, eps: x.clamp_max(0) - eps / 2,
-}
-GROUNDS = dict.fromkeys(CHANGES, 0.5) | {
-    "a white number grew above 1, by less than eps": 1.0,
-    "a black number fell below 0, by less than eps": 0.0,
-}
 
-
-def _put(x: Tensor, value: float) -> Tensor:
-    x = x.clone()
-    x[1, 2, 3] = value
-    return x
-
-
-def _size(x: Tensor, x_adv: Tensor) -> Tensor:
-    return (x_adv - x).abs().flatten(1).amax(1)
+def _largest(delta: Tensor) -> Tensor:
+    return delta.flatten(1).amax(1)
 
 
 def _in_box(x_adv: Tensor) -> Tensor:
-    return (x_adv.flatten(1).amin(1) >= -NEAR) & (x_adv.flatten(1).amax(1) <= 1 + NEAR)
+    return ((x_adv >= -NEAR) & (x_adv <= 1 + NEAR)).flatten(1).all(1)
 
 
-def judged(x: Tensor, x_adv: Tensor, eps: float) -> Tensor:
-    """The right verdicts."""
-    return (_size(x, x_adv) <= eps + NEAR) & _in_box(x_adv)
+def judged(
+    x: Tensor, x_adv: Tensor, eps: float, *,
+    change: Map = torch.abs,
+    size: Map = _largest,
+    small: Callable[[Tensor, float], Tensor] = lambda size, eps: size <= eps + NEAR,
+    box: Map = _in_box, both: Join = torch.logical_and, end: Callable[[Tensor], Any] = lambda verdicts: verdicts,
+) -> Any:  # fmt: skip
+    """For each picture: does it keep to the L∞ budget and to the box?"""
+    return end(both(small(size(change(x_adv - x)), eps), box(x_adv)))
 
 
-def _wrong_verdicts(x: Tensor, x_adv: Tensor, eps: float) -> Suspects:
-    delta = (x_adv - x).flatten(1)
-    box, small = _in_box(x_adv), _size(x, x_adv) <= eps + NEAR
-    cases = [
-        (
-            (delta.amax(1) <= eps + NEAR) & box,
-            "a picture in which one number fell by 2 · eps passes",
-            "the absolute value is missing: a fall counts as less than nothing",
-            "(x_adv - x).abs()",
-        ),
-        (
-            small,
-            "pictures with numbers below 0 or above 1 pass",
-            "the box [0, 1] is not checked",
-            "also ask for x_adv >= 0 and x_adv <= 1",
-        ),
-        (
-            (delta.abs().mean(1) <= eps + NEAR) & box,
-            "a picture in which one number changed by 2 · eps passes",
-            "the mean change is compared with eps",
-            "every single number is bound by eps: take the largest, amax(1)",
-        ),
-        (
-            (delta.norm(dim=1) <= eps + NEAR) & box,
-            "a picture in which every number changed by at most eps fails",
-            "all changes were added up in one size: that is another norm",
-            "take the largest change, amax(1)",
-        ),
-        (
-            (delta.abs().sum(1) <= eps + NEAR) & box,
-            "a picture in which every number changed by at most eps fails",
-            "all changes were added up in one size: that is another norm",
-            "take the largest change, amax(1)",
-        ),
-        (
-            ~(
-                (_size(x, x_adv) > eps + NEAR)
-                | (x_adv.flatten(1).amin(1) < -NEAR)
-                | (x_adv.flatten(1).amax(1) > 1 + NEAR)
-            ),
-            "a picture with NaN passes",
-            "comparisons with NaN are False, so nothing was found to forbid",
-            "ask for what should be: size <= eps + 1e-6",
-        ),
-        (
-            (_size(x, x_adv) < eps - NEAR) & box,
-            "a picture that changed by exactly eps fails",
-            "< instead of <=, or no room for rounding",
-            "size <= eps + 1e-6",
-        ),
-        (
-            (_size(x, x_adv) <= eps / 255 + NEAR) & box,
-            "a picture that changed by half of eps fails",
-            "eps was divided by 255 once more",
-            "eps already is in units in which white is 1",
-        ),
-        (
-            (_size(x, x_adv) <= eps * 255) & box,
-            "pictures that changed by more than eps pass",
-            "eps was multiplied by 255",
-            "eps already is in units in which white is 1",
-        ),
-        (
-            (_size(x, x_adv) <= 1.01 * eps + 1e-3) & box,
-            "a picture with one ten-thousandth too much passes",
-            "too much is forgiven",
-            "only rounding is forgiven: 1e-6",
-        ),
-        (
-            ~judged(x, x_adv, eps),
-            "all verdicts are turned round",
-            "True stands for breaking the rules",
-            "True is for pictures that obey",
-        ),
-        (
-            judged(x, x_adv, eps).all().expand(len(x)),
-            "all pictures get the same verdict",
-            "the largest change was taken over the whole batch",
-            "flatten(1), then amax(1): one number for each picture",
-        ),
-    ]
-    return [(wrong, Mistake(*words)) for wrong, *words in cases]
+# Pictures: their ground, by how many ε one number changes, and by how many all do.
+CHANGES = [
+    *[(0.5, 0, 0), (0.5, 0, 1), (0.3, 0, -1), (0.45, 1, 0), (0.7, -1, 0), (0.0, 1, 0), (0.5, 0, 2), (0.5, -2, 0)],
+    *[(0.5, 1.5, 0), (0.5, 0, -0.5), (0.5, torch.nan, 0), (1.0, 0.5, 0), (0.0, -0.5, 0), (1.0, -0.5, 0), (0.0, 0, 0)],
+    *[(0.4, 1.02, 0), (1.0, 0, 0.5), (0.0, 0, -0.5), (0.2, 0.7, 0.2), (1.0, 2, 0)],
+    *[(0.5, -2, 2), (0.5, 0, 0.05), (0.5, 3, 0)],
+]
 
 
-@checks_function
-def obeys(attempt: Attempt) -> str:
-    """``my_obeys(x, x_adv, eps)`` says for each picture whether it keeps to an L∞ budget and to the box."""
-    for eps in (8 / 255, 0.1):
-        x = torch.stack([torch.full((3, 4, 4), ground) for ground in GROUNDS.values()])
-        x_adv = torch.stack([change(image, eps) for image, change in zip(x, CHANGES.values(), strict=True)])
-        right, before = judged(x, x_adv, eps), x.clone()
-        result = attempt(x, x_adv, eps)
-        expect.untouched(x, before, attempt)
-        verdicts = _verdicts(result, len(x))
-        for wrong, mistake in _wrong_verdicts(x, x_adv, eps):
-            if torch.equal(verdicts, wrong):
-                raise mistake
-        for name, said, true in zip(CHANGES, verdicts.tolist(), right.tolist(), strict=True):
-            if said != true:
-                raise Mistake(
-                    f"where {name}, the verdict is {said}; it should be {true}",
-                    mend="at most eps in every number, in [0, 1], a millionth forgiven",
-                )
-    return f"{len(CHANGES)} pictures judged rightly, at two ε"
+def _pictures() -> list[Case]:
+    found = []
+    kinds = [(8 / 255, (3, 4, 4)), (0.1, (1, 6, 5)), (0.02, (2, 3, 3))]
+    for eps, shape in kinds:
+        x = torch.stack([torch.full(shape, ground) for ground, _, _ in CHANGES])
+        x_adv = x + eps * torch.tensor([every for _, _, every in CHANGES])[:, None, None, None]
+        x_adv[:, -1, -1, -2] += eps * torch.tensor([one for _, one, _ in CHANGES])
+        found.append(Case(f"ε = {eps:.3g}", x, x_adv, eps))
+    _, x, x_adv, eps = "", *found[-1].args
+    found += [Case("a batch of one", x[7:8], x_adv[7:8], eps), Case("all obey", x[:6], x_adv[:6], eps)]
+    return [*found, Case("float64", x.double(), x_adv.double(), eps)]
 
 
-def _verdicts(result: object, n: int) -> Tensor:
-    if isinstance(result, bool) or (isinstance(result, Tensor) and result.ndim == 0):
-        raise Mistake(
-            "got one verdict for all pictures",
-            "the largest change was taken over the whole batch",
-            "flatten(1), then amax(1): one number for each picture",
-        )
-    if isinstance(result, list | tuple) and all(isinstance(verdict, bool) for verdict in result):
-        result = torch.tensor(result)
-    if not isinstance(result, Tensor):
-        raise Mistake(
-            f"got {type(result).__name__}, expected a tensor of {n} verdicts", mend="return a bool tensor (N,)"
-        )
-    if result.shape != (n,):
-        raise Mistake(
-            f"the verdicts have shape {tuple(result.shape)}, expected ({n},)",
-            "there is one for each number, or channel",
-            "flatten(1) before amax(1) or all(1)",
-        )
-    if result.dtype != torch.bool:
-        raise Mistake(f"the verdicts are {result.dtype}, expected True and False", mend="return the comparison itself")
+def _verdicts(result: Any) -> Any:
+    """A list of True and False is as good as a tensor; one bool becomes a tensor without dimensions."""
+    if isinstance(result, bool) or (isinstance(result, list) and all(isinstance(value, bool) for value in result)):
+        return torch.tensor(result)
     return result
+
+
+def _misjudged(case: Case, result: Any, right: Tensor) -> None:
+    result = _verdicts(result)
+    if isinstance(result, Tensor) and (result.shape, result.dtype) != (right.shape, torch.bool):
+        got = "one verdict for all" if result.ndim == 0 else properties.described(result)
+        raise Mistake(
+            f"got {got}, expected True or False for each of {len(right)} pictures",
+            mend="flatten(1) makes a row of each picture, then amax(1) or all(1); return the comparison itself",
+        )
+    properties.like(case, result, right)
+    x, x_adv, eps = case.args
+    i = int((result != right).nonzero()[0])
+    raise Mistake(
+        f"a picture whose numbers reach from {x_adv[i].min():.4g} to {x_adv[i].max():.4g}, and of which one changed by "
+        f"{(x_adv - x)[i].abs().max():.4g}, gets {bool(result[i])}; ε is {eps:.4g}, so it should be {bool(right[i])}",
+        mend="at most eps in every number, all in [0, 1], a millionth forgiven",
+    )
+
+
+def _in_all(x, x_adv, eps):
+    return (x_adv - x).abs() <= eps + NEAR
+
+
+ALL_NUMBERS, UNIT = "take the largest change of each picture, amax(1)", "eps already is in units in which white is 1"
+OBEYS_WRONG = [
+    Wrong({"change": lambda delta: delta}, "a picture in which one number fell by 2 · eps passes",
+          "the absolute value is missing: a fall counts as less than nothing", "(x_adv - x).abs()"),
+    Wrong({"change": torch.neg}, "a picture in which a number grew by more than eps passes",
+          "x − x_adv without the absolute value: growing counts as less than nothing", "(x_adv - x).abs()"),
+    Wrong({"box": lambda x_adv: torch.tensor(True)}, "pictures with numbers below 0 or above 1 pass",
+          "the box [0, 1] is not checked", "also ask for x_adv >= 0 and x_adv <= 1"),
+    Wrong({"box": lambda x_adv: (x_adv <= 1 + NEAR).flatten(1).all(1)}, "a picture with numbers below 0 passes",
+          "of the box only the upper border is checked", "also ask for x_adv >= 0"),
+    Wrong({"box": lambda x_adv: (x_adv >= -NEAR).flatten(1).all(1)}, "a picture with numbers above 1 passes",
+          "of the box only the lower border is checked, or the upper one taken for 255", "also ask for x_adv <= 1"),
+    Wrong({"box": lambda x_adv: ((x_adv > 0) & (x_adv < 1)).flatten(1).all(1)}, "pictures with black or white fail",
+          "the borders of the box are left out", "0 and 1 are allowed: >= and <="),
+    Wrong({"small": lambda size, eps: torch.tensor(True)}, "pictures that changed by more than eps pass",
+          "only the box is checked, or eps was multiplied by 255", "also ask for a largest change of at most eps"),
+    Wrong({"both": torch.logical_or}, "one of the two rules is enough for a picture to pass", "or instead of and",
+          "both have to hold: &"),
+    Wrong({"size": lambda delta: delta.flatten(1).mean(1)}, "a picture in which one number changed by 2 · eps passes",
+          "the mean change is compared with eps", ALL_NUMBERS),
+    Wrong({"size": lambda delta: delta.flatten(1).amin(1)}, "a picture in which one number changed by 2 · eps passes",
+          "the smallest change is compared with eps: one obedient number is enough", ALL_NUMBERS),
+    Wrong({"size": lambda delta: delta.flatten(1).norm(dim=1)},
+          "a picture in which every number changed by at most eps fails",
+          "the length of the change, its L2 norm, is compared with eps", ALL_NUMBERS),
+    Wrong({"size": lambda delta: delta.flatten(1).sum(1)},
+          "a picture in which every number changed by at most eps fails",
+          "the changes were added up: that is the L1 norm", ALL_NUMBERS),
+    Wrong({"size": lambda delta: delta[:, 0].flatten(1).amax(1)}, "a change in the last colour is overlooked",
+          "only the first channel is looked at", "flatten(1) makes one row of all numbers of a picture"),
+    Wrong(lambda *given: judged(*given, size=lambda delta: delta.amax().expand(len(delta))),
+          "one picture that changed too much lets all others fail",
+          "the largest change, or all(), was taken over the whole batch",
+          "flatten(1), then amax(1): one number for each picture"),
+    Wrong({"small": lambda size, eps: ~(size > eps + NEAR),
+           "box": lambda x_adv: ~((x_adv < -NEAR) | (x_adv > 1 + NEAR)).flatten(1).any(1)},
+          "a picture with NaN passes",
+          "comparisons with NaN are False, so nothing was found to forbid (or NaN was made a number)",
+          "ask for what should be: size <= eps + 1e-6"),
+    Wrong({"small": lambda size, eps: size <= eps}, "pictures that changed by exactly eps fail, some of them",
+          "no room for rounding: x + eps − x may come out a little above eps", "size <= eps + 1e-6"),
+    Wrong({"small": lambda size, eps: size < eps}, "a picture that changed by exactly eps fails",
+          "< instead of <=, and no room for rounding", "size <= eps + 1e-6"),
+    Wrong({"small": lambda size, eps: size < eps - NEAR}, "a picture that changed by exactly eps fails",
+          "the millionth was taken off instead of added", "size <= eps + 1e-6"),
+    Wrong({"small": lambda size, eps: size <= eps / 255 + NEAR}, "a picture that changed by half of eps fails",
+          "eps was divided by 255 once more, or the change multiplied by 255", UNIT),
+    Wrong({"small": lambda size, eps: size <= eps / 2 + NEAR}, "a picture that changed by exactly eps fails",
+          "ε is taken for the width of the interval, from end to end", "ε is the largest change in either direction"),
+    Wrong({"small": lambda size, eps: size <= 2 * eps + NEAR}, "a picture that changed by 2 · eps passes",
+          "twice as much is allowed", "size <= eps + 1e-6"),
+    Wrong({"small": lambda size, eps: size <= 8 / 255 + NEAR}, "the budget is 8/255, whatever eps is",
+          "a number is written into the code instead of eps", "use the argument eps"),
+    Wrong({"small": lambda size, eps: size <= eps + 1e-3}, "a picture with two per cent too much passes",
+          "too much is forgiven", "only rounding is forgiven: 1e-6"),
+    Wrong({"end": torch.logical_not}, "all verdicts are turned round", "True stands for breaking the rules",
+          "True is for pictures that obey"),
+    Wrong(lambda x, x_adv, eps: torch.ones(len(x)).bool(), "every picture passes", "nothing is compared",
+          "size <= eps + 1e-6, and all of x_adv in [0, 1]"),
+    Wrong(lambda x, x_adv, eps: torch.zeros(len(x)).bool(), "no picture passes, not even x itself", "",
+          "size <= eps + 1e-6, and all of x_adv in [0, 1]"),
+    Wrong(lambda *given: judged(*given, end=lambda verdicts: verdicts[:1].expand(len(verdicts))),
+          "all pictures get the first one's verdict", "only the first picture is looked at",
+          "flatten(1), then amax(1): one number for each picture"),
+    Wrong({"end": lambda verdicts: bool(verdicts.all())}, "got one verdict for all", "", "flatten(1)"),
+    Wrong(_in_all, "got a tensor of shape (23, 3, 4, 4) and type bool", "", "flatten(1)"),
+    Wrong({"end": torch.Tensor.float}, "got a tensor of shape (23,) and type float32", "", "the comparison itself"),
+]  # fmt: skip
+
+obeys = Formula(
+    name="obeys",
+    chapter=1,
+    title="Judge the attacker",
+    points=2,
+    right=judged,
+    cases=_pictures,
+    same=lambda a, b: properties.alike(_verdicts(a), _verdicts(b)),
+    properties=[_misjudged],
+    verified=f"{len(CHANGES)} kinds of pictures judged rightly, at three ε",
+    wrong=OBEYS_WRONG,
+)
 
 
 # --- my_success_rate(before, after, y, target) ------------------------------------------------------------
 
 
-def fair_rate(before: Tensor, after: Tensor, y: Tensor, target: int | None) -> float:
-    """The right rate."""
-    right, won = before == y, after != y if target is None else after == target
-    return (right & won).sum().item() / max(right.sum().item(), 1)
+def fair_rate(
+    before: Tensor, after: Tensor, y: Tensor, target: int | None = None, *,
+    right: Join = torch.eq,
+    won: Callable[..., Tensor] = lambda before, after, y, target: after != y if target is None else after == target,
+    hits: Join = torch.logical_and,
+    among: Callable[[Tensor, Tensor], Any] = lambda right, won: right.sum().item(),
+    share: Callable[[float, float], float] = lambda count, of: count / max(of, 1),
+    end: Callable[[float], Any] = float,
+) -> Any:  # fmt: skip
+    """Of the pictures read rightly before, the share that the attack won."""
+    was, is_won = right(before, y), won(before, after, y, target)
+    return end(share(hits(was, is_won).sum().item(), among(was, is_won)))
 
 
-def _wrong_rates(before: Tensor, after: Tensor, y: Tensor, target: int | None) -> list[tuple[float, Mistake]]:
-    right, misread = before == y, after != y
-    won = misread if target is None else after == target
-    n, share = len(y), fair_rate(before, after, y, target)
-    divide = "divide the count of (right & won) by the count of right"
-    cases = [
-        (
-            fair_rate(before, after, y, None),
-            "every misread picture counts, also where a target is wanted",
-            "the target plays no part",
-            "with a target, only after == target is a success",
-        ),
-        (
-            won.sum().item() / n,
-            "pictures that were misread before the attack count as successes",
-            "before plays no part",
-            "count only where before == y",
-        ),
-        (
-            (right & won).sum().item() / n,
-            "the successes are counted rightly, but divided by all pictures",
-            "pictures that were wrong anyway are in the denominator",
-            divide,
-        ),
-        (
-            won.sum().item() / max(right.sum().item(), 1),
-            "pictures that were misread before the attack count as successes",
-            "only the denominator leaves them out",
-            divide,
-        ),
-        (
-            (before != after).sum().item() / n,
-            "every change of the answer counts",
-            "before was compared with after",
-            "a success goes from right to wrong: compare each with y",
-        ),
-        (1 - share, "this is the share that withstood the attack", "accuracy and success were exchanged", divide),
-        (100 * share, "this is a rate in per cent", "it was multiplied by 100", "return a number from 0 to 1"),
-        (float((right & won).sum()), "this is a count, not a rate", "the division is missing", divide),
-    ]
-    return [(wrong, Mistake(*words)) for wrong, *words in cases]
-
-
-@checks_function
-def success_rate(attempt: Attempt) -> str:
-    """``my_success_rate(before, after, y, target)`` is the share of the rightly read pictures that the attack won."""
+def _attacked() -> list[Case]:
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(5, (60,), generator=generator)
     before, after = (
         torch.where(torch.rand(60, generator=generator) < share, y, torch.randint(5, (60,), generator=generator))
         for share in (0.6, 0.3)
     )
-    for target in (None, 2):
-        keep = y != target if target is not None else torch.ones(60, dtype=torch.bool)
-        _rate(attempt, before[keep], after[keep], y[keep], target)
-    _rate(attempt, (y + 1) % 5, y, y, None)
-    return "untargeted, targeted, and where nothing was right before"
+    found = [Case("60 pictures without a target", before, after, y, None)]
+    for target in (2, 0, 4):
+        keep = y != target
+        found.append(Case(f"the target {target}", before[keep], after[keep], y[keep], target))
+    one = torch.tensor([3])
+    return [
+        *found,
+        Case("pictures of which none was right before", (y + 1) % 5, after, y, None),
+        Case("such pictures, with the target 0", one, one - 3, one + 1, 0),
+        Case("one picture, won", one, one + 1, one, None),
+        Case("one picture, lost", one, one, one, None),
+    ]
 
 
-def _rate(attempt: Attempt, before: Tensor, after: Tensor, y: Tensor, target: int | None) -> None:
-    try:
-        result = attempt(before, after, y, target)
-        value = float(result)
-    except (TypeError, ValueError, RuntimeError):
+def _no_rate(case: Case, result: Any, right: float) -> None:
+    if isinstance(result, Tensor) and result.numel() != 1:
         raise Mistake(
-            f"got {result!r:.40}, expected one number",
-            "one value for each picture was returned",
-            "count, then divide: .sum().item() / …",
-        ) from None
-    except Mistake as mistake:
-        if "ZeroDivisionError" in mistake.seen:
-            raise Mistake(
-                "it divides by zero where no picture was right before",
-                "there was nothing to win",
-                "max(right.sum().item(), 1) in the denominator",
-            ) from None
-        raise
-    share = fair_rate(before, after, y, target)
-    if abs(value - share) <= 1e-3:
-        return
-    if value != value:
-        raise Mistake(
-            "the rate is NaN where no picture was right before",
-            "zero was divided by zero",
-            "max(right.sum().item(), 1) in the denominator",
+            f"got {properties.described(result)}, expected one number", mend="count, then divide: .sum().item() / …"
         )
-    for wrong, mistake in _wrong_rates(before, after, y, target):
-        if abs(value - wrong) <= 1e-3:
-            raise mistake
-    raise Mistake(f"got {value:.3f}, expected {share:.3f}", mend="count right & won, divide by the count of right")
+    found = properties.number(result, "the rate")
+    raise Mistake(f"on {case.name}, the rate is {found:.4g}, expected {right:.4g}")
+
+
+def _each(before, after, y, target):
+    return (before == y) & (after != y if target is None else after == target)
+
+
+def _all(before: Tensor, y: Tensor) -> Tensor:
+    return torch.ones_like(before == y)
+
+
+def _lost_accuracy(before, after, y, target):
+    return ((before == y).sum() - (after == y).sum()).item() / len(y)
+
+
+DIVIDE = "divide the count of (right & won) by the count of right"
+NO_ZERO = "max(right.sum().item(), 1) in the denominator"
+SUCCESS_RATE_WRONG = [
+    Wrong({"won": lambda before, after, y, target: after != y},
+          "every misread picture counts, also where a target is wanted", "the target plays no part",
+          "with a target, only after == target is a success"),
+    Wrong({"won": lambda before, after, y, target: after == target if target else after != y},
+          "with the target 0, every misread picture counts", "`if target` takes class 0 for no target",
+          "ask `if target is None`"),
+    Wrong({"won": lambda before, after, y, target: torch.as_tensor(after == target)},
+          "without a target, nothing counts as a success", "after is compared with target, also where that is None",
+          "after != y where target is None"),
+    Wrong({"won": lambda before, after, y, target: after != y if target is None else after != target},
+          "with a target, every answer but the target counts", "!= instead of ==", "after == target is the success"),
+    Wrong({"won": lambda before, after, y, target: before != after, "right": _all},
+          "every change of the answer counts", "before was compared with after",
+          "a success goes from right to wrong: compare each with y"),
+    Wrong({"right": _all}, "pictures that were misread before the attack count as successes", "before plays no part",
+          "count only where before == y"),
+    Wrong({"right": torch.ne}, "the pictures that were misread before the attack are counted, and no others",
+          "before != y instead of before == y", "right = before == y"),
+    Wrong({"among": lambda right, won: len(right)}, "the successes are counted rightly, but divided by all pictures",
+          "pictures that were wrong anyway are in the denominator", DIVIDE),
+    Wrong({"hits": lambda right, won: won}, "pictures that were misread before the attack count as successes",
+          "only the denominator leaves them out", DIVIDE),
+    Wrong({"among": lambda right, won: won.sum().item()}, "the share is one of the pictures that are misread after",
+          "divided by the count of won", DIVIDE),
+    Wrong({"hits": torch.logical_or}, "pictures count that were right before or that are won", "or instead of and",
+          "right & won"),
+    Wrong(_lost_accuracy, "this is the accuracy before minus the accuracy after",
+          "pictures that the attack happened to mend are taken off, and all pictures are in the denominator", DIVIDE),
+    Wrong({"end": lambda share: 1 - share}, "this is the share that withstood the attack",
+          "accuracy and success were exchanged", DIVIDE),
+    Wrong({"end": lambda share: 100 * share}, "this is a rate in per cent", "it was multiplied by 100",
+          "return a number from 0 to 1"),
+    Wrong({"share": lambda count, of: count}, "this is a count, not a rate", "the division is missing", DIVIDE),
+    Wrong({"share": lambda count, of: count // max(of, 1)}, "the rate is 0 or 1, nothing between",
+          "// divides without a remainder", "use /"),
+    Wrong({"share": lambda count, of: count / of}, "it divides by zero where no picture was right before",
+          "there was nothing to win", NO_ZERO),
+    Wrong({"share": lambda count, of: count / of if of else torch.nan},
+          "the rate is NaN where no picture was right before",
+          "zero was divided by zero, or a mean taken over nothing", NO_ZERO),
+    Wrong({"share": lambda count, of: count / of if of else 1.0}, "the rate is 1 where no picture was right before",
+          "nothing to win is counted as won", "the rate is 0 there"),
+    Wrong({"share": lambda count, of: count / (of + 1)},
+          "the rate is a little too small: its denominator is 1 too large", "1 was added against a division by zero",
+          NO_ZERO),
+    Wrong(_each, "got a tensor of shape (60,) and type bool, expected one number", "", "count, then divide"),
+]  # fmt: skip
+
+success_rate = Formula(
+    name="success_rate",
+    chapter=1,
+    title="Count fairly",
+    points=3,
+    right=fair_rate,
+    cases=_attacked,
+    properties=[_no_rate],
+    verified="right without a target, with three targets, 0 among them, and where nothing was right before",
+    wrong=SUCCESS_RATE_WRONG,
+)
 
 
 # --- my_black_box(ask, x, y, eps, questions) --------------------------------------------------------------
@@ -291,39 +303,105 @@ def _rate(attempt: Attempt, before: Tensor, after: Tensor, y: Tensor, target: in
 EPS, QUESTIONS = 16 / 255, 300
 
 
-def black_box(answer: Callable, model: nn.Module, x: Tensor, y: Tensor) -> None:
-    """``my_black_box(ask, x, y, eps, questions)`` misleads half of the signs and keeps to both budgets."""
-    asked = 0
+def _only_asks(exercise: Explore, answer: Callable, notes: list[str], model: nn.Module, x: Tensor, y: Tensor) -> str:
+    """``my_black_box(ask, x, y, eps, questions)`` misleads half of the images, keeps to both budgets and only asks."""
+    before, asked = (x.clone(), y.clone()), 0
+    with specimens.counting(model) as (network, passes):
 
-    def ask(images: Tensor) -> Tensor:
-        nonlocal asked
-        asked += len(images)
-        with frozen(model), torch.no_grad():
-            return model(images).softmax(1)
+        def count(images: Tensor) -> None:
+            nonlocal asked
+            asked += len(images)
 
-    @checks_function
-    def judge(attempt: Attempt) -> str:
-        before = x.clone()
-        result = attempt(ask, x, y, EPS, QUESTIONS)
-        expect.untouched(x, before, attempt)
-        expect.image_batch(result, x)
-        expect.inside_box(result)
-        expect.inside_ball(_size(x, result), EPS, "L∞")
-        each = asked / len(x)
-        if each > QUESTIONS:
-            raise Mistake(
-                f"{each:.0f} questions were asked for each sign; {QUESTIONS} are allowed",
-                "every picture in a call is one question",
-                "stop when the budget is spent",
-            )
-        won = int((predict(model, result)[0] != y).sum())
-        if won < len(x) / 2:
-            raise Mistake(
-                f"{won} of {len(x)} signs are misread; {(len(x) + 1) // 2} are asked for, "
-                f"after {each:.0f} questions each",
-                "changes at random, without keeping what helped" if each < 2 else "too small steps",
-                "keep a change where the probability of y fell, and try the next",
-            )
-        return f"{won} of {len(x)} signs are misread, after {each:.0f} questions each"
+        def ask(images: Tensor) -> Tensor:
+            with frozen(network), torch.no_grad():
+                p = network(images).softmax(1)
+            count(images)
+            return p
 
-    judge(answer)
+        result = exercise.attempt(answer, (ask, x, y, EPS, QUESTIONS), notes)
+        beside = passes() - asked
+    if beside:
+        raise Mistake(
+            f"{abs(beside)} images went through the network otherwise than through `ask`",
+            "the notebook's network, a copy of it, or the one behind `ask` was used",
+            "the attacker of a black box only sees answers: use nothing but ask(images)",
+        )
+    for harm in properties.damage(lambda x, y: None, before, (x, y)):
+        raise harm.mistake
+    result = properties.images(result, before[0])
+    properties.inside_ball((result - x).abs().flatten(1).amax(1), EPS, "L∞")
+    each, won = asked / len(x), int(properties.misread(model, result, y).sum())
+    if each > QUESTIONS:
+        raise Mistake(
+            f"{each:.0f} questions were asked for each sign; {QUESTIONS} are allowed",
+            mend="every picture in a call is one question: stop when the budget is spent",
+        )
+    if won < len(x) / 2:
+        raise Mistake(
+            f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}. {(len(x) + 1) // 2} have to be",
+            mend="keep a change where the probability of y fell, and try the next",
+        )
+    return f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}"
+
+
+def _victim() -> tuple[nn.Module, Tensor, Tensor]:
+    """A linear model, easy to mislead, and eight pictures of little contrast with what it reads in them."""
+    model, x = specimens.linear(1, 16, 4, seed=0), 0.45 + 0.1 * specimens.images(8, 1, 16, seed=0)
+    with torch.no_grad():
+        return model, x, model(x).argmax(1)
+
+
+def _square(further: float = 1.0, first: int = 0, whom: Callable = lambda ask: ask) -> Callable:
+    def searches(ask, x, y, eps, questions):
+        from advlib import Linf, attacks
+
+        for _ in range(first):
+            ask(x)
+        return attacks.square(whom(ask), x, y, Linf(further * eps), queries=questions)
+
+    return searches
+
+
+def _noise(ask, x, y, eps, questions):
+    return (x + eps * torch.randn(x.shape).sign()).clamp(0, 1)
+
+
+def _behind(ask: Callable) -> nn.Module:
+    return next(cell.cell_contents for cell in ask.__closure__ or () if isinstance(cell.cell_contents, nn.Module))
+
+
+def _after_all(change: Callable[[Tensor, Tensor], Tensor]) -> Callable:
+    return lambda *given: lambda ask, x, *rest: change(_square()(ask, x, *rest), x)
+
+
+BESIDE = "images went through the network otherwise than through `ask`"
+BLACK_BOX_WRONG = [
+    Wrong(lambda model, *_: _square(whom=lambda ask: model), BESIDE, "the notebook's model"),
+    Wrong(lambda model, *_: _square(whom=lambda ask: copy.deepcopy(model)), BESIDE, "a copy"),
+    Wrong(lambda model, *_: _square(whom=lambda ask: model.forward), BESIDE, "the model's forward"),
+    Wrong(lambda *_: _square(whom=_behind), BESIDE, "the network behind `ask`"),
+    Wrong(lambda *_: lambda ask, x, y, eps, questions: x.clone(), "0 of 8 signs are misread; questions for each: 0"),
+    Wrong(lambda *_: _noise, "of 8 signs are misread; questions for each: 0. 4 have to be"),
+    Wrong(lambda *_: _square(first=QUESTIONS), "questions were asked for each sign; 300 are allowed"),
+    Wrong(lambda *_: _square(further=4), "but ε is 0.0627"),
+    Wrong(_after_all(lambda found, x: found - 1), "pixels reach from"),
+    Wrong(_after_all(lambda found, x: (found - x).clamp_min(0)), "the L∞ size of a perturbation is"),
+    Wrong(_after_all(lambda found, x: found[:1]), "the result has shape (1, 1, 16, 16), expected (8, 1, 16, 16)"),
+    Wrong(_after_all(lambda found, x: found * torch.nan), "values are NaN or infinite"),
+    Wrong(_after_all(lambda found, x: x.copy_(found)), "the caller's x was changed"),
+    Wrong(lambda *_: lambda ask, x, y, eps, questions: torch.autograd.grad(ask(x.clone().requires_grad_()).sum(), x)[0],
+          "does not require grad"),
+]  # fmt: skip
+
+black_box = Explore(
+    name="black_box",
+    chapter=1,
+    title="Explore: few questions",
+    points=3,
+    measured=_only_asks,
+    allowed=["advlib"],
+    seconds=120,
+    example=_victim,
+    right=lambda *given: _square(),
+    wrong=BLACK_BOX_WRONG,
+)
