@@ -139,6 +139,7 @@ class Formula(Exercise):
     cases        builds the cases anew for each check, so that an answer that damages them harms nobody
     properties   called as ``property(case, result, right)`` on the first case with a wrong result; raise `Mistake`
     same         when two results count as equal
+    observed     what of the arguments and the result is compared, such as the result's gradient in an argument
     trace        what the arguments remember of the call, such as the seeds an attack was given; tells known mistakes
                  apart that end in the same result
     strict       True where leaving something behind (a .grad, a mode) is wrong, not only worth a note
@@ -147,6 +148,7 @@ class Formula(Exercise):
     cases: Callable[[], list[Case]]
     properties: Sequence[Callable[[Case, Any, Any], None]] = ()
     same: Callable[[Any, Any], bool] = alike
+    observed: Callable[[tuple, Any], Any] = lambda args, result: result
     trace: Callable[[tuple], Any] = lambda args: None  # noqa: E731
     strict: bool = False
 
@@ -157,7 +159,7 @@ class Formula(Exercise):
         results, traces, left = [], [], []
         for case in cases:
             args = copy.deepcopy(case.args)
-            results.append(guarded(answer, args, self._watch()))
+            results.append(self._observe(answer, args, self._watch()))
             traces.append(self.trace(args))
             left.append(damage(self.right, case.args, args))
         rights = [right for right, _ in self.results(self.right, cases)]
@@ -178,7 +180,11 @@ class Formula(Exercise):
         """What a function of ours gives on each case, and its trace; an exception counts as a result."""
         for case in cases:
             args = copy.deepcopy(case.args)
-            yield guarded(function, args, Watch(seconds=self.seconds)), self.trace(args)
+            yield self._observe(function, args, Watch(seconds=self.seconds)), self.trace(args)
+
+    def _observe(self, function: Callable, args: tuple, watch: Watch) -> Any:
+        result = guarded(function, args, watch)
+        return result if isinstance(result, Failed) else self.observed(args, result)
 
     def _agree(self, a: Any, b: Any) -> bool:
         if isinstance(a, Failed) or isinstance(b, Failed):
@@ -222,7 +228,7 @@ class Formula(Exercise):
         if not isinstance(result, Tensor):
             return
         torch.manual_seed(1)
-        again = guarded(answer, copy.deepcopy(case.args), self._watch())
+        again = self._observe(answer, copy.deepcopy(case.args), self._watch())
         if isinstance(again, Tensor) and not self._agree(result, again):
             raise Mistake(
                 "two calls with the same arguments gave different results",
