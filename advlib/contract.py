@@ -7,7 +7,9 @@ reads the same everywhere.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +21,15 @@ __all__ = [
     "check_labels",
     "check_target",
     "check_ball",
+    "check_one_eps",
     "check_model",
     "check_logits",
     "check_probabilities",
     "are_probabilities",
     "check_finite",
+    "check_mask",
     "check_count",
+    "check_number",
     "check_step",
     "frozen",
     "model_device",
@@ -91,7 +96,11 @@ def check_labels(y, n: int, classes: int | None = None, name: str = "y") -> None
         )
 
 
-def check_target(target, y: Tensor, classes: int | None = None) -> Tensor | None:
+@overload
+def check_target(target: None, y: Tensor, classes: int | None = None) -> None: ...
+@overload
+def check_target(target: int | Tensor, y: Tensor, classes: int | None = None) -> Tensor: ...
+def check_target(target, y, classes=None):
     """The target of a targeted attack as a tensor (N,) beside ``y``; None for an untargeted one.
 
     Raises
@@ -114,15 +123,29 @@ def check_target(target, y: Tensor, classes: int | None = None) -> Tensor | None
     return target
 
 
-def check_ball(within) -> None:
-    """``within`` is a norm ball such as ``Linf(8/255)``; else TypeError."""
+def check_ball(within, x: Tensor | None = None) -> None:
+    """``within`` is a norm ball such as ``Linf(8/255)``; else TypeError.
+
+    With images ``x``, it also has one ε for all or as many as there are images; else ValueError.
+    """
     if isinstance(within, Ball) and type(within) is not Ball:
+        if x is not None:
+            within.eps_for(x)
         return
     example = f"Linf({within:g})" if isinstance(within, (int, float)) else "Linf(8/255)"
     raise TypeError(
         f"within is a {_kind(within)} ({within!r}); expected a norm ball. Say which norm is meant: "
         f"{example}, L2(0.5), L1(12) or L0(20)."
     )
+
+
+def check_one_eps(within: Ball, what: str) -> None:
+    """``within`` has one ε for all images, where ``what`` takes no other; else ValueError."""
+    if within.per_image:
+        raise ValueError(
+            f"{what} takes one ε for all images and got {len(within.eps)} of them. Call it once for each ε, on the "
+            f"images that share it: {type(within).__name__}({float(within.eps[0]):g})."
+        )
 
 
 def check_model(model) -> None:
@@ -181,12 +204,48 @@ def check_finite(values: Tensor, what: str, where: str = "") -> None:
         )
 
 
+def check_mask(mask, x: Tensor) -> Tensor | None:
+    """Which values of the images ``x`` may change, as booleans like x; None, as it came, for all of them.
+
+    Raises
+        TypeError, ValueError: no tensor of booleans or of 0 and 1, or none that can be broadcast to x.
+    """
+    if mask is None:
+        return None
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask is a {_kind(mask)}; expected a torch.Tensor of booleans. Use torch.as_tensor(mask).")
+    if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError(
+            f"mask has dtype {_dtype(mask)} and values other than 0 and 1; expected True or 1 where a pixel may "
+            "change, False or 0 where it may not. Choose a threshold: mask > 0.5."
+        )
+    if mask.ndim == 3 and len(mask) > 1:
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}, which may mean channels or images. Say which: mask[None] is one "
+            "mask for all images, with its channels; mask[:, None] is one for each image."
+        )
+    if mask.ndim > 4 or any(mine not in (1, its) for mine, its in zip(mask.shape[::-1], x.shape[::-1])):
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}; expected one that can be broadcast to x, {tuple(x.shape)}: such as "
+            f"{tuple(x.shape[2:])} for all images alike or {(len(x), 1, *x.shape[2:])} for one mask each."
+        )
+    return (mask != 0).to(x.device).expand(x.shape)
+
+
 def check_count(value, name: str, least: int = 1) -> None:
     """``value`` is a whole number ≥ ``least``; else TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a whole number.")
     if value < least:
         raise ValueError(f"{name} is {value}; expected a whole number ≥ {least}.")
+
+
+def check_number(value, name: str, positive: bool = False) -> None:
+    """``value`` is a finite number ≥ 0 (> 0 if ``positive``); else TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a number.")
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{name} is {value}; expected a finite number {'>' if positive else '≥'} 0.")
 
 
 def check_step(step) -> None:

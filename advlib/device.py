@@ -1,4 +1,4 @@
-"""Where to compute, and how much at once."""
+"""Where to compute, how much at once, and how precisely."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["device", "in_batches", "width"]
+__all__ = ["at_least_float32", "device", "in_batches", "width"]
 
 # Numbers in a network's widest layer, over all images worked on at once, when nobody says. On a CPU, 16 MB: with
 # more, each layer is fetched from memory again, and an image costs a seventh more.
@@ -68,3 +68,8 @@ def in_batches(run: Callable[[Tensor], None], rows: Tensor, values: int, batch_s
                 torch.cuda.empty_cache()
         else:
             rows = rows[batch_size:]
+
+
+def at_least_float32(numbers: Tensor) -> Tensor:
+    """The same in float32, or as it is in float64: half precision overflows in exp and rounds margins away."""
+    return numbers.to(torch.promote_types(numbers.dtype, torch.float32))

@@ -3,56 +3,25 @@
 from __future__ import annotations
 
 import html
-import math
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.device import in_batches, width
+from advlib.answers import logits_of, predict
+from advlib.attacks.worst import worst_case
+from advlib.intervals import interval, interval_over_runs
 from advlib.norms import L1, L2, Ball, Linf, readable
 
 __all__ = ["predict", "accuracy", "robust_accuracy", "interval", "report", "Report", "curve", "Curve"]
 
 
-def predict(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
-    """Predicted labels (N,) and their probabilities (N,) for images x (N, C, H, W) in [0, 1], on x's device.
-
-    Raises
-        TypeError, ValueError: input that breaks the pixel-space contract.
-
-    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-    >>> labels, probabilities = predict(model, torch.rand(5, 1, 2, 2))
-    >>> labels.shape, probabilities.shape
-    (torch.Size([5]), torch.Size([5]))
-    """
-    probability, label = logits_of(model, x, batch_size=batch_size).softmax(1).max(1)
-    return label.to(x.device), probability.to(x.device)
-
-
-def logits_of(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> Tensor:
-    """The model's logits (N, K), at least float32, in eval mode and without gradients; the model stays as it was."""
-    contract.check_model(model)
-    contract.check_images(x)
-    parts: list[Tensor] = []
-    with contract.frozen(model), torch.no_grad():
-        images = x.detach().to(contract.model_device(model))
-
-        def run(rows: Tensor) -> None:
-            logits = model(images[rows])
-            contract.check_logits(logits, len(rows))
-            parts.append(logits if logits.dtype == torch.float64 else logits.float())
-
-        in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
-    contract.check_probabilities(parts[0])
-    return torch.cat(parts)
-
-
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = None) -> float:
     """The share of images whose label is predicted.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     >>> x = torch.rand(5, 1, 2, 2)
     >>> accuracy(model, x, predict(model, x)[0])
@@ -67,7 +36,7 @@ def robust_accuracy(
     y: Tensor,
     within: Ball,
     *,
-    attack: Callable[..., Tensor] | None = None,
+    attack: Callable[..., Tensor] = worst_case,
     batch_size: int | None = None,
     **settings,
 ) -> float:
@@ -81,6 +50,7 @@ def robust_accuracy(
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract.
 
+    >>> import torch
     >>> from advlib.norms import Linf
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
     >>> _ = model[1].weight.data.copy_(torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 1, 1]]))
@@ -88,14 +58,13 @@ def robust_accuracy(
     >>> robust_accuracy(model, x, torch.tensor([0, 0]), Linf(0.1), queries=50)
     0.5
     """
-    if attack is None:
-        from advlib.attacks.worst import worst_case as attack  # which counts with this module, so not at the top
-    contract.check_ball(within)
+    contract.check_images(x)
+    contract.check_ball(within, x)
     right = _right(model, x, y, batch_size)
     if not right.any():
         return 0.0
     rows = right.nonzero().flatten().to(x.device)
-    x_adv = attack(model, x[rows], y.to(x.device)[rows], within, batch_size=batch_size, **settings)
+    x_adv = attack(model, x[rows], y.to(x.device)[rows], within.rows(rows), batch_size=batch_size, **settings)
     return int(_right(model, x_adv, y.to(x.device)[rows], batch_size).sum()) / len(x)
 
 
@@ -105,23 +74,6 @@ def _right(model: nn.Module, x: Tensor, y: Tensor, batch_size: int | None = None
     logits = logits_of(model, x, batch_size=batch_size)
     contract.check_labels(y, len(x), logits.shape[1])
     return (logits.argmax(1) == y.to(logits.device)).cpu()
-
-
-def interval(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's (1927) 95 % confidence interval for a proportion: right even at 0 of n and n of n.
-
-    >>> low, high = interval(0, 20)
-    >>> print(f"{low:.2f} to {high:.2f}")
-    0.00 to 0.16
-    """
-    contract.check_count(n, "n")
-    contract.check_count(successes, "successes", least=0)
-    if successes > n:
-        raise ValueError(f"{successes} successes among n = {n}; expected at most n.")
-    p = successes / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 @dataclass(frozen=True)
@@ -181,6 +133,7 @@ def report(
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract, or x_adv of another shape than x.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     >>> x = torch.rand(5, 1, 2, 2)
     >>> report(model, x, predict(model, x)[0], x).robust_accuracy
@@ -217,18 +170,25 @@ def report(
 
 @dataclass(frozen=True)
 class Curve:
-    """Robust accuracy against ε, with a 95 % interval at each point."""
+    """Robust accuracy against ε, with a 95 % interval at each point.
+
+    Where the attack ran with several seeds, ``accuracy`` is the mean over them, ``by_seed`` has the accuracy with each
+    (a tuple per seed, as long as ``eps``), and the interval is for other images *and* other seeds.
+    """
 
     eps: tuple[float, ...]
     accuracy: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    by_seed: tuple[tuple[float, ...], ...] = ()
 
     def __str__(self) -> str:
-        return "\n".join(
-            f"ε = {readable(e)}: {a:.1%} ({low:.1%} to {high:.1%})"
-            for e, a, low, high in zip(self.eps, self.accuracy, self.low, self.high)
-        )
+        lines = []
+        for i, (e, a, low, high) in enumerate(zip(self.eps, self.accuracy, self.low, self.high)):
+            each = [accuracies[i] for accuracies in self.by_seed]
+            seeds = f"; {len(each)} seeds: {min(each):.1%} to {max(each):.1%}" if each else ""
+            lines.append(f"ε = {readable(e)}: {a:.1%} ({low:.1%} to {high:.1%}{seeds})")
+        return "\n".join(lines)
 
 
 def curve(
@@ -239,6 +199,7 @@ def curve(
     eps: Sequence[float],
     *,
     norm: Callable[[float], Ball] = Linf,
+    seeds: Sequence[int] | None = None,
     batch_size: int | None = None,
     **settings,
 ) -> Curve:
@@ -247,9 +208,15 @@ def curve(
     Shapes: x (N, C, H, W) in [0, 1], y (N,). ``attack`` is called as ``attack(model, x, y, norm(ε), **settings)``;
     at ε = 0 nothing is attacked. An image wrong before the attack counts as wrong.
 
-    Raises
-        TypeError, ValueError: input that breaks the pixel-space contract, or no ε at all.
+    seeds   runs the attack with each, as ``seed=``: the mean over them is what one run of this attack leaves right,
+            and their spread says how much of it is chance. (Of the worst case over several starts ``restarts`` makes
+            one attack.) None runs it once, as ``settings`` say.
 
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract; no ε at all; seeds for an attack without a
+        ``seed``, or that are not different whole numbers.
+
+    >>> import torch
     >>> from advlib.attacks import fgsm
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     >>> x = torch.rand(5, 1, 2, 2)
@@ -259,15 +226,40 @@ def curve(
     balls = [norm(e) for e in eps]
     if not balls:
         raise ValueError("eps is empty; expected at least one ε, such as [0, 2/255, 4/255, 8/255].")
-    clean = _right(model, x, y, batch_size)
-    counts = []
     for ball in balls:
-        x_adv = attack(model, x, y, ball, **settings) if ball.eps else x
-        counts.append(int((_right(model, x_adv, y, batch_size) & clean).sum()))
-    bounds = [interval(count, len(x)) for count in counts]
+        contract.check_ball(ball)
+        contract.check_one_eps(ball, "curve")
+    runs = [settings]
+    if seeds is not None:
+        _check_seeds(seeds, attack, settings)
+        runs = [settings | {"seed": seed} for seed in seeds]
+    clean = _right(model, x, y, batch_size)
+
+    def count(ball: Ball, run: dict) -> int:
+        x_adv = attack(model, x, y, ball, **run) if ball.eps else x
+        return int((_right(model, x_adv, y, batch_size) & clean).sum())
+
+    counts = [[count(ball, run) for run in runs] for ball in balls]
+    bounds = [interval_over_runs(each, len(x)) for each in counts]
     return Curve(
         eps=tuple(float(ball.eps) for ball in balls),
-        accuracy=tuple(count / len(x) for count in counts),
+        accuracy=tuple(sum(each) / len(each) / len(x) for each in counts),
         low=tuple(low for low, _ in bounds),
         high=tuple(high for _, high in bounds),
+        by_seed=() if seeds is None else tuple(tuple(count / len(x) for count in each) for each in zip(*counts)),
     )
+
+
+def _check_seeds(seeds: Sequence[int], attack: Callable, settings: dict) -> None:
+    if isinstance(seeds, (int, str)) or not isinstance(seeds, Sequence) or not seeds:
+        raise TypeError(f"seeds is {seeds!r}; expected several whole numbers, such as seeds=(0, 1, 2).")
+    for seed in seeds:
+        contract.check_count(seed, "a seed", least=0)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds is {seeds!r}; expected different ones: the same seed gives the same run again.")
+    if "seed" in settings:
+        raise ValueError(f"got seed={settings['seed']!r} and seeds={seeds!r}; expected one of the two.")
+    takes = inspect.signature(attack).parameters.values()
+    if not any(one.name == "seed" or one.kind is one.VAR_KEYWORD for one in takes):
+        name = getattr(attack, "__name__", attack)
+        raise TypeError(f"{name} takes no seed, so that every run would be the same; leave out seeds.")

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from advlib.device import at_least_float32
+
 __all__ = ["cross_entropy", "margin", "dlr"]
 
 
@@ -23,8 +25,8 @@ def cross_entropy(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Te
     tensor([0.6931])
     """
     if target is None:
-        return F.cross_entropy(_wide(logits), y, reduction="none")
-    return -F.cross_entropy(_wide(logits), target, reduction="none")
+        return F.cross_entropy(at_least_float32(logits), y, reduction="none")
+    return -F.cross_entropy(at_least_float32(logits), target, reduction="none")
 
 
 def margin(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
@@ -35,7 +37,7 @@ def margin(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     >>> margin(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
     tensor([-1.])
     """
-    logits = _wide(logits)
+    logits = at_least_float32(logits)
     goal = y if target is None else target
     chosen = logits.gather(1, goal[:, None])[:, 0]
     best_other = logits.scatter(1, goal[:, None], -torch.inf).amax(1)
@@ -53,7 +55,7 @@ def dlr(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     >>> dlr(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
     tensor([-0.5000])
     """
-    logits = _wide(logits)
+    logits = at_least_float32(logits)
     needed = 3 if target is None else 4
     if logits.shape[1] < needed:
         raise ValueError(f"dlr got {logits.shape[1]} classes; its denominator needs at least {needed}. Use margin.")
@@ -62,8 +64,3 @@ def dlr(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
         return margin(logits, y) / (ranked[:, 0] - ranked[:, 2]).clamp_min(1e-12)
     gap = (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None]))[:, 0]
     return gap / (ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2).clamp_min(1e-12)
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """Half precision overflows in exp and rounds margins away: losses are computed in at least float32."""
-    return logits if logits.dtype == torch.float64 else logits.float()

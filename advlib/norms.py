@@ -6,17 +6,19 @@ random one (``sample``). An attack that asks these four things of its ball serve
 
 All methods take batches of shape (N, C, H, W) and treat every image on its own. Pixels are in [0, 1] and so
 is ε. Where an image ``x`` is given, the pixel box is part of the problem: ``x + δ`` stays in [0, 1].
+
+With a tensor (N,) each of N images has an ε of its own: ``Linf(torch.tensor([4, 8]) / 255)``.
 """
 
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 from torch import Tensor
+
+from advlib.ball import Ball, readable, wide
 
 __all__ = ["Ball", "Linf", "L2", "L1", "L0", "readable"]
 
@@ -24,69 +26,7 @@ ROUNDS = 20  # of finding the pixels at the box; a handful is the rule, and the 
 BISECTIONS = 40  # of the L1 threshold: past float32's 24 bits of precision
 
 
-@dataclass(frozen=True)
-class Ball:
-    """The perturbations δ with ‖δ‖ ≤ ε. Use a norm: ``Linf``, ``L2``, ``L1`` or ``L0``.
-
-    Raises
-        TypeError: ε is no number. ValueError: ε is negative, infinite or NaN.
-    """
-
-    eps: float
-    symbol = "‖δ‖"
-
-    def __post_init__(self):
-        name = type(self).__name__
-        if isinstance(self.eps, bool) or not isinstance(self.eps, numbers.Real):
-            raise TypeError(
-                f"{name}(ε) got ε = {self.eps!r} of type {type(self.eps).__name__}; "
-                f"expected a number in pixel units, such as {name}({self._example})."
-            )
-        if not math.isfinite(self.eps) or self.eps < 0:
-            raise ValueError(
-                f"{name}(ε) got ε = {self.eps}; expected a finite number ≥ 0. "
-                "ε is a size: turn a negative one round, and look for a 0/0 behind a NaN."
-            )
-
-    def __str__(self) -> str:
-        return f"{self.symbol} ≤ {readable(self.eps)}"
-
-    def scaled(self, factor: float) -> Ball:
-        """The same norm with ε multiplied by ``factor``: ``Linf(0.1).scaled(2) == Linf(0.2)``."""
-        return type(self)(self.eps * factor)
-
-    def size(self, delta: Tensor) -> Tensor:
-        """The norm of each perturbation: (N, C, H, W) → (N,)."""
-        raise NotImplementedError
-
-    def project(self, delta: Tensor, x: Tensor | None = None, radius: float | Tensor | None = None) -> Tensor:
-        """The nearest perturbation (in Euclidean distance) inside the ball, and with ``x`` inside the box too.
-
-        ``radius`` takes the place of ε: one for all images or (N,) for each.
-        """
-        raise NotImplementedError
-
-    def steepest(self, grad: Tensor, x: Tensor | None = None, radius: float | Tensor | None = None) -> Tensor:
-        """The δ of the ball that maximises ⟨grad, δ⟩: the exact attack on a linear loss.
-
-        With ``x``, the best δ among those that keep ``x + δ`` in [0, 1]. Where the gradient is zero, so is δ.
-        ``radius`` takes the place of ε: a step, for all images or (N,) for each.
-        """
-        raise NotImplementedError
-
-    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """A random δ for each image of ``x``, uniform in the ball, then cut to the box.
-
-        ``generator`` lives on the CPU, so that a seed means the same start on every device.
-        """
-        raise NotImplementedError
-
-    def _radius(self, radius: float | Tensor | None, like: Tensor) -> Tensor:
-        """ε or the radius in its place, as a tensor that multiplies images."""
-        return _wide(torch.as_tensor(self.eps if radius is None else radius).to(like).expand(len(like)))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Linf(Ball):
     """max |δᵢ| ≤ ε: every pixel may change, none by more than ε.
 
@@ -99,30 +39,28 @@ class Linf(Ball):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.eps > 1:
-            raise ValueError(
-                f"Linf(ε) got ε = {self.eps:g}, but pixels run from 0 to 1. Did you mean Linf({self.eps:g}/255)?"
-            )
+        self._refuse(lambda eps: eps > 1, lambda eps: f"pixels run from 0 to 1. Did you mean Linf({eps:g}/255)?")
 
     def scaled(self, factor):
-        return Linf(min(1.0, self.eps * factor))  # beyond 1 the box decides anyway
+        eps = self.eps * factor  # beyond 1 the box decides anyway
+        return Linf(eps.clamp_max(1.0) if self.per_image else min(1.0, eps))
 
     def size(self, delta):
         return delta.abs().amax(dim=(1, 2, 3))
 
     def project(self, delta, x=None, radius=None):
-        radius = self.eps if radius is None else self._radius(radius, delta)
+        radius = self.factor(delta) if radius is None else self._radius(radius, delta)
         return _boxed(delta.clamp(-radius, radius), x)
 
     def steepest(self, grad, x=None, radius=None):
         # Each pixel contributes gᵢδᵢ on its own, so each goes all the way: δᵢ = ε · sign(gᵢ).
         return _boxed(self._radius(radius, grad) * grad.sign(), x)
 
-    def sample(self, x, generator):
-        return _boxed(self.eps * (2 * _rand(x, generator) - 1), x)
+    def sample(self, x, generator, mask=None):
+        return _boxed(self.factor(x) * _only(mask, 2 * _rand(x, generator) - 1), x)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class L2(Ball):
     """√(Σ δᵢ²) ≤ ε: the Euclidean length of the change.
 
@@ -139,23 +77,23 @@ class L2(Ball):
     def project(self, delta, x=None, radius=None):
         radius = self._radius(radius, delta)
         if x is None:
-            return delta * (radius / _wide(self.size(delta).clamp_min(_tiny(delta)))).clamp_max(1.0)
+            return delta * (radius / wide(self.size(delta).clamp_min(_tiny(delta)))).clamp_max(1.0)
         return _stretch(delta, x, radius, most=1.0)
 
     def steepest(self, grad, x=None, radius=None):
         # Cauchy–Schwarz: ⟨g, δ⟩ is largest along g itself.
         # The largest entry is divided out first: squares of tiny gradients would underflow.
         direction = grad / grad.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(_tiny(grad))
-        direction = direction / _wide(self.size(direction).clamp_min(_tiny(grad)))
+        direction = direction / wide(self.size(direction).clamp_min(_tiny(grad)))
         radius = self._radius(radius, grad)
         return radius * direction if x is None else _stretch(direction, x, radius)
 
-    def sample(self, x, generator):
-        direction = L2(1).steepest(torch.randn(x.shape, generator=generator).to(x))
-        return _boxed(self.eps * _uniform_radius(x, generator) * direction, x)
+    def sample(self, x, generator, mask=None):
+        direction = L2(1).steepest(_only(mask, torch.randn(x.shape, generator=generator).to(x)))
+        return _boxed(self.factor(x) * _uniform_radius(x, generator, mask) * direction, x)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class L1(Ball):
     """Σ |δᵢ| ≤ ε: the sum of all changes; few pixels may change a lot.
 
@@ -173,7 +111,7 @@ class L1(Ball):
         # Every change shrinks by the same λ and stops at zero (Duchi et al. 2008); the box may cut more. The size
         # falls as λ grows: bisect for the smallest λ that is inside the ball.
         shrunk = lambda by: _boxed(delta.sign() * (delta.abs() - by).clamp_min(0), x)
-        fits = lambda by: _wide(self.size(shrunk(by))) <= radius
+        fits = lambda by: wide(self.size(shrunk(by))) <= radius
         radius = self._radius(radius, delta)
         low = torch.zeros_like(delta[:, :1, :1, :1])
         high = delta.abs().amax(dim=(1, 2, 3), keepdim=True)
@@ -198,15 +136,15 @@ class L1(Ball):
         spend = torch.minimum(room, (radius - spent_before).clamp_min(0))
         return torch.zeros_like(room).scatter(1, order, spend).view_as(grad) * grad.sign()
 
-    def sample(self, x, generator):
+    def sample(self, x, generator, mask=None):
         # |δᵢ| ~ exponential gives a uniform direction on the simplex; the signs are coin flips.
-        weight = -_rand(x, generator).clamp_min(1e-12).log()
+        weight = _only(mask, -_rand(x, generator).clamp_min(1e-12).log())
         sign = torch.randint(0, 2, x.shape, generator=generator).to(x) * 2 - 1
-        direction = sign * weight / weight.sum(dim=(1, 2, 3), keepdim=True)
-        return _boxed(self.eps * _uniform_radius(x, generator) * direction, x)
+        direction = sign * weight / weight.sum(dim=(1, 2, 3), keepdim=True).clamp_min(_tiny(x))
+        return _boxed(self.factor(x) * _uniform_radius(x, generator, mask) * direction, x)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class L0(Ball):
     """At most ε pixels change, each as much as the box allows. A pixel is a position: its channels count once.
 
@@ -222,11 +160,11 @@ class L0(Ball):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.eps != int(self.eps):
-            raise ValueError(f"L0(k) got k = {self.eps}; expected a whole number: L0 counts changed pixels.")
+        self._refuse(lambda k: k != int(k), "expected a whole number: L0 counts changed pixels.")
 
     def scaled(self, factor):
-        return L0(math.ceil(self.eps * factor))
+        count = self.eps * factor
+        return L0(count.ceil() if self.per_image else math.ceil(count))
 
     def size(self, delta):
         return (delta != 0).any(dim=1).sum(dim=(1, 2)).to(delta.dtype)
@@ -234,18 +172,20 @@ class L0(Ball):
     def project(self, delta, x=None, radius=None):
         kept = _boxed(delta, x)
         # Keeping a pixel saves δ² of squared distance, less what the box cuts off it anyway.
-        count = self.eps if radius is None else radius
+        count = self.eps_for(delta) if radius is None else radius
         return kept * self._best_pixels((2 * delta * kept - kept.square()).sum(1), count)
 
     def steepest(self, grad, x=None, radius=None):
         # A chosen pixel goes to the end of its range: ±1 where no image says how much room there is.
         full = torch.sign(grad) if x is None else torch.where(grad > 0, 1 - x, torch.where(grad < 0, -x, 0))
-        count = torch.as_tensor(self.eps if radius is None else radius).ceil().clamp_max(self.eps)
+        most = torch.as_tensor(self.eps_for(grad), device=grad.device)
+        count = most if radius is None else torch.as_tensor(radius, device=grad.device).ceil().minimum(most)
         return full * self._best_pixels((grad * full).sum(1), count)
 
-    def sample(self, x, generator):
-        chosen = self._best_pixels(torch.rand(x[:, 0].shape, generator=generator).to(x), self.eps)
-        return (_rand(x, generator) - x) * chosen
+    def sample(self, x, generator, mask=None):
+        score = torch.rand(x[:, 0].shape, generator=generator).to(x)
+        score = score if mask is None else score.where(mask.any(1), -1)
+        return _only(mask, (_rand(x, generator) - x) * self._best_pixels(score, self.eps_for(x)))
 
     def _best_pixels(self, score: Tensor, count) -> Tensor:
         """A mask (N, 1, H, W) of the ``count`` (one, or (N,)) positions with the highest score (N, H, W)."""
@@ -283,27 +223,21 @@ def _stretch(direction: Tensor, x: Tensor, radius: float | Tensor, most: float =
     return delta
 
 
-def _wide(per_image: Tensor) -> Tensor:
-    """(N,) → (N, 1, 1, 1), to stand beside images."""
-    return per_image[:, None, None, None]
-
-
 def _rand(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(x.shape, generator=generator).to(x)
 
 
-def _uniform_radius(x: Tensor, generator: torch.Generator) -> Tensor:
-    """A radius in [0, 1] for each image such that its point is uniform in a ball of x's dimension: U^(1/n)."""
-    return (torch.rand(len(x), 1, 1, 1, generator=generator) ** (1 / x[0].numel())).to(x)
+def _only(mask: Tensor | None, delta: Tensor) -> Tensor:
+    return delta if mask is None else delta * mask
+
+
+def _uniform_radius(x: Tensor, generator: torch.Generator, mask: Tensor | None) -> Tensor:
+    """A radius in [0, 1] for each image such that its point is uniform in a ball of n dimensions: U^(1/n).
+
+    n is the number of values in an image, or of those that the mask allows (of none, the radius is zero)."""
+    n = x[0].numel() if mask is None else wide(mask.sum((1, 2, 3))).cpu()
+    return (torch.rand(len(x), 1, 1, 1, generator=generator) ** (1 / n)).to(x)
 
 
 def _tiny(grad: Tensor) -> float:
     return torch.finfo(grad.dtype).tiny
-
-
-def readable(eps: float) -> str:
-    """8/255 stays 8/255: the way people write a budget of 8-bit pixels."""
-    levels = Fraction(eps * 255).limit_denominator(4)
-    if 0 < eps < 1 and abs(levels / 255 - eps) < 1e-9 and levels.denominator == 1:
-        return f"{levels}/255"
-    return f"{eps:g}"

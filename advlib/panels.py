@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advlib.evaluate import predict
+from advlib.answers import predict
+from advlib.norms import readable
 
 
 def percent(probability: float) -> str:
@@ -31,16 +32,6 @@ def percent(probability: float) -> str:
         return "< 0.1 %"
     digits = 0 if 0.01 <= probability <= 0.99 else 1
     return f"{100 * probability:.{digits}f} %"
-
-
-def in_255ths(eps: float) -> str:
-    """A pixel distance as a fraction of 255 where it is one, else with three digits.
-
-    >>> in_255ths(8 / 255), in_255ths(0.1)
-    ('8/255', '0.1')
-    """
-    steps = eps * 255
-    return f"{round(steps)}/255" if eps and abs(steps - round(steps)) < 1e-3 else f"{eps:.3g}"
 
 
 @dataclass(frozen=True)
@@ -153,7 +144,7 @@ def triptych_panels(
     read_before, read_after = (_readings(model, images, classes) for images in (x, x_adv))
     rows = []
     for i, size in enumerate(sizes):
-        change = f"× {amplify:g}\nat most {in_255ths(size)}" if size else "none"
+        change = f"× {amplify:g}\nat most {readable(size, digits=3)}" if size else "none"
         rows.append(
             (
                 _read_panel(x[i], "clean", read_before[i]),

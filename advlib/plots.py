@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor, nn
 
-from advlib.panels import Panel, class_name, in_255ths, percent, pixels_of, triptych_panels
+from advlib.norms import readable
+from advlib.panels import Panel, class_name, percent, pixels_of, triptych_panels
 
 # Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), told apart with every common colour blindness.
 # Ordered by contrast on white, because a line takes them from the front.
@@ -239,7 +240,7 @@ def _fraction_ticks(ax: Axes, eps: list[float]) -> None:
     for e in eps[1:]:
         if e - shown[-1] >= room:
             shown.append(e)
-    ax.set_xticks(shown, [in_255ths(e) for e in shown])
+    ax.set_xticks(shown, [readable(e, digits=3) for e in shown])
 
 
 def _name_ends(ax: Axes, ends: list[tuple[float, float, float, str, str]], gap: float = 0.07) -> None:

@@ -1,12 +1,14 @@
 """Counting right: accuracies, intervals, the report and the curve."""
 
+import numpy as np
 import pytest
 import scipy.stats
 import torch
 from torch import nn
 
 from advlib import attacks
-from advlib.evaluate import Curve, accuracy, curve, interval, logits_of, predict, report
+from advlib.evaluate import Curve, accuracy, curve, interval, report
+from advlib.intervals import interval_over_runs
 from advlib.norms import L2
 
 
@@ -27,18 +29,8 @@ X = LEVELS[:, None, None, None].expand(6, 1, 4, 4).clone()
 Y = torch.tensor([0, 0, 0, 1, 1, 0])  # the last label is wrong: clean accuracy is 5/6
 
 
-def test_predict_gives_labels_and_their_probabilities():
-    label, probability = predict(Brightness(), X)
-    assert label.tolist() == [0, 0, 0, 1, 1, 1]
-    assert probability[1].item() == pytest.approx(torch.sigmoid(torch.tensor(4.0)).item())
+def test_accuracy_is_the_share_that_is_right():
     assert accuracy(Brightness(), X, Y) == pytest.approx(5 / 6)
-
-
-def test_predictions_do_not_depend_on_batches_or_mode():
-    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(16, 3)).train()
-    before = model[0].running_mean.clone()
-    assert torch.allclose(logits_of(model, X), logits_of(model, X, batch_size=2), atol=1e-6)
-    assert model.training and torch.equal(model[0].running_mean, before)
 
 
 def test_report_counts_by_hand():
@@ -101,6 +93,64 @@ def test_curve_takes_any_norm_and_the_attacks_settings():
 
     curve(Brightness(), X, Y, attack, [0, 1, 2], norm=L2, steps=7)
     assert calls == [(L2(1), 7), (L2(2), 7)]
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+def test_the_interval_over_runs_covers_other_images_and_other_runs(spread):
+    """Images differ, runs differ, and chance decides the rest: in 95 % of all repetitions the truth is inside."""
+    rng = np.random.default_rng(0)
+    n, runs, truth, inside = 200, 3, scipy.stats.norm.cdf(0.8 / np.sqrt(1 + 0.25 + spread**2)), 0
+    for _ in range(500):
+        score = 0.8 + rng.normal(size=n) + spread * rng.normal(size=(runs, 1)) + 0.5 * rng.normal(size=(runs, n))
+        low, high = interval_over_runs((score > 0).sum(1).tolist(), n)
+        inside += low <= truth <= high
+    assert inside / 500 > 0.93
+
+
+def chance(model, x, y, within, *, seed, share=0.5):
+    """An attack that by luck takes some images, whatever ε."""
+    lucky = torch.rand(len(x), generator=torch.Generator().manual_seed(seed)) < share
+    return torch.where(lucky[:, None, None, None], 1 - x, x)
+
+
+def test_curve_over_seeds_keeps_each_and_draws_their_mean():
+    x, y = X[:5].repeat(8, 1, 1, 1), Y[:5].repeat(8)
+    runs = [curve(Brightness(), x, y, chance, [0, 0.1], seed=seed) for seed in (0, 1, 2)]
+    seen = curve(Brightness(), x, y, chance, [0, 0.1], seeds=(0, 1, 2))
+    assert seen.by_seed == tuple(run.accuracy for run in runs) and len(set(seen.by_seed)) > 1
+    assert seen.accuracy == pytest.approx([1, sum(run.accuracy[1] for run in runs) / 3])
+    assert (seen.low[0], seen.high[0]) == (runs[0].low[0], runs[0].high[0])  # nothing is attacked at ε = 0
+    wilson = interval(round(40 * seen.accuracy[1]), 40)
+    assert seen.low[1] < wilson[0] and seen.high[1] > wilson[1]
+
+
+def test_one_seed_is_one_run_and_says_nothing_of_others():
+    run = curve(Brightness(), X, Y, chance, [0.1], seed=4)
+    seen = curve(Brightness(), X, Y, chance, [0.1], seeds=[4])
+    assert (seen.accuracy, seen.low, seen.high) == (run.accuracy, run.low, run.high)
+    assert run.by_seed == () and seen.by_seed == (run.accuracy,)
+
+
+@pytest.mark.parametrize(
+    "settings, error, words",
+    [
+        (dict(seeds=()), TypeError, r"seeds is \(\); expected several whole numbers, such as seeds=\(0, 1, 2\)"),
+        (dict(seeds=3), TypeError, "seeds is 3; expected several"),
+        (dict(seeds=(0, 0.5)), TypeError, "a seed is 0.5"),
+        (dict(seeds=(0, 1, 0)), ValueError, "expected different ones"),
+        (dict(seeds=(0, 1), seed=2), ValueError, "got seed=2 and seeds=\\(0, 1\\); expected one of the two"),
+        (dict(seeds=(0, 1), attack=attacks.fgsm), TypeError, "fgsm takes no seed.*leave out seeds"),
+    ],
+)
+def test_wrong_seeds_are_named(settings, error, words):
+    settings = {"attack": attacks.pgd} | settings
+    with pytest.raises(error, match=words):
+        curve(Brightness(), X, Y, settings.pop("attack"), [0.1], **settings)
+
+
+def test_curve_prints_its_seeds():
+    seen = Curve((8 / 255,), (0.25,), (0.1,), (0.4,), by_seed=((0.2,), (0.3,)))
+    assert str(seen) == "ε = 8/255: 25.0% (10.0% to 40.0%; 2 seeds: 20.0% to 30.0%)"
 
 
 def test_curve_prints_a_line_per_eps():

@@ -1,6 +1,7 @@
 """Balls against brute force, and their laws under hypothesis."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from advlib.norms import L0, L1, L2, Ball, Linf
+from advlib.norms import L0, L1, L2, Ball, Linf, readable
 
 BALLS = [Linf(0.1), Linf(0.9), L2(0.4), L2(3.0), L1(0.7), L1(6.0), L0(2), L0(5)]
 CONVEX = [ball for ball in BALLS if not isinstance(ball, L0)]
@@ -152,6 +153,48 @@ def test_a_radius_for_each_image_takes_the_place_of_eps(ball):
 
 
 @every_ball
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_an_eps_for_each_image_is_a_ball_for_each(ball, dtype):
+    generator = torch.Generator().manual_seed(0)
+    delta, x = torch.randn(3, 2, 4, 4, generator=generator).to(dtype), torch.rand(3, 2, 4, 4).to(dtype)
+    each = [type(ball)(0), ball.scaled(0.5), ball]
+    own = type(ball)(torch.tensor([one.eps for one in each]))
+    for ask in (
+        lambda ball: ball.project(delta),
+        lambda ball: ball.project(delta, x),
+        lambda ball: ball.steepest(delta),
+        lambda ball: ball.steepest(delta, x),
+        lambda ball: ball.steepest(delta, x, radius=torch.ones(3)),
+        lambda ball: ball.sample(x, torch.Generator().manual_seed(1)),
+    ):
+        assert torch.allclose(ask(own), torch.stack([ask(one)[i] for i, one in enumerate(each)]), atol=1e-6)
+    assert fits(own, own.project(delta, x), x)
+
+
+def test_a_ball_of_several_eps_is_a_value_that_goes_along_with_its_images():
+    eps = torch.tensor([4.0, 8.0, 16.0]) / 255
+    ball, same = Linf(eps), Linf(eps.clone())
+    eps.zero_()
+    assert ball == same and hash(ball) == hash(same) and ball != Linf(8 / 255) and ball != L2(same.eps)
+    assert ball != Linf(same.eps[:2]) and ball.per_image and not Linf(0.1).per_image
+    assert str(ball) == "L∞ ≤ 4/255 to 16/255" and str(Linf(torch.full((2,), 8 / 255))) == "L∞ ≤ 8/255"
+    assert repr(L0(torch.tensor([1, 2]))) == "L0(eps=tensor([1, 2]))"
+    assert ball.rows(torch.tensor([2, 0])) == Linf(same.eps[[2, 0]])
+    assert ball.rows(torch.tensor([False, True, False])) == Linf(same.eps[1:2])
+    assert Linf(0.1).rows(torch.tensor([2, 0])) == Linf(0.1)
+    assert Linf(torch.tensor([0.25, 0.75])).scaled(2) == Linf(torch.tensor([0.5, 1.0]))
+    assert L0(torch.tensor([3, 4])).scaled(0.5) == L0(torch.tensor([2, 2]))
+
+
+@pytest.mark.parametrize("ball", [Linf(torch.tensor([0.1])), L0(torch.tensor([1, 2]))], ids=str)
+@pytest.mark.parametrize("method", ["project", "steepest", "sample"])
+def test_as_many_eps_as_images(ball, method):
+    x = torch.rand(3, 1, 2, 2)
+    with pytest.raises(ValueError, match=r"got [12] ε for 3 images.*ball.rows\(index\)"):
+        getattr(ball, method)(x, *[torch.Generator()] * (method == "sample"))
+
+
+@every_ball
 def test_samples_are_inside_vary_and_repeat_with_the_seed(ball):
     x = torch.rand(64, 3, 6, 6)
     draw = lambda seed: ball.sample(x, torch.Generator().manual_seed(seed))
@@ -161,12 +204,30 @@ def test_samples_are_inside_vary_and_repeat_with_the_seed(ball):
 
 
 @pytest.mark.parametrize("ball", [L2(0.2), L1(0.5)], ids=str)
-def test_samples_fill_the_ball_uniformly(ball):
-    """The share within radius rε of a uniform draw in n dimensions is rⁿ (mid-grey: the box is out of the way)."""
-    x = torch.full((4000, 1, 1, 2), 0.5)
-    size = ball.size(ball.sample(x, torch.Generator().manual_seed(0))) / ball.eps
+@pytest.mark.parametrize("pixels", [2, 5])
+def test_samples_fill_the_ball_uniformly(ball, pixels):
+    """The share within radius rε of a uniform draw in n dimensions is rⁿ (mid-grey: the box is out of the way).
+
+    Of more than two pixels a mask allows two: n is still 2."""
+    x = torch.full((4000, 1, 1, pixels), 0.5)
+    mask = None if pixels == 2 else (torch.arange(5) % 3 == 1).expand(x.shape)
+    size = ball.size(ball.sample(x, torch.Generator().manual_seed(0), mask)) / ball.eps
     for r in (0.3, 0.5, 0.8):
         assert (size <= r).float().mean().item() == pytest.approx(r**2, abs=0.03)
+
+
+@every_ball
+def test_samples_stay_within_a_mask(ball):
+    x = torch.rand(64, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    mask = torch.rand(64, 1, 6, 6, generator=torch.Generator().manual_seed(2)).expand_as(x) < 0.2
+    mask = mask & (torch.arange(64) > 0)[:, None, None, None]
+    draw = lambda mask: ball.sample(x, torch.Generator().manual_seed(0), mask)
+    delta = draw(mask)
+    assert fits(ball, delta, x) and not delta[~mask].any() and not delta[0].any()
+    assert (ball.size(delta[1:]) > 0).all()
+    if isinstance(ball, L0):  # as many pixels as without a mask, where so many are allowed
+        assert torch.equal(L0(1).size(delta), mask.any(1).sum((1, 2)).clamp_max(ball.eps).to(x))
+    assert torch.allclose(draw(torch.ones_like(mask)), draw(None), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -180,10 +241,23 @@ def test_samples_fill_the_ball_uniformly(ball):
         (lambda: L2(True), TypeError, "expected a number"),
         (lambda: L0(2.5), ValueError, "whole number"),
         (lambda: L0(-1), ValueError, "≥ 0"),
+        (lambda: L2([0.1, 0.2]), TypeError, "or a tensor (N,) with one for each image"),
+        (lambda: L2(torch.tensor([0.1, -0.2])), ValueError, "ε = -0.2 for image 1; expected a finite number ≥ 0"),
+        (lambda: L2(torch.tensor([0.1, float("nan")])), ValueError, "ε = nan for image 1; expected a finite"),
+        (lambda: Linf(torch.tensor([0.1, 8.0])), ValueError, "ε = 8 for image 1; pixels run from 0 to 1. Did you mean"),
+        (lambda: L0(torch.tensor([1.0, 2.5])), ValueError, "ε = 2.5 for image 1; expected a whole number"),
+        (
+            lambda: L1(torch.tensor(12.0)),
+            ValueError,
+            "shape (); expected (N,), one ε for each image. Use L1(eps.item())",
+        ),
+        (lambda: L1(torch.ones(2, 1, 1, 1)), ValueError, "Use L1(eps.flatten())"),
+        (lambda: L1(torch.ones(0)), ValueError, "this one is empty"),
+        (lambda: L1(torch.tensor([True])), TypeError, "got a tensor of torch.bool"),
     ],
 )
 def test_a_wrong_eps_is_named(make, error, words):
-    with pytest.raises(error, match=words.replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(error, match=re.escape(words)):
         make()
 
 
@@ -197,3 +271,22 @@ def test_balls_are_values_that_read_well():
         "L0 ≤ 20",
     ]
     assert Linf(0.7).scaled(2) == Linf(1.0) and L2(0.5).scaled(2) == L2(1.0) and L0(3).scaled(0.5) == L0(2)
+
+
+@pytest.mark.parametrize(
+    "eps, digits, text",
+    [
+        (0, 6, "0"),
+        (1 / 255, 6, "1/255"),
+        (8 / 255, 6, "8/255"),
+        (8 / 255 + 1e-6, 3, "8/255"),  # as it is measured in float32
+        (8.01 / 255, 3, "0.0314"),
+        (0.1, 6, "0.1"),
+        (0.123456, 6, "0.123456"),
+        (0.123456, 3, "0.123"),
+        (1, 3, "1"),
+        (1200, 6, "1200"),
+    ],
+)
+def test_sizes_are_written_as_people_write_them(eps, digits, text):
+    assert readable(eps, digits) == text

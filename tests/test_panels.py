@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from advlib.panels import describe, encode, in_255ths, percent, pixels_of, triptych_panels
+from advlib.panels import describe, encode, percent, pixels_of, triptych_panels
 
 
 class Reads(nn.Module):
@@ -38,14 +38,6 @@ def test_percent(probability, text):
 @given(st.floats(0, 1))
 def test_percent_never_claims_certainty(probability):
     assert percent(probability) not in ("100 %", "100.0 %", "0 %", "0.0 %")
-
-
-@pytest.mark.parametrize(
-    ("eps", "text"),
-    [(0, "0"), (1 / 255, "1/255"), (8 / 255, "8/255"), (0.1, "0.1"), (0.0314, "0.0314"), (1, "255/255")],
-)
-def test_in_255ths(eps, text):
-    assert in_255ths(eps) == text
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ Inside a ball: ``attack(model, x, y, within, *, target=None, …)``
     mifgsm              steps along a decaying sum of gradients
     apgd                Auto-PGD: step sizes that choose themselves
     worst_case          the strongest answer per image of several unlike attacks; what an evaluation should use
+    A ball may give each image an ε of its own; ``mask=`` says which pixels may change, ``callback=`` watches each step.
 
 The smallest perturbation: ``attack(model, x, y, *, norm=L2, …)``
     deepfool            step to the nearest boundary of the linearised model
@@ -39,13 +40,14 @@ from advlib.attacks.ascent import ascend, climb
 from advlib.attacks.bim import apgd, bim, mifgsm, pgd
 from advlib.attacks.fgsm import fgsm
 from advlib.attacks.generative import AdvGAN
+from advlib.attacks.hop_skip_jump import hop_skip_jump
 from advlib.attacks.minimal import carlini_wagner, deepfool, fmn
+from advlib.attacks.nes import nes
 from advlib.attacks.physical import Patch, Views, eot, patch, warp
 from advlib.attacks.poisoning import apply_trigger, backdoor, label_flip, sticker
-from advlib.attacks.queries import hop_skip_jump, substitute_labels
-from advlib.attacks.queries_scores import nes, square
 from advlib.attacks.sparse import jsma, one_pixel, sparse_rs
-from advlib.attacks.transfer import transfer
+from advlib.attacks.square import square
+from advlib.attacks.transfer import substitute_labels, transfer
 from advlib.attacks.universal import universal
 from advlib.attacks.victim import GradientMaskingWarning
 from advlib.attacks.worst import worst_case

@@ -7,63 +7,23 @@ perturbations, patches and gradients estimated from queries climb with the same 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from advlib import contract, losses
+from advlib.attacks.fast import faster
+from advlib.attacks.schedules import Adaptive, Constant, Fixed, Linear
 from advlib.attacks.victim import Victim, round_towards
-from advlib.device import in_batches, width
-from advlib.models.fast import faster
+from advlib.device import at_least_float32, in_batches, width
 from advlib.norms import Ball
 from advlib.progress import progress
 
-__all__ = ["ascend", "climb", "Constant", "Linear", "Adaptive"]
-
-
-# ------------------------------------------------------------------------------------------------ step sizes
-@dataclass(frozen=True)
-class Constant:
-    """The same step throughout: ``size`` · ε."""
-
-    size: float
-
-    def at(self, k: int, steps: int) -> float:
-        return self.size
-
-
-@dataclass(frozen=True)
-class Linear:
-    """Large steps to explore, small ones to settle: from ``size`` · ε straight down to zero."""
-
-    size: float = 2.0
-
-    def at(self, k: int, steps: int) -> float:
-        return self.size * (1 - k / steps)
-
-
-@dataclass(frozen=True)
-class Adaptive:
-    """Auto-PGD: an image's step is halved when it stops paying, and the image goes back to its best iterate.
-
-    Croce & Hein (2020), Section 3: looked at after 22 %, 41 %, 57 %, … of the steps.
-    """
-
-    size: float = 2.0
-    rho: float = 0.75  # a step size is kept while at least this share of its steps raised the loss
-
-    def at(self, k: int, steps: int) -> float:
-        return self.size
-
-    def checkpoints(self, steps: int) -> list[int]:
-        shares = [0.0, 0.22]
-        while shares[-1] < 1:
-            shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-        return [math.ceil(round(share * steps, 6)) for share in shares if share < 1]
+__all__ = ["ascend", "climb", "Iterate", "Constant", "Fixed", "Linear", "Adaptive"]
 
 
 # -------------------------------------------------------------------------------------------------- the loop
@@ -88,11 +48,14 @@ def climb(
     keep: str = "best",
     early_stop: bool = True,
     tick: Callable[[], None] = lambda: None,
+    watch: Callable | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Climb from ``start`` inside ``within`` around ``x``. Returns the kept iterates and their scores (N,).
 
     ``gradient(adv, rows)`` gives (loss (n,), score (n,), direction like adv) at the iterates of the images
-    ``rows``, ``score(adv, rows)`` the score alone. A score above zero means that the attack has won.
+    ``rows``, ``score(adv, rows)`` the score alone. A score above zero means that the attack has won. ``tick()`` is
+    called after each step, ``watch(step, rows, adv, loss)`` at each iterate, with None for the loss of the last. steps,
+    schedule, momentum, inertia, keep, early_stop: as in ``advlib.attacks.ascend``.
 
     >>> from advlib.norms import Linf
     >>> brightness = lambda adv, rows: adv.mean((1, 2, 3)) - 0.7
@@ -117,6 +80,8 @@ def climb(
 
     for k in range(steps):
         loss, now, grad = gradient(it.adv, it.rows)
+        if watch:
+            watch(k, it.rows, it.adv, loss)
         if keep == "best" or early_stop:
             remember(now)
         if early_stop and bool((now > 0).any()):
@@ -124,19 +89,24 @@ def climb(
             it, loss, grad = it.only(climbing), loss[climbing], grad[climbing]
             if not len(it.rows):
                 return kept, kept_score
+            within = within.rows(climbing)
+        eps = within.eps_for(it.x)
         if isinstance(schedule, Adaptive):
             grad, size = _adapt(it, schedule, k, steps, loss, grad)
+            radius = size * eps
         else:
-            size = schedule.at(k, steps)
+            radius = schedule.at(k, steps, eps)
         if momentum:
             it.velocity = grad = momentum * it.velocity + _unit_l1(grad)
-        new = it.adv + within.steepest(grad, it.adv, radius=size * within.eps)
+        new = it.adv + within.steepest(grad, it.adv, radius=radius)
         if inertia:
             new = it.x + within.project(new - it.x, it.x)
             pull = (1 - inertia) * (new - it.adv) + (inertia * (it.adv - it.previous) if k else 0)
             it.previous, new = it.adv, it.adv + pull
         it.adv = it.x + within.project(new - it.x, it.x)
         tick()
+    if watch:
+        watch(steps, it.rows, it.adv, None)
 
     if keep == "best" or early_stop:
         remember(score(it.adv, it.rows))
@@ -175,6 +145,16 @@ def _adapt(it: _Climbers, schedule: Adaptive, k: int, steps: int, loss: Tensor, 
 
 
 # ------------------------------------------------------------------------------------- attacking a classifier
+class Iterate(NamedTuple):
+    """Where an attack is after some of its steps; what a ``callback`` is called with."""
+
+    step: int  # steps made: 0 at the start, before the first
+    restart: int  # 0 for the first run
+    rows: Tensor  # (n,): which images of x these are. Those that early_stop has taken out are missing
+    x_adv: Tensor  # (n, C, H, W), like x
+    loss: Tensor  # (n,): the loss that is climbed, at x_adv
+
+
 def ascend(
     model: nn.Module,
     x: Tensor,
@@ -183,7 +163,7 @@ def ascend(
     *,
     target: int | Tensor | None = None,
     steps: int = 40,
-    schedule=Linear(),
+    schedule=Linear(),  # noqa: B008 - a value that nothing can change
     loss: Callable = losses.cross_entropy,
     momentum: float = 0.0,
     inertia: float = 0.0,
@@ -192,23 +172,37 @@ def ascend(
     keep: str = "best",
     early_stop: bool = True,
     seed: int = 0,
+    mask: Tensor | None = None,
     batch_size: int | None = None,
     fast: bool | str = True,
+    callback: Callable[[Iterate], object] | None = None,
 ) -> Tensor:
     """Maximise ``loss`` of ``model`` at ``x + δ`` over δ in ``within``, by projected steepest ascent.
 
     Shapes: x (N, C, H, W) in [0, 1], y (N,); the result is like x, detached, inside the ball and the box.
 
+    within      the ball; one made of a tensor (N,), as in ``Linf(eps)``, gives each image an ε of its own.
     target      makes it a targeted attack: a class index, or one per image (N,).
-    schedule    step sizes: ``Constant(0.1)`` is a tenth of ε at each step.
+    steps       gradients taken in each run, and steps made.
+    schedule    step sizes: ``Constant(0.1)`` is a tenth of ε at each step, ``Fixed(0.01)`` is 0.01 whatever ε is.
     loss        one of ``advlib.losses``. Where its gradient is exactly zero, the margin takes its place.
     momentum    μ of MI-FGSM: the steps follow a decaying sum of normalised gradients.
     inertia     share of the last move that is made again (1 − α of Auto-PGD's heavy ball).
+    random_start  begin at a random δ of the ball (and of the box), not at x.
+    restarts    runs; the best outcome is kept. With ``early_stop`` a run is for the images that the ones before left
+                standing. Without a random start all runs are the same.
+    seed        of the random starts. The same images get the same starts, on every device and in batches of any size.
     keep        "best" iterate by margin, or the "last" one.
     early_stop  leave an image at its first success. Cheaper; switch it off for adversarial training.
+    mask        booleans (or 0 and 1) that can be broadcast to x, True where a pixel may change. No other does, and the
+                whole budget goes to the allowed ones. An image without any comes back as it is.
     batch_size  images at once; None chooses, and halves when memory runs out. It never changes the result
                 beyond rounding.
-    fast        let the model compute the same in less time (``advlib.models.fast``); "bf16" in half precision.
+    fast        let the model compute the same in less time (``advlib.attacks.fast``); "bf16" in half precision.
+    callback    ``callback(iterate)`` is called at the start and after each step, with an ``Iterate``: its ``step``,
+                ``restart``, ``rows``, ``x_adv`` and ``loss``, all copies. It watches: what it returns is ignored, and
+                neither it nor the one pass more that the last loss costs changes the result. An exception in it ends
+                the attack. Where images come in several batches, each batch begins again at step 0.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract, and a model that returns probabilities,
@@ -223,32 +217,45 @@ def ascend(
     contract.check_model(model)
     contract.check_images(x)
     contract.check_labels(y, len(x))
-    contract.check_ball(within)
+    contract.check_ball(within, x)
     contract.check_count(steps, "steps")
     contract.check_count(restarts, "restarts")
     if keep not in ("best", "last"):
         raise ValueError(f'keep is {keep!r}; expected "best" or "last".')
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback is {callback!r}; expected a function of one argument, an Iterate.")
 
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
-    with (
-        contract.frozen(model),
-        faster(model, x[:2].to(labels.device), fast),
-        progress(total=restarts * steps * len(x), unit="pass") as bar,
-    ):
-        clean = x.detach().to(labels.device)
-        clean = clean.clone() if x.dtype == torch.float64 else clean.float().clone()
+    with contract.frozen(model), faster(model, x, fast), progress(total=restarts * steps * len(x), unit="pass") as bar:
+        clean = at_least_float32(x.detach().to(labels.device)).clone()
+        mask = contract.check_mask(mask, clean)
         victim = Victim(model, labels, target, loss, x.dtype)
         adv, won = clean.clone(), clean.new_full((len(x),), -torch.inf)
         generator = torch.Generator().manual_seed(seed)
 
+        def tell(batch: Tensor, step: int, rows: Tensor, now: Tensor, loss: Tensor | None) -> None:
+            # Whatever the callback does to the model's state or to chance, and a last pass that nobody else needs, is
+            # undone: the attack goes on as if nobody had looked.
+            with contract.frozen(model), torch.random.fork_rng([clean.device] if clean.is_cuda else []):
+                images = batch[rows]
+                loss = victim.loss_at(now, images) if loss is None else loss.clone()
+                shown = round_towards(clean[images], now, x.dtype).to(x.device, copy=True)
+                callback(Iterate(step, restart, images.to(x.device), shown, loss.to(x.device)))
+
+        def masked(gradient: Callable, allowed: Tensor, adv: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            # Without a gradient a pixel gets no part of the steepest step: with mask m this climbs f(x + m ⊙ δ).
+            loss, score, grad = gradient(adv, rows)
+            return loss, score, grad * allowed[rows]
+
         def attack(rows: Tensor) -> None:
+            gradient = victim.gradient_on(rows)
             result, score = climb(
-                victim.gradient_on(rows),
+                gradient if mask is None else partial(masked, gradient, mask[rows]),
                 victim.score_on(rows),
                 clean[rows],
                 start[rows],
-                within,
+                within.rows(rows),
                 steps=steps,
                 schedule=schedule,
                 momentum=momentum,
@@ -256,13 +263,14 @@ def ascend(
                 keep=keep,
                 early_stop=early_stop,
                 tick=lambda: bar.update(len(rows)),
+                watch=callback and partial(tell, rows),
             )
             better = (score > won[rows]) | (restart == 0)
             adv[rows[better]], won[rows[better]] = result[better], score[better]
 
         for restart in range(restarts):  # noqa: B007 - `attempt` reads it
             # Drawn for all images at once, so that batches and early stops do not change the draw.
-            start = clean + within.sample(clean, generator) if random_start else clean
+            start = clean + within.sample(clean, generator, mask) if random_start else clean
             todo = torch.arange(len(x), device=labels.device)
             in_batches(attack, todo[won <= 0] if early_stop else todo, width(model, clean[0]), batch_size)
         victim.warn()

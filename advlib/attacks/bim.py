@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from advlib import losses
-from advlib.attacks.ascent import Adaptive, Constant, Linear, ascend
+from advlib.attacks.ascent import Adaptive, Constant, Fixed, Iterate, Linear, ascend
 from advlib.contract import check_ball, check_count, check_step
 from advlib.norms import Ball
 
@@ -25,8 +25,10 @@ def bim(
     target: int | Tensor | None = None,
     keep: str = "best",
     early_stop: bool = True,
+    mask: Tensor | None = None,
     batch_size: int | None = None,
     fast: bool | str = True,
+    callback: Callable[[Iterate], object] | None = None,
 ) -> Tensor:
     """Basic iterative method: FGSM repeated with a small step, clipped back into the ball each time.
 
@@ -35,7 +37,9 @@ def bim(
 
     step        α, in the units of the ball's ε; None for 2.5 · ε / steps, which reaches the ball's surface and
                 leaves some steps to move along it (Madry et al. 2018, Appendix A).
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+    model, within, steps, target, keep, early_stop, mask, batch_size, fast, callback: as in
+    ``advlib.attacks.ascend``.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; a step that is not positive.
@@ -57,8 +61,10 @@ def bim(
         schedule=_constant(within, step, 2.5, steps),
         keep=keep,
         early_stop=early_stop,
+        mask=mask,
         batch_size=batch_size,
         fast=fast,
+        callback=callback,
     )
 
 
@@ -78,19 +84,37 @@ def pgd(
     keep: str = "best",
     early_stop: bool = True,
     seed: int = 0,
+    mask: Tensor | None = None,
     batch_size: int | None = None,
     fast: bool | str = True,
+    callback: Callable[[Iterate], object] | None = None,
 ) -> Tensor:
     """Projected gradient descent (ascent, here) from a random start: the standard attack inside a ball.
 
-    Madry et al. (2018), Section 2.1. By default the step shrinks in a straight line from 1.5 ε to 0 and the gradient
-    carries momentum 0.3: with 40 steps that finds more than constant steps of any size. For the textbook form use
-    ``step=0.01, momentum=0``.
+    Madry et al. (2018), Section 2.1. The textbook's form, for L∞ and no target::
+
+        x_adv = x + Linf(eps).sample(x, torch.Generator().manual_seed(seed))
+        for _ in range(steps):
+            x_adv = x_adv.detach().requires_grad_()
+            loss = F.cross_entropy(model(x_adv), y, reduction="sum")
+            (grad,) = torch.autograd.grad(loss, x_adv)
+            x_adv = x_adv + step * grad.sign()
+            x_adv = (x + (x_adv - x).clamp(-eps, eps)).clamp(0, 1)
+        x_adv = x_adv.detach()
+
+    is ``pgd(model, x, y, Linf(eps), steps=steps, step=step, momentum=0, keep="last", early_stop=False, seed=seed)``, up
+    to rounding, for a model in eval mode. Begun at ``x_adv = x``, these lines are
+    ``bim(model, x, y, Linf(eps), steps=steps, step=step, keep="last", early_stop=False)``.
+
+    By default the step shrinks in a straight line from 1.5 ε to 0 and the gradient carries momentum 0.3 (with 40 steps
+    that finds more than constant steps of any size), the best iterate is kept, and a fooled image is left alone.
 
     step        a constant α in the units of the ball's ε; None for the shrinking one.
     momentum    share of the sum of earlier gradients that is added to each (μ of MI-FGSM).
     restarts    runs from other random starts on the images that still stand; the best outcome is kept.
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+    model, within, steps, random_start, target, loss, keep, early_stop, seed, mask, batch_size, fast, callback: as
+    in ``advlib.attacks.ascend``.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; a step that is not positive.
@@ -118,8 +142,10 @@ def pgd(
         keep=keep,
         early_stop=early_stop,
         seed=seed,
+        mask=mask,
         batch_size=batch_size,
         fast=fast,
+        callback=callback,
     )
 
 
@@ -135,15 +161,19 @@ def mifgsm(
     target: int | Tensor | None = None,
     keep: str = "best",
     early_stop: bool = True,
+    mask: Tensor | None = None,
     batch_size: int | None = None,
     fast: bool | str = True,
+    callback: Callable[[Iterate], object] | None = None,
 ) -> Tensor:
     """Momentum iterative FGSM: steps follow gₖ₊₁ = μ·gₖ + ∇/‖∇‖₁, a memory that transfers better to other models.
 
     Dong et al. (2018), "Boosting adversarial attacks with momentum", Eq. 6 and 7.
 
     step        α, in the units of the ball's ε; None for ε / steps, as in the paper.
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+    model, within, steps, target, keep, early_stop, mask, batch_size, fast, callback: as in
+    ``advlib.attacks.ascend``.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; a step that is not positive.
@@ -166,8 +196,10 @@ def mifgsm(
         momentum=momentum,
         keep=keep,
         early_stop=early_stop,
+        mask=mask,
         batch_size=batch_size,
         fast=fast,
+        callback=callback,
     )
 
 
@@ -184,15 +216,19 @@ def apgd(
     random_start: bool = True,
     early_stop: bool = True,
     seed: int = 0,
+    mask: Tensor | None = None,
     batch_size: int | None = None,
     fast: bool | str = True,
+    callback: Callable[[Iterate], object] | None = None,
 ) -> Tensor:
     """Auto-PGD: no step size to choose; it is halved image by image as the loss stops rising.
 
     Croce & Hein (2020), Algorithm 1, with α = 0.75. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
     targeted DLR attack.
 
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); the other arguments are those of ``advlib.attacks.ascend``.
+    model, within, steps, restarts, target, random_start, early_stop, seed, mask, batch_size, fast, callback: as in
+    ``advlib.attacks.ascend``.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract.
@@ -218,16 +254,18 @@ def apgd(
         restarts=restarts,
         early_stop=early_stop,
         seed=seed,
+        mask=mask,
         batch_size=batch_size,
         fast=fast,
+        callback=callback,
     )
 
 
-def _constant(within: Ball, step: float | None, reach: float = 1.0, steps: int = 1) -> Constant:
-    """The step α as a multiple of ε; where it is None, ``steps`` of them go ``reach`` · ε far."""
+def _constant(within: Ball, step: float | None, reach: float = 1.0, steps: int = 1) -> Constant | Fixed:
+    """The step α, the same for all images; where it is None, ``steps`` of them go ``reach`` · ε far."""
     check_ball(within)
     check_count(steps, "steps")
     if step is None:
         return Constant(reach / steps)
     check_step(step)
-    return Constant(step / within.eps if within.eps else 0.0)
+    return Fixed(step)

@@ -14,12 +14,13 @@ from types import FunctionType
 from advlib.attacks.bim import apgd, bim, mifgsm, pgd
 from advlib.attacks.fgsm import fgsm
 from advlib.attacks.generative import AdvGAN
+from advlib.attacks.hop_skip_jump import hop_skip_jump
 from advlib.attacks.minimal import carlini_wagner, deepfool, fmn
+from advlib.attacks.nes import nes
 from advlib.attacks.physical import eot, patch
 from advlib.attacks.poisoning import backdoor, label_flip
-from advlib.attacks.queries import hop_skip_jump
-from advlib.attacks.queries_scores import nes, square
 from advlib.attacks.sparse import jsma, one_pixel, sparse_rs
+from advlib.attacks.square import square
 from advlib.attacks.transfer import transfer
 from advlib.attacks.universal import universal
 from advlib.attacks.worst import worst_case
@@ -33,7 +34,7 @@ NOTHING, TRAINING = "nothing", "the training data"
 INSIDE, SMALLEST, SPARSE = "Inside a ball", "The smallest perturbation", "A few pixels"
 QUESTIONS, BEYOND = "With questions only", "Beyond single images"
 # Arguments that say how to compute, not what: most attacks have them, and they mean the same everywhere.
-COMMON = ("batch_size", "early_stop", "fast", "keep", "return_queries", "seed")
+COMMON = ("batch_size", "callback", "early_stop", "fast", "keep", "return_queries", "seed")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Fact:
         """The function with its arguments and their defaults, without types and without those of ``COMMON``.
 
         >>> FACTS[0].call
-        'fgsm(model, x, y, within, *, target=None)'
+        'fgsm(model, x, y, within, *, target=None, mask=None)'
         """
         signature = inspect.signature(self.attack)
         shown = [
@@ -93,222 +94,77 @@ class _Shown:
         return repr(self.value) if kind.__module__ == "builtins" else f"{kind.__name__}(…)"
 
 
-FACTS: tuple[Fact, ...] = (
-    Fact(fgsm, "FGSM", INSIDE, r"$x' = x + \varepsilon\, s(g)$", ALL, WEIGHTS, 1, 1, 6),
-    Fact(bim, "BIM", INSIDE, r"$x_{k+1} = x + \Pi_\Delta(x_k + \alpha\, s(g_k) - x)$", ALL, WEIGHTS, 11, 10, 7),
-    Fact(
-        pgd,
-        "PGD",
-        INSIDE,
-        r"$x_0 = x + {}$random $\delta \in \Delta$, then BIM with falling $\alpha_k$",
-        ALL,
-        WEIGHTS,
-        41,
-        40,
-        7,
-        "each restart as much again",
+FORMULAS: dict[Callable, str] = {
+    fgsm: r"$x' = x + \varepsilon\, s(g)$",
+    bim: r"$x_{k+1} = x + \Pi_\Delta(x_k + \alpha\, s(g_k) - x)$",
+    pgd: r"$x_0 = x + {}$random $\delta \in \Delta$, then BIM with falling $\alpha_k$",
+    mifgsm: r"BIM along $v_{k+1} = \mu\, v_k + g_k / \lVert g_k\rVert_1$",
+    apgd: r"PGD with inertia; $\alpha \to \alpha/2$ where $\ell$ stalls",
+    worst_case: r"$\min_a m(x'_a)$ over $a = {}$PGD, Auto-PGD, FMN, Square",
+    deepfool: (
+        r"$\delta_k = \dfrac{h_y - h_k}{\lVert w_k\rVert_*}\, s(w_k)$ with $w_k = \nabla_x (h_k - h_y)$; "
+        r"nearest $k$"
     ),
-    Fact(
-        mifgsm,
-        "MI-FGSM",
-        INSIDE,
-        r"BIM along $v_{k+1} = \mu\, v_k + g_k / \lVert g_k\rVert_1$",
-        ALL,
-        WEIGHTS,
-        11,
-        10,
-        7,
+    carlini_wagner: (
+        r"$\min_w \lVert\delta\rVert_2^2 + c\,\max(m(x+\delta) + \kappa, 0)$ with $x+\delta = "
+        r"\tfrac12(\tanh w + 1)$"
     ),
-    Fact(
-        apgd,
-        "Auto-PGD",
-        INSIDE,
-        r"PGD with inertia; $\alpha \to \alpha/2$ where $\ell$ stalls",
-        ALL,
-        WEIGHTS,
-        101,
-        100,
-        21,
+    fmn: r"climb $-m$; $\varepsilon \to \varepsilon\,(1 - \gamma)$ where fooled, else $\varepsilon\,(1 + \gamma)$",
+    jsma: (
+        r"the pair of pixels with the largest $\alpha\,\lvert\beta\rvert$: $\alpha$ what $h_t$ gains, $\beta$ "
+        r"what all others lose"
     ),
-    Fact(
-        worst_case,
-        "Worst case",
-        INSIDE,
-        r"$\min_a m(x'_a)$ over $a = {}$PGD, Auto-PGD, FMN, Square",
-        ALL,
-        WEIGHTS,
-        875,
-        410,
-        21,
-        "in L∞, ten classes or more; up to 5,935 forward where the search comes close",
-    ),
-    Fact(
-        deepfool,
-        "DeepFool",
-        SMALLEST,
-        r"$\delta_k = \dfrac{h_y - h_k}{\lVert w_k\rVert_*}\, s(w_k)$ with "
-        r"$w_k = \nabla_x (h_k - h_y)$; nearest $k$",
-        (L2, Linf),
-        WEIGHTS,
-        52,
-        500,
-        9,
-        "a backward pass per rival class",
-    ),
-    Fact(
-        carlini_wagner,
-        "Carlini–Wagner",
-        SMALLEST,
-        r"$\min_w \lVert\delta\rVert_2^2 "
-        r"+ c\,\max(m(x+\delta) + \kappa, 0)$ with $x+\delta = \tfrac12(\tanh w + 1)$",
-        (L2,),
-        WEIGHTS,
-        1001,
-        1000,
-        9,
-    ),
-    Fact(
-        fmn,
-        "FMN",
-        SMALLEST,
-        r"climb $-m$; $\varepsilon \to \varepsilon\,(1 - \gamma)$ where fooled, else "
-        r"$\varepsilon\,(1 + \gamma)$",
-        ALL,
-        WEIGHTS,
-        101,
-        100,
-        9,
-    ),
-    Fact(
-        jsma,
-        "JSMA",
-        SPARSE,
-        r"the pair of pixels with the largest $\alpha\,\lvert\beta\rvert$: "
-        r"$\alpha$ what $h_t$ gains, $\beta$ what all others lose",
-        (L0,),
-        WEIGHTS,
-        7,
-        12,
-        10,
-        "for five pairs of pixels",
-    ),
-    Fact(
-        one_pixel,
-        "One pixel",
-        SPARSE,
-        r"$\min m(x+\delta)$ by evolution: children $a + \tfrac12 (b - c)$",
-        (),
-        SCORES,
-        4000,
-        0,
-        10,
-    ),
-    Fact(sparse_rs, "Sparse-RS", SPARSE, r"swap some of $k$ pixels; keep if $m$ fell", (L0,), SCORES, 2000, 0, 10),
-    Fact(
-        square,
-        "Square",
-        QUESTIONS,
-        r"paint a square $\pm\varepsilon$; keep if $m$ fell",
-        (Linf, L2),
-        SCORES,
-        5000,
-        0,
-        12,
-    ),
-    Fact(
-        nes,
-        "NES",
-        QUESTIONS,
-        r"$g \approx -\tfrac{1}{\sigma q} \sum_{i=1}^q m(x + \sigma u_i)\, u_i$, then PGD",
-        ALL,
-        SCORES,
-        5000,
-        0,
-        12,
-    ),
-    Fact(
-        hop_skip_jump,
-        "HopSkipJump",
-        QUESTIONS,
-        r"normal $\approx \tfrac1q \sum_{i=1}^q \pm u_i$, the sign by the "
-        r"label at $x_k + \sigma u_i$",
-        (L2, Linf),
-        LABELS,
-        5000,
-        0,
-        12,
-    ),
-    Fact(
-        transfer,
-        "Transfer",
-        QUESTIONS,
-        r"MI-FGSM on the mean logits of substitutes",
-        ALL,
-        NOTHING,
-        20,
-        20,
-        11,
-        "of each substitute, none of the victim",
-    ),
-    Fact(
-        universal,
-        "Universal",
-        BEYOND,
-        r"$\max_{\delta \in \Delta} \sum_i \ell(x_i + \delta, y_i)$",
-        ALL,
-        WEIGHTS,
-        401,
-        200,
-        14,
-        "for up to 128 images together",
-    ),
-    Fact(
-        patch,
-        "Patch",
-        BEYOND,
-        r"$\max_p \sum_i \mathbb{E}_v\, \ell(x_i \text{ with } v(p) \text{ on it}, y_i)$ over "
-        r"views $v$",
-        (),
-        WEIGHTS,
-        401,
-        200,
-        14,
-        "for up to 64 images together",
-    ),
-    Fact(
-        eot,
-        "EOT",
-        BEYOND,
-        r"any attack on $\mathbb{E}_v\, h_\theta(v(x))$ over views $v$",
-        ALL,
-        WEIGHTS,
-        10,
-        10,
-        14,
-        "for each pass of that attack",
-    ),
-    Fact(
-        AdvGAN,
-        "AdvGAN",
-        BEYOND,
-        r"$x' = x + \Pi_\Delta\, G(x)$, $G$ a trained network",
-        ALL,
-        NOTHING,
-        0,
-        0,
-        13,
-        "once trained, which needs the weights",
-    ),
-    Fact(
-        backdoor,
-        "Backdoor",
-        BEYOND,
-        r"$(x, y) \to (x + {}$trigger$,\ t)$ for a share of the data",
-        (),
-        TRAINING,
-        0,
-        0,
-        15,
-    ),
-    Fact(label_flip, "Label flip", BEYOND, r"$(x, y) \to (x, y')$ for a share of the data", (), TRAINING, 0, 0, 15),
+    one_pixel: r"$\min m(x+\delta)$ by evolution: children $a + \tfrac12 (b - c)$",
+    sparse_rs: r"swap some of $k$ pixels; keep if $m$ fell",
+    square: r"paint a square $\pm\varepsilon$; keep if $m$ fell",
+    nes: r"$g \approx -\tfrac{1}{\sigma q} \sum_{i=1}^q m(x + \sigma u_i)\, u_i$, then PGD",
+    hop_skip_jump: r"normal $\approx \tfrac1q \sum_{i=1}^q \pm u_i$, the sign by the label at $x_k + \sigma u_i$",
+    transfer: r"MI-FGSM on the mean logits of substitutes",
+    universal: r"$\max_{\delta \in \Delta} \sum_i \ell(x_i + \delta, y_i)$",
+    patch: r"$\max_p \sum_i \mathbb{E}_v\, \ell(x_i \text{ with } v(p) \text{ on it}, y_i)$ over views $v$",
+    eot: r"any attack on $\mathbb{E}_v\, h_\theta(v(x))$ over views $v$",
+    AdvGAN: r"$x' = x + \Pi_\Delta\, G(x)$, $G$ a trained network",
+    backdoor: r"$(x, y) \to (x + {}$trigger$,\ t)$ for a share of the data",
+    label_flip: r"$(x, y) \to (x, y')$ for a share of the data",
+}
+# What else the number of passes depends on.
+NOTES: dict[Callable, str] = {
+    pgd: "each restart as much again",
+    worst_case: "in L∞, ten classes or more; up to 5,935 forward where the search comes close",
+    deepfool: "a backward pass per rival class",
+    jsma: "for five pairs of pixels",
+    transfer: "of each substitute, none of the victim",
+    universal: "for up to 128 images together",
+    patch: "for up to 64 images together",
+    eot: "for each pass of that attack",
+    AdvGAN: "once trained, which needs the weights",
+}
+# Attack, title, family, norms, what it knows, passes forward and backward, chapter.
+_TABLE: tuple[tuple, ...] = (
+    (fgsm, "FGSM", INSIDE, ALL, WEIGHTS, 1, 1, 6),
+    (bim, "BIM", INSIDE, ALL, WEIGHTS, 11, 10, 7),
+    (pgd, "PGD", INSIDE, ALL, WEIGHTS, 41, 40, 7),
+    (mifgsm, "MI-FGSM", INSIDE, ALL, WEIGHTS, 11, 10, 7),
+    (apgd, "Auto-PGD", INSIDE, ALL, WEIGHTS, 101, 100, 21),
+    (worst_case, "Worst case", INSIDE, ALL, WEIGHTS, 875, 410, 21),
+    (deepfool, "DeepFool", SMALLEST, (L2, Linf), WEIGHTS, 52, 500, 9),
+    (carlini_wagner, "Carlini–Wagner", SMALLEST, (L2,), WEIGHTS, 1001, 1000, 9),
+    (fmn, "FMN", SMALLEST, ALL, WEIGHTS, 101, 100, 9),
+    (jsma, "JSMA", SPARSE, (L0,), WEIGHTS, 7, 12, 10),
+    (one_pixel, "One pixel", SPARSE, (), SCORES, 4000, 0, 10),
+    (sparse_rs, "Sparse-RS", SPARSE, (L0,), SCORES, 2000, 0, 10),
+    (square, "Square", QUESTIONS, (Linf, L2), SCORES, 5000, 0, 12),
+    (nes, "NES", QUESTIONS, ALL, SCORES, 5000, 0, 12),
+    (hop_skip_jump, "HopSkipJump", QUESTIONS, (L2, Linf), LABELS, 5000, 0, 12),
+    (transfer, "Transfer", QUESTIONS, ALL, NOTHING, 20, 20, 11),
+    (universal, "Universal", BEYOND, ALL, WEIGHTS, 401, 200, 14),
+    (patch, "Patch", BEYOND, (), WEIGHTS, 401, 200, 14),
+    (eot, "EOT", BEYOND, ALL, WEIGHTS, 10, 10, 14),
+    (AdvGAN, "AdvGAN", BEYOND, ALL, NOTHING, 0, 0, 13),
+    (backdoor, "Backdoor", BEYOND, (), TRAINING, 0, 0, 15),
+    (label_flip, "Label flip", BEYOND, (), TRAINING, 0, 0, 15),
+)
+FACTS: tuple[Fact, ...] = tuple(
+    Fact(attack, title, family, FORMULAS[attack], norms, knows, forward, backward, chapter, NOTES.get(attack, ""))
+    for attack, title, family, norms, knows, forward, backward, chapter in _TABLE
 )

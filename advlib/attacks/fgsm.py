@@ -17,6 +17,7 @@ def fgsm(
     within: Ball,
     *,
     target: int | Tensor | None = None,
+    mask: Tensor | None = None,
     batch_size: int | None = None,
 ) -> Tensor:
     """x + argmax ⟨∇ₓ loss, δ⟩ over the δ of ``within`` that stay in the pixel box: one step, one gradient.
@@ -25,6 +26,7 @@ def fgsm(
     Section 4. In an L2 ball δ runs along the gradient, in an L1 or L0 ball it fills the pixels with the largest
     one. With ``target`` it steps towards that class (Kurakin et al. 2017, Eq. 4).
 
+    model, within, target, mask, batch_size: as in ``advlib.attacks.ascend``.
     Shapes: x (N, C, H, W) in [0, 1], y (N,) class indices; returns images like x.
 
     Raises
@@ -48,6 +50,7 @@ def fgsm(
         schedule=Constant(1.0),
         keep="last",
         early_stop=False,
+        mask=mask,
         batch_size=batch_size,
         fast=False,
     )

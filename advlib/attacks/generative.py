@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from advlib import contract, losses, norms
 from advlib.attacks.victim import round_towards
-from advlib.data.images import Images
-from advlib.device import in_batches
+from advlib.data.images import Images, check_some
+from advlib.device import at_least_float32, in_batches
 from advlib.files import replacing
 from advlib.norms import L2, Ball, Linf
 from advlib.progress import progress
@@ -55,6 +55,7 @@ class AdvGAN(nn.Module):
     def __init__(self, within: Ball, channels: int = 3, *, width: int = 16, seed: int = 0):
         super().__init__()
         contract.check_ball(within)
+        contract.check_one_eps(within, "AdvGAN")
         contract.check_count(channels, "channels")
         contract.check_count(width, "width")
         self.within, self.channels, self.width = within, channels, width
@@ -75,8 +76,7 @@ class AdvGAN(nn.Module):
         contract.check_images(x)
         self._check_channels(x)
         device = contract.model_device(self)
-        clean = x.detach().to(device)
-        clean = clean if x.dtype == torch.float64 else clean.float()
+        clean = at_least_float32(x.detach().to(device))
         adv = torch.empty_like(clean)
 
         def run(rows: Tensor) -> None:
@@ -207,12 +207,7 @@ class AdvGAN(nn.Module):
         contract.check_count(epochs, "epochs")
         contract.check_count(batch_size, "batch_size")
         contract.check_step(lr)
-        if not isinstance(images, Images):
-            raise TypeError(
-                f"images is a {type(images).__name__}; expected an Images value: "
-                "load_images('signs', 'train') or Images(x, y, classes)."
-            )
-        contract.check_images(images.x)
+        check_some(images)
         self._check_channels(images.x)
         if target is not None:
             if isinstance(target, bool) or not isinstance(target, int):

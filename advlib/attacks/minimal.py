@@ -13,11 +13,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from advlib import contract, losses
+from advlib import contract
+from advlib.attacks.standing import attack_standing
 from advlib.attacks.victim import Victim
-from advlib.device import in_batches, width
+from advlib.ball import wide
+from advlib.device import at_least_float32
 from advlib.norms import L0, L1, L2, Ball, Linf
-from advlib.progress import progress
 
 __all__ = ["deepfool", "carlini_wagner", "fmn"]
 
@@ -42,7 +43,7 @@ def deepfool(
     Moosavi-Dezfooli, Fawzi & Frossard (2016), Algorithm 2. Seen linearly, class k takes over from the label y
     at distance (z_y − z_k) / ‖∇(z_k − z_y)‖* (Eq. 8), reached along the steepest direction of the norm.
 
-    norm        what to make small: ``L2`` or ``Linf``.
+    norm        what to make small: ``L2`` or ``Linf``, in at most ``steps`` steps, ``batch_size`` images at once.
     overshoot   η: each step is stretched by 1 + η, to end beyond the boundary.
     candidates  how many of the likeliest other classes are looked at; each costs one backward pass per step.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, those without success unchanged.
@@ -59,7 +60,7 @@ def deepfool(
     _check_norm(norm, (L2, Linf), "deepfool")
     contract.check_count(steps, "steps")
     contract.check_count(candidates, "candidates")
-    _check_number(overshoot, "overshoot")
+    contract.check_number(overshoot, "overshoot")
     unit, dual = norm(1), DUAL[norm](1)
 
     def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
@@ -75,10 +76,10 @@ def deepfool(
             todo, grad, distance = todo[going], grads[nearest[going], going.nonzero()[:, 0]], distance[going]
             if not len(todo):
                 break
-            step = _wide(distance + nudge) * unit.steepest(grad)
+            step = wide(distance + nudge) * unit.steepest(grad)
             adv[todo] = (adv[todo] + (1 + overshoot) * step).clamp(0, 1)
         fooled = victim.score_on(rows)(adv, _all(rows)) > 0
-        return torch.where(_wide(fooled), adv, x)
+        return torch.where(wide(fooled), adv, x)
 
     return attack_standing(model, x, y, None, batch_size, steps, search)
 
@@ -87,7 +88,7 @@ def _boundaries(victim: Victim, adv: Tensor, rows: Tensor, candidates: int, wher
     """For the K likeliest other classes k: z_y − z_k (n, K), and gradients of z_k − z_y (K, n, C, H, W)."""
     adv = adv.detach().requires_grad_()
     logits, y = victim.logits(adv, where), victim.y[rows][:, None]
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     others = logits.detach().scatter(1, y, -torch.inf).topk(min(candidates, logits.shape[1] - 1)).indices
     leads = logits.gather(1, others) - logits.gather(1, y)
     # One graph, several backward passes: cheaper than a copy of the batch for each class.
@@ -117,6 +118,8 @@ def carlini_wagner(
     target      a class index, or one per image (N,): the margin of the target instead.
     confidence  κ, the margin by which to win.
     lr          Adam's step size in w.
+    initial_const, binary_search_steps  the first c, and how many c are tried on the ``model``.
+    batch_size  images at once; None chooses.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, those without success unchanged.
 
     Raises
@@ -130,9 +133,9 @@ def carlini_wagner(
     """
     contract.check_count(steps, "steps")
     contract.check_count(binary_search_steps, "binary_search_steps")
-    _check_number(confidence, "confidence")
-    _check_number(lr, "lr", positive=True)
-    _check_number(initial_const, "initial_const", positive=True)
+    contract.check_number(confidence, "confidence")
+    contract.check_number(lr, "lr", positive=True)
+    contract.check_number(initial_const, "initial_const", positive=True)
 
     def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
         smallest, gradient, everyone = _Smallest(x, L2), victim.gradient_on(rows), _all(rows)
@@ -146,7 +149,7 @@ def carlini_wagner(
                 adv = (tanh + 1) / 2
                 _, margin, grad = gradient(adv, everyone)
                 won |= smallest.offer(adv, (margin > 0) & (margin >= confidence))
-                falls_short = _wide(c * (margin < confidence).to(c))
+                falls_short = wide(c * (margin < confidence).to(c))
                 w.grad = (2 * (adv - x) - falls_short * grad) * (1 - tanh.square()) / 2
                 adam.step()
                 tick(len(x))
@@ -179,7 +182,8 @@ def fmn(
 
     norm        what to make small: ``Linf``, ``L2``, ``L1`` or ``L0``.
     target      a class index, or one per image (N,).
-    step        the first step in units of ε; it falls to a hundredth along a half cosine.
+    step        the first of ``steps`` steps in units of ε; they fall to a hundredth along a half cosine.
+    batch_size  images at once; None chooses.
     gamma       γ: ε is multiplied by 1 ± γ at first, by 1 ± 0.001 in the end; in L0 it moves by one at least.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, those without success unchanged.
 
@@ -194,8 +198,8 @@ def fmn(
     """
     _check_norm(norm, (Linf, L2, L1, L0), "fmn")
     contract.check_count(steps, "steps")
-    _check_number(step, "step", positive=True)
-    _check_number(gamma, "gamma", positive=True)
+    contract.check_number(step, "step", positive=True)
+    contract.check_number(gamma, "gamma", positive=True)
     ball, walk = norm(1), Linf(1) if norm is Linf else L2(1)
 
     def search(victim: Victim, rows: Tensor, x: Tensor, tick: Callable) -> Tensor:
@@ -226,39 +230,6 @@ def fmn(
 
 
 # ------------------------------------------------------------------------------------------ what they share
-def attack_standing(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    target: int | Tensor | None,
-    batch_size: int | None,
-    passes: int,
-    search: Callable,
-) -> Tensor:
-    """Check all input, and ``search(victim, rows, x, tick)`` on the images that are not won as they are."""
-    contract.check_model(model)
-    contract.check_images(x)
-    contract.check_labels(y, len(x))
-    labels = y.to(contract.model_device(model)).long()
-    target = contract.check_target(target, labels)
-    with contract.frozen(model), progress(total=passes * len(x), unit="pass") as bar:
-        clean = x.detach().to(labels.device, torch.promote_types(x.dtype, torch.float32), copy=True)
-        victim = Victim(model, labels, target, losses.margin, x.dtype)
-        adv = clean.clone()
-
-        def attack(rows: Tensor) -> None:
-            with torch.no_grad():
-                logits = victim.logits(clean[rows], " on the images as they are")
-                rows = rows[losses.margin(logits, *victim.goal(rows)) <= 0]
-            if len(rows):
-                adv[rows] = search(victim, rows, clean[rows], bar.update)
-
-        in_batches(attack, torch.arange(len(x), device=labels.device), width(model, clean[0]), batch_size)
-        victim.warn()
-        # Rounded as the model saw it: no ball is to be kept, but success is.
-        return adv.to(x.dtype).to(x.device)
-
-
 class _Smallest:
     """The smallest successful perturbation of each image so far; before the first, the image itself."""
 
@@ -268,7 +239,7 @@ class _Smallest:
     def offer(self, adv: Tensor, won: Tensor) -> Tensor:
         size = self.norm.size(adv - self.x)
         better = won & (size < self.size)
-        self.adv = torch.where(_wide(better), adv, self.adv)
+        self.adv = torch.where(wide(better), adv, self.adv)
         self.size = torch.where(better, size, self.size)
         return won
 
@@ -280,17 +251,5 @@ def _check_norm(norm, known: tuple[type[Ball], ...], attack: str) -> None:
         raise ValueError(f"norm is {norm!r}; {attack} makes one of these small: {names}.{hint}")
 
 
-def _check_number(value, name: str, positive: bool = False) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a number.")
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise ValueError(f"{name} is {value}; expected a finite number {'>' if positive else '≥'} 0.")
-
-
 def _all(rows: Tensor) -> Tensor:
     return torch.arange(len(rows), device=rows.device)
-
-
-def _wide(per_image: Tensor) -> Tensor:
-    """(N,) → (N, 1, 1, 1), to stand beside images."""
-    return per_image[:, None, None, None]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from advlib import contract
-from advlib.data.images import Images
+from advlib.data.images import Images, check_some
 from advlib.names import unknown
 
 __all__ = ["Poisoned", "Trigger", "sticker", "apply_trigger", "backdoor", "label_flip"]
@@ -82,7 +82,7 @@ def sticker(size: int = 4, place: str = "bottom right", pattern: str = "checkers
 
 
 def apply_trigger(x: Tensor, trigger: Trigger) -> Tensor:
-    """The images (N, C, H, W) with the trigger on each of them.
+    """The images x (N, C, H, W) with the trigger on each of them.
 
     Raises
         TypeError, ValueError: images that break the contract, or a trigger that is larger or has other channels.
@@ -134,7 +134,7 @@ def backdoor(
     >>> int(rows.sum()), poisoned.y[rows].tolist()
     (2, [1, 1])
     """
-    _check_images_value(images)
+    check_some(images)
     _check_class(target, "target", images)
     rows = _choose(images.y == target if clean_label else images.y != target, fraction, seed)
     x, y = images.x.clone(), images.y.clone()
@@ -160,7 +160,7 @@ def label_flip(
     >>> label_flip(clean, 1.0, source=0, target=1).images.y.tolist()
     [1, 1, 1, 1, 1, 1, 1, 1]
     """
-    _check_images_value(images)
+    check_some(images)
     for value, name in ((source, "source"), (target, "target")):
         if value is not None:
             _check_class(value, name, images)
@@ -201,16 +201,6 @@ def _check_share(value: float, name: str) -> None:
     if not 0 <= value <= 1:
         mend = f" Did you mean {value:g} %? Write {value / 100:g}." if name == "fraction" and 1 < value <= 100 else ""
         raise ValueError(f"{name} is {value}; expected a share from 0 to 1.{mend}")
-
-
-def _check_images_value(images: Images) -> None:
-    if not isinstance(images, Images):
-        raise TypeError(
-            f"images is a {type(images).__name__}; expected an Images value: "
-            "load_images('signs', 'train') or Images(x, y, classes)."
-        )
-    if not len(images):
-        raise ValueError("images is empty; expected at least one image to poison.")
 
 
 def _check_class(value: int, name: str, images: Images) -> None:

@@ -13,8 +13,8 @@ from scipy.optimize import differential_evolution
 from torch import Tensor, nn
 
 from advlib import contract, losses
-from advlib.attacks.minimal import attack_standing
-from advlib.attacks.queries import Attacked, BlackBox, black_box, draws_for_each
+from advlib.attacks.blackbox import Attacked, BlackBox, black_box, draws_for_each
+from advlib.attacks.standing import attack_standing
 from advlib.attacks.victim import Victim
 from advlib.norms import L0
 
@@ -43,7 +43,7 @@ def jsma(
     within      ``L0(k)``: at most k pixels change; an image that is won with fewer stops there.
     target      a class index, or one per image (N,); None aims at each image's likeliest other class.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, the best iterate where none is won.
-    A step costs two backward passes, whatever the number of classes.
+    A step costs two backward passes of the ``model``, whatever the number of classes, on ``batch_size`` images at once.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; a ball that is not ``L0``.
@@ -138,6 +138,7 @@ def one_pixel(
     target      a class index, or one per image (N,).
     queries     the most images the victim is shown for each image of x; an image stops once it is won.
     population  candidates in a generation (Su et al.: 400, in at most 100 generations).
+    seed, batch_size  of the draws, each image having its own; and how many images the victim is shown at once.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x with at most ``pixels`` changed, the best
     found where none fools. With ``return_queries`` the result is (x_adv, queries used (N,)).
 
@@ -232,6 +233,7 @@ def sparse_rs(
     target      a class index, or one per image (N,).
     queries     the most images the victim is shown for each image of x; an image stops once it is won.
     alpha       the share swapped first.
+    seed, batch_size  of the draws, each image having its own; and how many images the victim is shown at once.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, the best found where none fools. With
     ``return_queries`` the result is (x_adv, queries used (N,)).
 
@@ -295,3 +297,4 @@ def _check_l0(within, attack: str) -> None:
     contract.check_ball(within)
     if not isinstance(within, L0):
         raise ValueError(f"{attack} changes few pixels and got {within}; expected L0(k), such as L0(20).")
+    contract.check_one_eps(within, attack)

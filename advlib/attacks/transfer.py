@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib import contract, losses
-from advlib.attacks.ascent import Constant, ascend
+from advlib.attacks.ascent import Constant, Fixed, ascend
+from advlib.attacks.blackbox import black_box
+from advlib.attacks.chance import ByChance
+from advlib.attacks.fast import faster
 from advlib.device import in_batches, width
 from advlib.norms import Ball
 from advlib.progress import progress
 
-__all__ = ["transfer"]
+__all__ = ["substitute_labels", "transfer"]
 
 SMALLEST = 0.9  # of the image's side that a resized one still has
 
@@ -43,9 +47,13 @@ def transfer(
     stays steep when a substitute is very sure of itself.
 
     substitutes  one ``nn.Module`` or several with the same classes, all on one device.
+    within       any ball; one made of a tensor (N,) gives each image an ε of its own.
+    target       a class index, or one per image (N,).
     step         a constant step in units of the ball's ε; None for ε / steps, as in MI-FGSM.
     keep, early_stop  the last iterate and all steps, because fooling the substitute is not the goal: the further past
                  its boundary, the likelier past the victim's.
+    seed         of the chance in the resizing.
+    batch_size   images at once; None chooses.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises
@@ -65,7 +73,7 @@ def transfer(
         contract.check_model(substitute)
     contract.check_images(x)
     contract.check_labels(y, len(x))
-    contract.check_ball(within)
+    contract.check_ball(within, x)
     contract.check_count(steps, "steps")
     if step is not None:
         contract.check_step(step)
@@ -73,20 +81,18 @@ def transfer(
         raise ValueError(f"diversity is {diversity}; expected a probability from 0 to 1.")
     y = y.to(x.device)
     target = contract.check_target(target, y)
-    x_adv = x.detach().clone()
 
     def attack(rows: Tensor) -> None:
         # A fresh generator for each batch: the same resizing at the same step, however the set is split.
         ensemble = _Ensemble(substitutes, diversity, torch.Generator().manual_seed(seed))
-        size = 1 / steps if step is None else step / within.eps if within.eps else 0.0
         x_adv[rows] = ascend(
             ensemble,
             x[rows],
             y[rows],
-            within,
+            within.rows(rows),
             target=None if target is None else target[rows],
             steps=steps,
-            schedule=Constant(size),
+            schedule=Constant(1 / steps) if step is None else Fixed(step),
             loss=losses.margin,
             momentum=momentum,
             keep=keep,
@@ -95,13 +101,38 @@ def transfer(
         )
         bar.update(len(rows))
 
-    with progress(total=len(x), unit="image") as bar:
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress(total=len(x), unit="image"))
+        for network in substitutes:
+            # One by one: what draws is the ensemble, whose draws are the attack's alone.
+            stack.enter_context(contract.frozen(network))
+            stack.enter_context(faster(network, x))
+        x_adv = x.detach().clone()
         widest = max(width(network, x[0]) for network in substitutes)
         in_batches(attack, torch.arange(len(x), device=x.device), widest, batch_size)
     return x_adv
 
 
-class _Ensemble(nn.Module):
+def substitute_labels(victim: Callable[[Tensor], Tensor], x: Tensor, batch_size: int | None = None) -> Tensor:
+    """What the victim calls each image, (N,): one query per image, and all a thief needs to train a substitute.
+
+    Papernot et al. (2017), "Practical black-box attacks against machine learning": label your own pictures by the
+    victim, fit a network of your own to them, and ``transfer`` attacks on it. The victim answers with labels or
+    with scores. Shapes: x (N, C, H, W) in [0, 1], of which it is shown ``batch_size`` at once.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract.
+
+    >>> substitute_labels(lambda images: (images.mean((1, 2, 3)) > 0.4).long(), torch.full((2, 1, 4, 4), 0.5))
+    tensor([1, 1])
+    """
+    contract.check_images(x)
+    nothing = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    with black_box(victim, x, nothing, None, 1, batch_size) as box:
+        return box.labels(box.clean, torch.arange(len(x), device=box.clean.device)).to(x.device)
+
+
+class _Ensemble(ByChance):
     """The mean of the networks' logits, each time on the same images or on images resized by chance."""
 
     def __init__(self, networks: Sequence[nn.Module], diversity: float, generator: torch.Generator):

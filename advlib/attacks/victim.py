@@ -63,13 +63,20 @@ class Victim:
         Gives loss, margin, gradient, and which images got no gradient though they are not won yet.
         """
         adv = adv.detach().requires_grad_()
-        logits, goal, flat = self.logits(adv, where), self.goal(images), self.flat[images]
-        score = losses.margin(logits, *goal)
-        loss = self.loss(logits, *goal)
-        if bool(flat.any()):
-            loss = torch.where(flat, score, loss)
+        loss, score = self._judge(self.logits(adv, where), images)
         grad, largest = self.input_gradient(loss, adv, where)
         return loss.detach(), score.detach(), grad, (largest == 0) & (score.detach() <= 0)
+
+    def loss_at(self, adv: Tensor, images: Tensor) -> Tensor:
+        """The loss that is climbed, (n,), at iterates that no gradient is wanted of."""
+        with torch.no_grad():
+            return self._judge(self.logits(adv, " after the last step"), images)[0]
+
+    def _judge(self, logits: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and margin; on images where the loss proved flat, the margin is the loss."""
+        goal, flat = self.goal(images), self.flat[images]
+        score, loss = losses.margin(logits, *goal), self.loss(logits, *goal)
+        return (torch.where(flat, score, loss) if bool(flat.any()) else loss), score
 
     def input_gradient(self, loss: Tensor, adv: Tensor, where: str, again: bool = False):
         """The gradient of each image's ``loss`` at ``adv``, and its largest entry (N,). ``again``: more will follow."""

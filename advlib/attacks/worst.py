@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract, losses
+from advlib.answers import logits_of
 from advlib.attacks.bim import apgd, pgd
+from advlib.attacks.fast import faster
 from advlib.attacks.minimal import fmn
-from advlib.attacks.queries_scores import square
 from advlib.attacks.sparse import sparse_rs
-from advlib.evaluate import logits_of
-from advlib.models.fast import faster
+from advlib.attacks.square import square
+from advlib.attacks.victim import round_towards
 from advlib.norms import L0, L1, L2, Ball, Linf
 from advlib.progress import progress
 
@@ -41,6 +42,10 @@ def worst_case(
     each rival class, a minimal-norm attack, and random search without any gradient. An image that falls is out. What
     still stands goes on to the next attack, which begins where it can from the best failure so far.
 
+    within      ``Linf``, ``L2`` or ``L1``, with one ε or one per image (N,); or ``L0`` with one.
+    target      a class index, or one per image (N,): the class that counts, and the only rival aimed for.
+    seed        of the random start and the random search.
+    batch_size  images at once; None chooses.
     queries     how often the random search may ask about each image that got that far (a tenth more where it begins
                 from a failure first); 0 leaves it out. Images that it gets nowhere near are given up earlier.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x. Where nothing fooled the model, the image with
@@ -55,17 +60,19 @@ def worst_case(
     >>> worst_case(model, x, y, Linf(0.1), queries=20).shape
     torch.Size([6, 1, 2, 2])
     """
-    contract.check_ball(within)
     contract.check_count(queries, "queries", least=0)
     contract.check_images(x)
+    contract.check_ball(within, x)
+    if isinstance(within, L0):
+        contract.check_one_eps(within, "worst_case in L0")
     contract.check_labels(y, len(x))
     logits = logits_of(model, x, batch_size=batch_size).to(x.device)
     contract.check_labels(y, len(x), logits.shape[1])
     labels = y.to(x.device).long()
     target = contract.check_target(target, labels, logits.shape[1])
 
-    best, score = x.detach().clone(), losses.margin(logits, labels, target)
-    with contract.frozen(model), faster(model, x[:2].to(contract.model_device(model))):
+    with contract.frozen(model), faster(model, x):
+        best, score = x.detach().clone(), losses.margin(logits, labels, target)
         for attack in progress(_attacks(within, logits, labels, target, queries, seed), unit="attack"):
             rows = (score <= 0).nonzero().flatten()
             if not len(rows):
@@ -89,7 +96,7 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
         rivals = target[:, None]
 
     def by_cross_entropy(model, x, y, *, rows, start, batch_size):
-        return pgd(model, x, y, within, target=aim(rows), seed=seed, batch_size=batch_size)
+        return pgd(model, x, y, within.rows(rows), target=aim(rows), seed=seed, batch_size=batch_size)
 
     def towards(rank):
         def attack(model, x, y, *, rows, start, batch_size):
@@ -99,7 +106,7 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
                 model,
                 x,
                 y,
-                within,
+                within.rows(rows),
                 target=rivals[rows, rank],
                 loss=loss,
                 steps=STEPS,
@@ -111,14 +118,15 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
 
     def nearest(model, x, y, *, rows, start, batch_size):
         x_adv = fmn(model, x, y, norm=type(within), target=aim(rows), batch_size=batch_size)
-        return x + within.project(x_adv - x, x)
+        clean = x.to(torch.promote_types(x.dtype, torch.float32))  # in half precision a sum may round out of the ball
+        return round_towards(clean, clean + within.rows(rows).project(x_adv.to(clean) - clean, clean), x.dtype)
 
     def improved_at_random(model, x, y, *, rows, start, batch_size):
         return square(
             model,
             x,
             y,
-            within,
+            within.rows(rows),
             target=aim(rows),
             queries=max(2, queries // 10),
             start=start,
@@ -128,8 +136,10 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
         )
 
     def at_random(model, x, y, *, rows, start, batch_size):
-        search = sparse_rs if isinstance(within, L0) else partial(square, give_up=True)
-        return search(model, x, y, within, target=aim(rows), queries=queries, seed=seed, batch_size=batch_size)
+        search: Callable = sparse_rs if isinstance(within, L0) else partial(square, give_up=True)
+        return search(
+            model, x, y, within.rows(rows), target=aim(rows), queries=queries, seed=seed, batch_size=batch_size
+        )
 
     ranks = range(min(RIVALS, logits.shape[1] - 1) if target is None else 1)
     # From the best failure Square finds quickly what it finds; from its own stripes it finds others, slowly.

@@ -25,8 +25,8 @@ from advlib.evaluate import predict
 from advlib.files import replacing
 from advlib.models.zoo import load_model
 from advlib.names import unknown
-from advlib.norms import L0, L1, L2, Ball, Linf
-from advlib.panels import in_255ths, percent
+from advlib.norms import L0, L1, L2, Ball, Linf, readable
+from advlib.panels import percent
 
 EXAMPLE_EPS = {"l2": "0.5", "l1": "12", "l0": "20"}
 
@@ -127,7 +127,7 @@ def in_view(model: nn.Module, x: Tensor) -> Tensor:
 def reading(model: nn.Module, x: Tensor) -> tuple[int, float]:
     """The class that the model sees in one image, and its probability."""
     label, probabilities = predict(model, x)
-    return label.item(), probabilities.max().item()
+    return int(label), float(probabilities.max())
 
 
 def read(photo: str) -> Tensor:
@@ -233,7 +233,7 @@ def size(delta: Tensor, within: Ball) -> str:
     '8/255'
     """
     value = within.size(delta).item()
-    return in_255ths(value) if isinstance(within, Linf) else f"{value:.3g}"
+    return readable(value, digits=3) if isinstance(within, Linf) else f"{value:.3g}"
 
 
 def print_table(rows: Sequence[Row], norm: str) -> None:

@@ -153,3 +153,14 @@ def _generated_signs(split: str, n: int | None, seed: int) -> Images:
     # Even seeds render the test split and odd ones the training split, so that no seed gives both the same images.
     x = signs.render(labels, seed=2 * seed + (split == "train"))
     return Images(x, labels, tuple(sign.label for sign in signs.CLASSES))
+
+
+def check_some(images) -> None:
+    """`images` is an `Images` value with at least one image in it; else TypeError or ValueError."""
+    if not isinstance(images, Images):
+        raise TypeError(
+            f"images is a {type(images).__name__}; expected an Images value: "
+            "load_images('signs', 'train') or Images(x, y, classes)."
+        )
+    if not len(images):
+        raise ValueError("images is empty; expected at least one image.")

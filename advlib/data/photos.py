@@ -127,7 +127,7 @@ def to_8bit_within(x_adv: Tensor, x: Tensor, within: Ball) -> Tensor:
     most = (torch.as_tensor(within.eps).to(x) * 255 + 1e-3).floor().view(-1, 1, 1, 1)  # whole levels that fit into ε
     nearest = levels.round().clamp(-most, most)
     towards_x = (levels.abs() + 1e-3).floor() * levels.sign()  # 7.9999 is an 8 that float32 could not hold
-    inside = within.size(nearest / 255) <= within.eps + 1e-6
+    inside = within.size(nearest / 255) <= within.eps_for(x) + 1e-6
     chosen = torch.where(inside.view(-1, 1, 1, 1), nearest, towards_x)
     return to_8bit((x + chosen / 255).clamp(0, 1))
 
@@ -200,8 +200,8 @@ def _pixels(image: Image.Image, notes: list[str]) -> Tensor:
     if width * height > TOO_MANY_PIXELS:
         raise PhotoError(_too_large())
     # A multi-picture JPEG, as phones write it, is one photo with a preview or a depth map, not an animation.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        notes.append(f"has {image.n_frames} frames; only the first is used")
+    if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+        notes.append(f"has {frames} frames; only the first is used")
 
     shrink = max(1.0, (width * height / MOST_PIXELS) ** 0.5)
     smaller = (round(width / shrink), round(height / shrink))
@@ -233,7 +233,7 @@ def _rgb_or_grey(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode not in WITH_ALPHA and "transparency" not in image.info:
         return image.convert("RGB")
     picture = image.convert("RGBA")
-    if picture.getextrema()[3][0] < 255:
+    if np.array(picture.getchannel("A")).min() < 255:
         notes.append("has transparent parts; they are laid on white")
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 

@@ -25,6 +25,7 @@ from torchvision import datasets
 from torchvision.transforms.functional import to_tensor
 
 from advlib.data import signs
+from advlib.data.gtsrb import GTSRB_CLASSES
 from advlib.data.photos import fit_square
 from advlib.names import unknown
 from advlib.progress import progress
@@ -33,53 +34,6 @@ Loaded = tuple[Tensor, Tensor, tuple[str, ...]]  # images, labels, names of the 
 
 SIGN_SIZE = 48  # of the generated signs, to which real ones are resized
 PATIENCE = 20.0  # seconds without an answer until a download is given up
-
-# GTSRB's classes in its own numbering; those that are also generated are named alike.
-GTSRB_CLASSES = (
-    "20 km/h",
-    "30 km/h",
-    "50 km/h",
-    "60 km/h",
-    "70 km/h",
-    "80 km/h",
-    "End of 80 km/h",
-    "100 km/h",
-    "120 km/h",
-    "No overtaking",
-    "No overtaking by lorries",
-    "Priority at the next crossing",
-    "Priority road",
-    "Yield",
-    "Stop",
-    "No vehicles",
-    "No lorries",
-    "No entry",
-    "General caution",
-    "Bend to the left",
-    "Bend to the right",
-    "Double bend",
-    "Uneven road",
-    "Slippery road",
-    "Road narrows on the right",
-    "Road works",
-    "Traffic lights",
-    "Pedestrians",
-    "Children",
-    "Bicycles",
-    "Snow or ice",
-    "Wild animals",
-    "End of all limits",
-    "Turn right",
-    "Turn left",
-    "Ahead only",
-    "Ahead or right",
-    "Ahead or left",
-    "Keep right",
-    "Keep left",
-    "Roundabout",
-    "End of no overtaking",
-    "End of no overtaking by lorries",
-)
 
 
 class MissingData(FileNotFoundError):
@@ -188,7 +142,9 @@ def _fetch(source: Source, cached: Path) -> None:
 def _copy_archives(source: Source, root: Path) -> list[str]:
     """Copy the archives that ``ADVLIB_DATA`` has to `root`, where torchvision checks their hashes and unpacks them."""
     given = data_folder()
-    found = [archive for archive in source.archives if given and given.joinpath(archive).is_file()]
+    if given is None:
+        return []
+    found = [archive for archive in source.archives if given.joinpath(archive).is_file()]
     for archive in found:
         root.joinpath(archive).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(given / archive, root / archive)
@@ -217,12 +173,9 @@ def source(name: str, split: str) -> Source:
         return Source("MNIST", "mnist", archives, partial(datasets.MNIST, train=is_train))
     if name == "cifar10":
         return Source("CIFAR-10", "cifar10", (datasets.CIFAR10.filename,), partial(datasets.CIFAR10, train=is_train))
-    archives = ["GTSRB-Training_fixed"] if is_train else ["GTSRB_Final_Test_Images", "GTSRB_Final_Test_GT"]
+    zips = ["GTSRB-Training_fixed"] if is_train else ["GTSRB_Final_Test_Images", "GTSRB_Final_Test_GT"]
     return Source(
-        "GTSRB",
-        f"gtsrb-{split}",
-        tuple(f"gtsrb/{archive}.zip" for archive in archives),
-        partial(datasets.GTSRB, split=split),
+        "GTSRB", f"gtsrb-{split}", tuple(f"gtsrb/{name}.zip" for name in zips), partial(datasets.GTSRB, split=split)
     )
 
 

@@ -8,7 +8,10 @@ from advlib.exercises.imagenet import straight_through, survivor, to_file
 from advlib.exercises.mnist import relu_gradient, robust_mlp
 from advlib.exercises.progress import forget
 
-_ALL = [value for value in vars().values() if isinstance(value, Exercise)]
+# In the order in which their files, and so the chapters, list them.
+_ALL = sorted(
+    (value for value in vars().values() if isinstance(value, Exercise)), key=lambda one: (one.chapter, one.order)
+)
 __all__ = [*(exercise.name for exercise in _ALL), "forget", "progress"]
 
 

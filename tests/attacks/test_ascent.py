@@ -1,12 +1,13 @@
 """The engine: what it keeps, when it stops, how it steps."""
 
+import inspect
 import warnings
 
 import pytest
 import torch
 from torch import nn
 
-from advlib import losses
+from advlib import attacks, losses
 from advlib.attacks import GradientMaskingWarning
 from advlib.attacks.ascent import Adaptive, Constant, Linear, ascend, climb
 from advlib.evaluate import accuracy, logits_of
@@ -145,6 +146,100 @@ def test_seeds_draw_other_starts():
         for seed in (0, 0, 1)
     ]
     assert torch.equal(starts[0], starts[1]) and not torch.equal(starts[0], starts[2])
+
+
+class Noisy(nn.Module):
+    """Draws from the global random state, and counts its calls in a buffer as ``eot`` does."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = linear_model()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.net((x + self.calls.sin() + 0.1 * torch.randn_like(x)).square())
+
+
+WATCHED = [attacks.bim, attacks.pgd, attacks.mifgsm, attacks.apgd]
+each_watched = pytest.mark.parametrize("attack", WATCHED, ids=lambda f: f.__name__)
+ALL_STEPS = dict(keep="last", early_stop=False)
+
+
+def test_a_callback_sees_every_iterate_and_its_loss():
+    seen = []
+    last = attacks.bim(linear_model(), X, Y, Linf(0.1), steps=3, **ALL_STEPS, callback=seen.append)
+    assert [now.step for now in seen] == [0, 1, 2, 3] and {now.restart for now in seen} == {0}
+    assert torch.equal(seen[0].x_adv, X) and torch.equal(seen[-1].x_adv, last)
+    for now in seen:
+        assert now.rows.tolist() == list(range(8)) and not now.x_adv.requires_grad
+        expected = losses.cross_entropy(logits_of(linear_model(), now.x_adv), Y)
+        assert torch.allclose(now.loss, expected, atol=1e-6)
+    shorter = attacks.bim(linear_model(), X, Y, Linf(0.1), steps=2, step=0.25 / 3, **ALL_STEPS)
+    assert torch.allclose(seen[2].x_adv, shorter)
+
+
+def test_a_callback_is_told_which_images_in_which_batch_and_run():
+    seen = []
+    settings = dict(steps=2, restarts=2, batch_size=5, early_stop=False)
+    attacks.pgd(linear_model().double(), X.double(), Y, Linf(0.1), **settings, callback=seen.append)
+    told = [(now.restart, now.step, now.rows.tolist()) for now in seen]
+    assert told == [(run, k, part) for run in (0, 1) for part in ([0, 1, 2, 3, 4], [5, 6, 7]) for k in (0, 1, 2)]
+    assert all(now.x_adv.dtype == torch.float64 for now in seen)
+
+
+def test_a_callback_sees_an_image_until_it_fools():
+    seen, y = [], Y.clone()
+    y[3] = (Y[3] + 1) % 3  # wrong from the start
+    x_adv = attacks.bim(linear_model(), X, y, Linf(1.0), step=0.1, callback=seen.append)
+    last = {row: now.x_adv[i] for now in seen for i, row in enumerate(now.rows.tolist())}
+    assert 3 in seen[0].rows and all(3 not in now.rows for now in seen[1:])
+    assert all(torch.equal(last[i], x_adv[i]) for i in range(8))
+
+
+@each_watched
+@pytest.mark.parametrize("batch_size", [None, 3])
+@pytest.mark.parametrize("model", [linear_model, Noisy])
+def test_a_callback_changes_nothing_whatever_it_does(attack, model, batch_size):
+    model = model()
+
+    def meddle(now):
+        for value in (now.rows, now.x_adv, now.loss):
+            value.zero_()
+        torch.rand(3)
+        model.train()
+        for parameter in model.parameters():
+            parameter.requires_grad_()
+        accuracy(model, X, Y)
+        if now.step == 1:
+            attacks.pgd(model, X, Y, Linf(0.1), steps=2)
+        return True
+
+    def run(**settings):
+        torch.manual_seed(0)
+        if attack is not attacks.apgd:
+            settings["keep"] = "last"
+        if "restarts" in inspect.signature(attack).parameters:
+            settings["restarts"] = 2
+        return attack(model, X, Y, Linf(0.05), steps=5, early_stop=False, batch_size=batch_size, **settings)
+
+    assert torch.equal(run(callback=meddle), run())
+
+
+def test_a_callback_is_called_and_may_end_the_attack_by_an_error():
+    class Enough(Exception):
+        pass
+
+    def enough(now):
+        if now.step == 2:
+            raise Enough
+
+    model = Counting(linear_model()).train()
+    with pytest.raises(Enough):
+        ascend(model, X, Y, Linf(0.1), early_stop=False, callback=enough)
+    assert len(model.sizes) == 3 and model.training
+    with pytest.raises(TypeError, match="callback is 3; expected a function of one argument, an Iterate"):
+        ascend(model, X, Y, Linf(0.1), callback=3)
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e5])

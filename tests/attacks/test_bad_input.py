@@ -6,7 +6,9 @@ from torch import nn
 
 from advlib import attacks, evaluate, losses
 from advlib.attacks.ascent import ascend
+from advlib.attacks.facts import ALL, LABELS
 from advlib.norms import L2, Ball, Linf
+from tests.attacks.calls import calls
 
 X = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.tensor([0, 1, 2, 3])
@@ -81,6 +83,13 @@ BAD = {
     "a string": (dict(within="linf"), TypeError, "expected a norm ball"),
     "a class of balls": (dict(within=Linf), TypeError, "expected a norm ball"),
     "a ball of no norm": (dict(within=Ball(0.1)), TypeError, "expected a norm ball"),
+    # the mask
+    "a list for a mask": (dict(mask=[True]), TypeError, r"mask is a list.*torch.as_tensor\(mask\)"),
+    "shades in a mask": (dict(mask=torch.full((2, 2), 0.5)), ValueError, "mask > 0.5"),
+    "a mask of another size": (dict(mask=torch.ones(3, 2)), ValueError, r"\(3, 2\).*broadcast to x, \(4, 3, 6, 6\)"),
+    "too few masks": (dict(mask=torch.ones(3, 1, 6, 6)), ValueError, r"such as \(6, 6\).*or \(4, 1, 6, 6\) for one"),
+    "a mask of five dimensions": (dict(mask=torch.ones(1, 4, 3, 6, 6)), ValueError, "broadcast"),
+    "channels or images": (dict(mask=torch.ones(4, 6, 6)), ValueError, r"mask\[:, None\] is one for each image"),
     # the model
     "a function": (dict(model=lambda x: x), TypeError, "expected a torch.nn.Module"),
     "a class of models": (dict(model=nn.Linear), TypeError, r"class Linear.*Linear\(\)"),
@@ -96,8 +105,8 @@ BAD = {
         "int64.*argmax inside the model",
     ),
     "the wrong batch": (dict(model=Returns(lambda z: z[:2])), ValueError, r"\(2, 5\) for 4 images"),
-    "NaN logits": (dict(model=Returns(lambda z: z * float("nan"))), ValueError, "NaN logits at step 1"),
-    "infinite logits": (dict(model=Returns(lambda z: z / 0)), ValueError, "logits at step 1"),
+    "NaN logits": (dict(model=Returns(lambda z: z * float("nan"))), ValueError, "gave NaN logits"),
+    "infinite logits": (dict(model=Returns(lambda z: z / 0)), ValueError, "gave (NaN|infinite) logits"),
     "a NaN gradient": (dict(model=Returns(lambda z: z + (z * 0).sqrt())), ValueError, "NaN input gradients at step 1"),
     "a detached model": (dict(model=Returns(lambda z: z.detach())), ValueError, "do not depend differentiably"),
     # the size of a batch
@@ -106,14 +115,43 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(
-    "attack", [attacks.fgsm, attacks.bim, attacks.pgd, attacks.mifgsm, attacks.apgd], ids=lambda f: f.__name__
-)
-@pytest.mark.parametrize("change, error, message", BAD.values(), ids=BAD.keys())
+# What an attack must take, and be, for a mistake to be one: a black box may be a function, a walk may have no target.
+APPLIES = {
+    "within": lambda call: "within" in call.takes,
+    "target": lambda call: "target" in call.takes,
+    "mask": lambda call: "mask" in call.takes,
+    "model": lambda call: "model" in call.takes,
+}
+
+
+def mistakes():
+    """Every attack with every mistake that can be made with it."""
+    for call in calls():
+        for name, (change, error, message) in BAD.items():
+            if all(APPLIES.get(argument, lambda call: True)(call) for argument in change):
+                yield pytest.param(call, change, error, message, id=f"{call} {name}")
+
+
+@pytest.mark.parametrize("attack, change, error, message", list(mistakes()))
 def test_every_mistake_is_named(attack, change, error, message):
-    call = dict(model=linear(), x=X, y=Y, within=Linf(0.1)) | change
+    given = dict(model=linear(), x=X, y=Y, within=attack.balls[0])
+    if isinstance(change.get("model"), Returns):  # on images that it reads right: nobody attacks the others
+        given["y"] = change["model"].net(X).argmax(1)
+    given |= change
+    model, x, y, within = (given.pop(name) for name in ("model", "x", "y", "within"))
+    if attack.fact.knows == LABELS and "target" in given:
+        given["start"] = X  # which a targeted walk needs besides
     with pytest.raises(error, match=f"(?s){message}"):
-        attack(call.pop("model"), call.pop("x"), call.pop("y"), call.pop("within"), **call)
+        attack(model, x, y, within, **given)
+
+
+IN_ANY_BALL = [call for call in calls() if call.fact.norms == ALL and "within" in call.takes]
+
+
+@pytest.mark.parametrize("attack", IN_ANY_BALL, ids=str)
+def test_an_epsilon_for_each_image_or_one_for_all(attack):
+    with pytest.raises(ValueError, match="got 2 ε for 4 images"):
+        attack(linear(), X, Y, Linf(torch.tensor([0.1, 0.2])))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +193,11 @@ def test_a_model_that_breaks_on_the_way_is_caught_at_its_step(k):
         (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, []), ValueError, "eps is empty"),
         (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [8]), ValueError, r"Did you mean Linf\(8/255\)"),
         (lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [-1], norm=L2), ValueError, "≥ 0"),
+        (
+            lambda: evaluate.curve(linear(), X, Y, attacks.fgsm, [0.1], norm=lambda eps: Linf(torch.full((4,), eps))),
+            ValueError,
+            "curve takes one ε for all images and got 4",
+        ),
         (lambda: evaluate.interval(3, 2), ValueError, "at most n"),
         (lambda: evaluate.interval(0, 0), ValueError, "n is 0"),
     ],

@@ -1,5 +1,9 @@
 """BIM, PGD, MI-FGSM and Auto-PGD: their papers' updates, and their strength beside other libraries'."""
 
+import inspect
+import re
+import textwrap
+
 import pytest
 import torch
 from torch import nn
@@ -45,6 +49,25 @@ def test_mifgsm_is_the_iteration_of_its_paper():
     assert torch.allclose(got, x, atol=1e-6)
 
 
+def test_the_textbooks_lines_in_the_docstring_are_what_they_say_they_are():
+    """ε, α and pixels are fractions of powers of two, so that nothing is rounded and the results are equal."""
+    doc = inspect.getdoc(pgd)
+    lines = textwrap.dedent(re.search(r"::\n\n((?: {4}.*\n)+)", doc)[1])
+    calls = {name: re.sub(r"\s+", " ", re.search(rf"``({name}\(.*?\))``", doc, re.S)[1]) for name in ("pgd", "bim")}
+    begin_at_x = re.search(r"Begun at ``(x_adv = x)``", doc)[1]
+    start, *loop = lines.splitlines()
+    assert len(loop) <= 8 and start.startswith("x_adv = x + ")
+
+    x, model = (X * 256).round().double() / 256, nn.Sequential(network(), nn.Tanh(), nn.Linear(4, 4)).double()
+    names = dict(torch=torch, F=nn.functional, Linf=Linf, pgd=pgd, bim=bim, model=model, x=x, seed=3)
+    names |= dict(y=logits_of(model, x).argmax(1), eps=1 / 16, step=1 / 64, steps=6)
+    for name, begin in (("pgd", start), ("bim", begin_at_x)):
+        scope = dict(names)
+        exec("\n".join([begin, *loop]), scope)
+        assert torch.equal(scope["x_adv"], eval(calls[name], names)) and not scope["x_adv"].requires_grad
+        assert not torch.equal(scope["x_adv"], x)
+
+
 def test_one_full_step_of_bim_is_fgsm():
     one = bim(network(), X, Y, Linf(0.05), steps=1, step=0.05, keep="last", early_stop=False)
     assert torch.equal(one, fgsm(network(), X, Y, Linf(0.05)))
@@ -75,6 +98,7 @@ def test_a_step_is_in_the_units_of_eps():
     assert torch.allclose(L2(1).size(moved), torch.full((16,), 0.1), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, eps, fgsm_peers, pgd_at_most",
     [

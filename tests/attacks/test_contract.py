@@ -1,4 +1,4 @@
-"""One table of attacks inside a ball, and all that each must keep whatever it does."""
+"""All that every attack must keep, whatever it does. The table is `FACTS`: a new attack is held to it at once."""
 
 import random
 import warnings
@@ -11,32 +11,26 @@ from hypothesis import strategies as st
 from torch import nn
 
 from advlib import attacks
+from advlib.attacks.facts import INSIDE, LABELS, WEIGHTS
+from advlib.evaluate import logits_of, robust_accuracy
 from advlib.norms import L0, L1, L2, Linf
+from tests.attacks.calls import calls, network
 
-BALLS = [Linf(0.1), L2(0.8), L1(3.0), L0(3)]
-ATTACKS = {
-    "fgsm": lambda *a, **k: attacks.fgsm(*a, **k),
-    "bim": lambda *a, **k: attacks.bim(*a, steps=4, **k),
-    "pgd": lambda *a, **k: attacks.pgd(*a, steps=4, restarts=2, **k),
-    "mifgsm": lambda *a, **k: attacks.mifgsm(*a, steps=4, **k),
-    "apgd": lambda *a, **k: attacks.apgd(*a, steps=12, **k),
-}
-each_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-each_ball = pytest.mark.parametrize("ball", BALLS, ids=str)
+CALLS = calls()
+WITHIN = [call for call in CALLS if "within" in call.takes]
+MASKED = [call for call in CALLS if "mask" in call.takes]
+CLIMBING = [call for call in WITHIN if call.fact.family == INSIDE and "queries" not in call.takes]
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
 
 
-def network(channels=3, size=6, classes=5, seed=0) -> nn.Sequential:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Conv2d(channels, 8, 3, padding=1),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Dropout(0.5),
-            nn.Linear(8 * size * size, classes),
-        )
+def each(chosen, name="attack"):
+    return pytest.mark.parametrize(name, chosen, ids=str)
+
+
+def each_pair(chosen):
+    """Each attack with each of the balls that it takes, or whose norm it makes small."""
+    pairs = [pytest.param(call, ball, id=f"{call} {ball or ''}") for call in chosen for ball in call.balls]
+    return pytest.mark.parametrize("attack, ball", pairs)
 
 
 def batch(n=6, channels=3, size=6, classes=5):
@@ -47,47 +41,70 @@ def batch(n=6, channels=3, size=6, classes=5):
     return x, torch.randint(0, classes, (n,), generator=generator)
 
 
+def read(model, x):
+    """The labels that the model gives: every image stands, and every attack has something to do."""
+    return logits_of(model, x).argmax(1)
+
+
+def in_box(x_adv):
+    return bool((x_adv >= 0).all() and (x_adv <= 1).all())
+
+
 def within(ball, x, x_adv, slack=1e-6):
     wide = torch.float64
-    return bool(
-        (ball.size(x_adv.to(wide) - x.to(wide)) <= ball.eps + slack).all() and (x_adv >= 0).all() and (x_adv <= 1).all()
-    )
+    return bool((ball.size(x_adv.to(wide) - x.to(wide)) <= ball.eps + slack).all()) and in_box(x_adv)
 
 
-@each_attack
-@each_ball
-@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
-def test_result_is_like_x_inside_the_ball_and_the_box(attack, ball, targeted):
-    model, (x, y) = network(), batch()
-    x_adv = attack(model, x, y, ball, target=(y + 1) % 5 if targeted else None)
+def kept(attack, ball, x, x_adv):
+    """Inside the ball that the attack was given, if it was given one, and inside the box."""
+    return within(ball, x, x_adv) if attack in WITHIN else in_box(x_adv)
+
+
+@each_pair(CALLS)
+def test_result_is_like_x_inside_the_ball_and_the_box(attack, ball):
+    model, (x, _) = network(), batch()
+    y = read(model, x)
+    x_adv = attack(model, x, y, ball)
     assert x_adv.shape == x.shape and x_adv.dtype == x.dtype and x_adv.device == x.device
     assert not x_adv.requires_grad and x_adv.data_ptr() != x.data_ptr()
-    assert within(ball, x, x_adv) and not torch.equal(x_adv, x)
+    assert kept(attack, ball, x, x_adv) and (attack not in WITHIN or not torch.equal(x_adv, x))
 
 
-@each_attack
+@each_pair([call for call in CALLS if "target" in call.takes])
+def test_a_targeted_result_is_inside_too(attack, ball):
+    model, (x, _) = network(), batch()
+    y, settings = read(model, x), {}
+    if attack.fact.knows == LABELS:  # a walk along the boundary begins where it shall end
+        aim = x[(y != y[0]).nonzero()[0]]
+        x, y, settings = x[y == y[0]], y[y == y[0]], {"target": int(read(model, aim))}
+        settings["start"] = aim.expand_as(x)
+    x_adv = attack(model, x, y, ball, **({"target": (y + 1) % 5} | settings))
+    assert x_adv.shape == x.shape and kept(attack, ball, x, x_adv)
+
+
+@each_pair(CALLS)
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_every_dtype_and_device(attack, device, dtype):
-    model, (x, y) = network().to(device, dtype), batch()
+def test_every_dtype_and_device(attack, ball, device, dtype):
+    model, (x, _) = network().to(device, dtype), batch()
     x = x.to(device, dtype)
-    for ball in BALLS:
-        x_adv = attack(model, x, y.to(device), ball)
-        assert x_adv.dtype == dtype and x_adv.device == x.device and within(ball, x, x_adv)
+    x_adv = attack(model, x, read(model, x), ball)
+    assert x_adv.dtype == dtype and x_adv.device == x.device and kept(attack, ball, x, x_adv)
 
 
-@each_attack
+@each(CALLS)
 def test_model_inputs_and_random_state_are_left_as_they_were(attack):
-    model, (x, y) = network(), batch()
+    model, (x, _) = network(), batch()
     model.train()
     model[4].eval()
     model[0].weight.requires_grad_(False)
     model[5].weight.grad = torch.ones_like(model[5].weight)
     state = {name: value.clone() for name, value in model.state_dict().items()}
+    y = read(model, x)
     kept_x, kept_y = x.clone(), y.clone()
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
 
-    attack(model, x, y, Linf(0.1))
+    attack(model, x, y, attack.balls[0])
 
     assert model.training and model[1].training and not model[4].training
     assert not model[0].weight.requires_grad and model[5].weight.requires_grad
@@ -98,7 +115,7 @@ def test_model_inputs_and_random_state_are_left_as_they_were(attack):
     assert torch.equal(before[0], after[0]) and (before[1] == after[1]).all() and before[2] == after[2]
 
 
-@each_attack
+@each(CALLS)
 def test_the_model_is_as_it_was_after_an_error_too(attack):
     class Breaks(nn.Sequential):
         def forward(self, x):
@@ -106,54 +123,164 @@ def test_the_model_is_as_it_was_after_an_error_too(attack):
 
     model, (x, y) = Breaks(network()).train(), batch()
     with pytest.raises(RuntimeError, match="inside the model"):
-        attack(model, x, y, Linf(0.1))
+        attack(model, x, y, attack.balls[0])
     assert model.training and model[0][1].training and all(p.requires_grad for p in model.parameters())
 
 
-@each_attack
+@each(CALLS)
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode], ids=["no_grad", "inference_mode"])
 def test_works_where_gradients_are_switched_off(attack, context):
-    model, (x, y) = network(), batch()
-    expected = attack(model, x, y, Linf(0.1))
+    model, (x, _) = network(), batch()
+    y, ball = read(model, x), attack.balls[0]
+    expected = attack(model, x, y, ball)
     with context():
-        assert torch.equal(attack(model, x.clone(), y, Linf(0.1)), expected)
+        assert torch.equal(attack(model, x.clone(), y, ball), expected)
 
 
-@each_attack
-@each_ball
+@each_pair(CALLS)
 def test_the_same_call_gives_the_same_answer(attack, ball):
-    model, (x, y) = network(), batch()
+    model, (x, _) = network(), batch()
+    y = read(model, x)
     assert torch.equal(attack(model, x, y, ball), attack(model, x, y, ball))
 
 
-@each_attack
-@each_ball
+@each_pair(CALLS)
 def test_batches_do_not_change_the_answer(attack, ball):
-    model, (x, y) = network().double(), batch(n=11)
-    whole = attack(model, x.double(), y, ball)
+    model, (x, _) = network().double(), batch(n=11)
+    x = x.double()
+    y = read(model, x)
+    whole = attack(model, x, y, ball)
     for size in (1, 4):
-        assert torch.allclose(attack(model, x.double(), y, ball, batch_size=size), whole, atol=1e-9)
+        assert torch.allclose(attack(model, x, y, ball, batch_size=size), whole, atol=1e-9)
 
 
-@pytest.mark.parametrize("attack", [ATTACKS["fgsm"], ATTACKS["bim"], ATTACKS["mifgsm"]], ids=["fgsm", "bim", "mifgsm"])
-@each_ball
+@each_pair([call for call in CALLS if "seed" not in call.takes])
 def test_an_image_does_not_depend_on_its_neighbours(attack, ball):
     """No mean over the batch in the loss, no norm over the batch in the step."""
-    model, (x, y) = network().double(), batch(n=5)
-    whole = attack(model, x.double(), y, ball)
-    alone = torch.cat([attack(model, x[i : i + 1].double(), y[i : i + 1], ball) for i in range(5)])
+    model, (x, _) = network().double(), batch(n=5)
+    x = x.double()
+    y = read(model, x)
+    whole = attack(model, x, y, ball)
+    alone = torch.cat([attack(model, x[i : i + 1], y[i : i + 1], ball) for i in range(5)])
     assert torch.allclose(whole, alone, atol=1e-9)
 
 
-@each_attack
-@each_ball
+@each_pair(WITHIN)
 def test_a_budget_of_zero_leaves_the_image(attack, ball):
-    model, (x, y) = network(), batch()
-    assert torch.equal(attack(model, x, y, type(ball)(0)), x)
+    model, (x, _) = network(), batch()
+    assert torch.equal(attack(model, x, read(model, x), type(ball)(0)), x)
 
 
-@each_attack
-@each_ball
+OWN = {Linf: [0.0, 0.03125, 0.0625, 0.125, 0.25], L2: [0.0, 0.25, 0.5, 0.75, 1.0], L1: [0.0, 1, 2, 3, 4], L0: range(5)}
+
+
+@each(CLIMBING)
+@pytest.mark.parametrize("norm", OWN, ids=lambda norm: norm.__name__)
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_each_image_may_have_its_own_budget(attack, norm, batch_size):
+    """Whichever images stopped early, whichever are in the batch: the answer of its own ball for each."""
+    model, (x, _) = network().double(), batch(n=5)
+    x, eps = x.double(), torch.tensor(OWN[norm])
+    y = logits_of(model, x).argmax(1)
+    own = attack(model, x, y, norm(eps), batch_size=batch_size)
+    alike = torch.cat([attack(model, x, y, norm(one.item()))[i : i + 1] for i, one in enumerate(eps)])
+    assert torch.allclose(own, alike, atol=1e-9) and within(norm(eps), x, own)
+    assert torch.equal(own[0], x[0]) and not torch.equal(own[1:], x[1:])
+
+
+def test_a_step_is_the_same_length_whatever_the_budget():
+    model, (x, y) = network(), batch(n=3)
+    own = Linf(torch.tensor([0.005, 0.1, 0.2]))
+    for attack in (attacks.bim, attacks.mifgsm):
+        moved = attack(model, x, y, own, steps=1, step=0.01, keep="last", early_stop=False) - x
+        assert torch.allclose(own.size(moved), torch.tensor([0.005, 0.01, 0.01]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "attack, norm",
+    [
+        (lambda *a: attacks.transfer(*a, steps=3), L2),
+        (lambda *a: attacks.transfer(*a, steps=3, step=0.1), Linf),
+        (lambda *a: attacks.nes(*a, queries=60, samples=10), L1),
+        (lambda *a: attacks.square(*a, queries=60), Linf),
+        (lambda *a: attacks.square(*a, queries=60), L2),
+        (lambda *a: attacks.worst_case(*a, queries=60), Linf),
+        (lambda *a: attacks.worst_case(*a, queries=60), L2),
+        (lambda *a: attacks.worst_case(*a), L1),
+    ],
+)
+def test_other_attacks_in_a_ball_keep_to_each_budget_too(attack, norm):
+    model, (x, _) = network(), batch(n=5)
+    y, own = logits_of(model, x).argmax(1), norm(torch.tensor(OWN[norm]))
+    x_adv = attack(model, x, y, own)
+    assert within(own, x, x_adv) and torch.equal(x_adv[0], x[0])
+    assert bool((own.size(x_adv - x)[-1] > own.eps[1]).all())  # not the smallest one for all
+    assert 0 <= robust_accuracy(model, x, y, own, attack=lambda *a, batch_size: attack(*a)) <= 1
+
+
+def test_what_takes_one_budget_for_all_says_so():
+    model, (x, y) = network(), batch(n=2)
+    own, few = Linf(torch.tensor([0.1, 0.2])), L0(torch.tensor([1, 2]))
+    for name, call in {
+        "universal": lambda: attacks.universal(model, x, y, own),
+        "AdvGAN": lambda: attacks.AdvGAN(own),
+        "jsma": lambda: attacks.jsma(model, x, y, few),
+        "sparse_rs": lambda: attacks.sparse_rs(model, x, y, few),
+        "worst_case in L0": lambda: attacks.worst_case(model, x, y, few),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} takes one ε for all images and got 2 of them"):
+            call()
+
+
+def masks(n=6):
+    """One for each image of ``batch``; the second allows nothing."""
+    mask = torch.rand(n, 1, 6, 6, generator=torch.Generator().manual_seed(3)) < 0.4
+    mask[1] = False
+    return mask
+
+
+@each_pair(MASKED)
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_nothing_outside_a_mask_changes(attack, ball, batch_size):
+    model, (x, _) = network(), batch()
+    y, mask = logits_of(model, x).argmax(1), masks()
+    x_adv = attack(model, x, y, ball, mask=mask, batch_size=batch_size)
+    assert torch.equal(x_adv.where(~mask, 0), x.where(~mask, 0)) and torch.equal(x_adv[1], x[1])
+    assert within(ball, x, x_adv) and all(not torch.equal(x_adv[i], x[i]) for i in (0, 2, 3, 4, 5))
+
+
+@each(MASKED)
+def test_masks_of_any_form_mean_the_same(attack):
+    model, (x, y), ball = network(), batch(), L2(0.8)
+    for mask in (torch.rand(6, 6) < 0.5, torch.rand(1, 6, 6) < 0.5, torch.rand(1, 3, 1, 1) < 0.5, torch.tensor(True)):
+        expected = attack(model, x, y, ball, mask=mask.expand(x.shape))
+        for form in (mask, mask.float(), mask.int()):
+            assert torch.equal(attack(model, x, y, ball, mask=form), expected)
+    assert torch.allclose(expected, attack(model, x, y, ball), atol=1e-5)  # the last one allows all
+
+
+@each_pair(MASKED)
+def test_the_best_within_a_mask_is_the_best_on_a_model_that_sees_no_more(attack, ball):
+    class Sees(nn.Module):
+        """Pastes what it was first shown over all that the mask forbids."""
+
+        def __init__(self, net, mask, x):
+            super().__init__()
+            self.net, self.mask, self.x = net, mask, x
+
+        def forward(self, x):
+            return self.net(torch.where(self.mask, x, self.x))
+
+    net, (x, _) = network().double(), batch()
+    x, mask = x.double(), masks()
+    mask[1, 0, 2, 3] = True
+    y = logits_of(net, x).argmax(1)
+    settings = {name: False for name in ("random_start", "early_stop") if name in attack.takes}
+    seen, masked = attack(Sees(net, mask, x), x, y, ball, **settings), attack(net, x, y, ball, mask=mask, **settings)
+    assert torch.allclose(masked, seen, atol=1e-9)
+
+
+@each_pair([call for call in CALLS if call.fact.knows == WEIGHTS])
 def test_no_gradient_gives_no_nan_and_says_so(attack, ball):
     class Constant(nn.Module):
         def forward(self, x):
@@ -162,13 +289,12 @@ def test_no_gradient_gives_no_nan_and_says_so(attack, ball):
     x, _ = batch()
     with pytest.warns(attacks.GradientMaskingWarning, match="exactly zero on 6 of 6 images"):
         x_adv = attack(Constant(), x, torch.zeros(6, dtype=torch.long), ball)
-    assert within(ball, x, x_adv)
+    assert kept(attack, ball, x, x_adv)
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    name=st.sampled_from(sorted(ATTACKS)),
-    ball=st.sampled_from(BALLS),
+    pair=st.sampled_from([(call, ball) for call in CLIMBING for ball in call.balls]),
     n=st.integers(1, 4),
     channels=st.integers(1, 4),
     height=st.integers(1, 7),
@@ -177,12 +303,12 @@ def test_no_gradient_gives_no_nan_and_says_so(attack, ball):
     scale=st.sampled_from([1e-30, 1.0, 1e10]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
-def test_any_shape_any_scale(name, ball, n, channels, height, width, classes, scale, dtype):
-    generator = torch.Generator().manual_seed(n)
+def test_any_shape_any_scale(pair, n, channels, height, width, classes, scale, dtype):
+    (attack, ball), generator = pair, torch.Generator().manual_seed(n)
     x = torch.rand(n, channels, height, width, generator=generator, dtype=dtype)
     linear = nn.Linear(channels * height * width, classes, dtype=dtype)
     linear.weight.data.mul_(scale)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", attacks.GradientMaskingWarning)
-        x_adv = ATTACKS[name](nn.Sequential(nn.Flatten(), linear), x, torch.zeros(n, dtype=torch.long), ball)
+        x_adv = attack(nn.Sequential(nn.Flatten(), linear), x, torch.zeros(n, dtype=torch.long), ball)
     assert within(ball, x, x_adv)

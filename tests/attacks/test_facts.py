@@ -1,6 +1,8 @@
 """The cheat sheet's facts are true: every attack is in it, and its passes, norms and knowledge are what is measured."""
 
 import functools
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,19 +12,9 @@ from advlib import attacks
 from advlib.attacks import facts
 from advlib.attacks.facts import FACTS, Fact
 from advlib.norms import L0, L1, L2, Linf
+from tests.attacks.calls import gaps
 
-# What `advlib.attacks` exports besides attacks: the engine, and what helps an attack along.
-TOOLS = {
-    "ascend",
-    "climb",
-    "substitute_labels",
-    "Patch",
-    "Views",
-    "warp",
-    "apply_trigger",
-    "sticker",
-    "GradientMaskingWarning",
-}
+ATTACKS = Path(attacks.__file__).parent
 RADIUS = {Linf: 0.1, L2: 0.5, L1: 1.0, L0: 10}
 by_name = functools.partial(pytest.mark.parametrize, "fact", ids=lambda fact: fact.name)
 
@@ -89,11 +81,76 @@ def one_image():
     return torch.full((1, 1, 6, 6), 0.5), torch.tensor([0])
 
 
-def test_every_attack_is_there_once():
-    assert sorted(fact.name for fact in FACTS) == sorted(set(attacks.__all__) - TOOLS)
-    assert all(getattr(attacks, fact.name) is fact.attack for fact in FACTS)
+def test_every_attack_is_exported_in_the_cheat_sheet_and_under_contract():
+    found = gaps(ATTACKS, attacks.__all__)
+    assert not found, "\n".join(found)
 
 
+def test_every_fact_is_there_once_and_of_what_is_exported():
+    names = [fact.name for fact in FACTS]
+    assert len(names) == len(set(names)) and all(getattr(attacks, fact.name) is fact.attack for fact in FACTS)
+    assert set(facts.FORMULAS) == {fact.attack for fact in FACTS} >= set(facts.NOTES)
+
+
+# ------------------------------------------------------------------------------------ what the guard would say, when
+def lines_about(name, folder=ATTACKS, **changes):
+    return [line for line in gaps(folder, **{"exported": attacks.__all__} | changes) if name in line]
+
+
+@pytest.fixture
+def with_dummy(tmp_path):
+    """`advlib/attacks` with one module more, that nobody has told of."""
+    folder = tmp_path / "attacks"
+    shutil.copytree(ATTACKS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "dummy.py").write_text('__all__ = ["dummy"]\n\n\ndef dummy(model, x, y, within):\n    return x\n')
+    return folder
+
+
+def test_a_new_attack_that_nobody_told_of_is_named_with_each_file_to_change(with_dummy):
+    files = [line.split(":")[0] for line in lines_about("dummy", with_dummy)]
+    assert files == ["advlib/attacks/__init__.py", "advlib/attacks/facts.py", "tests/attacks/calls.py"]
+
+
+def dummy(model, x, y, within):
+    return x
+
+
+def odd(images, generator):
+    return images
+
+
+def test_an_attack_with_a_fact_is_under_contract_unless_its_call_is_odd(with_dummy):
+    told = [*FACTS, Fact(dummy, "", "", "", facts.ALL, facts.WEIGHTS, 0, 0, 0)]
+    assert not lines_about("dummy", with_dummy, exported=[*attacks.__all__, "dummy"], facts=told)
+    (with_dummy / "dummy.py").write_text('__all__ = ["odd"]\n')
+    told = [*FACTS, Fact(odd, "", "", "", facts.ALL, facts.WEIGHTS, 0, 0, 0)]
+    (line,) = lines_about("odd of", with_dummy, exported=[*attacks.__all__, "odd"], facts=told)
+    assert line.startswith("tests/attacks/calls.py: odd of advlib/attacks/dummy.py is under no contract")
+
+
+def test_an_attack_missing_from_the_facts_or_the_exports_is_named():
+    told = [fact for fact in FACTS if fact.name != "fgsm"]
+    assert [line.split(":")[0] for line in lines_about(" fgsm ", facts=told)] == [
+        "advlib/attacks/facts.py",
+        "tests/attacks/calls.py",
+    ]
+    (line,) = lines_about("fgsm", exported=set(attacks.__all__) - {"fgsm"})
+    assert line.startswith("advlib/attacks/__init__.py: does not export fgsm of advlib/attacks/fgsm.py")
+
+
+def test_tables_that_name_what_is_gone_are_named(with_dummy, tmp_path):
+    (with_dummy / "dummy.py").write_text("")
+    (with_dummy / "universal.py").unlink()
+    assert "advlib/attacks/dummy.py: has no __all__; list in it what other modules may use" in gaps(with_dummy, [])
+    about = lines_about("universal", with_dummy, tests=tmp_path)
+    assert [line.split(",")[0] for line in about] == [
+        "advlib/attacks/__init__.py: exports universal",
+        "tests/attacks/calls.py: APART names universal",
+        "tests/attacks/test_universal.py: does not test universal",
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ what facts measure
 @by_name([fact for fact in FACTS if fact.knows != facts.TRAINING])
 def test_passes_are_what_a_counting_model_measures(fact):
     victim = Rough() if fact.knows == facts.LABELS else Counting()

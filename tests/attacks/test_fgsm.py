@@ -42,6 +42,23 @@ def test_l2_runs_along_the_gradient_and_passes_on_what_the_box_cuts():
     assert cut.norm().item() == pytest.approx(0.3, abs=1e-6) and cut[1].item() == pytest.approx(-0.05)
 
 
+@pytest.mark.parametrize(
+    "ball, delta",
+    [
+        (Linf(0.1), [0.1, 0.0, 0.0, 0.0, 0.05, -0.1]),
+        (L2(0.1), [0.3 / 0.1**0.5 * 0.1, 0.0, 0.0, 0.0, 0.0, -0.1 / 0.1**0.5 * 0.1]),  # weights 0.3 and −0.1
+        (L1(0.6), [0.5, 0.0, 0.0, 0.0, 0.05, -0.05]),
+        (L0(2), [0.5, 0.0, 0.0, 0.0, 0.0, -0.5]),
+    ],
+    ids=str,
+)
+def test_a_mask_leaves_the_budget_to_what_it_allows(ball, delta):
+    """The two largest weights are forbidden, and for L2 the pixel at the box."""
+    mask = torch.tensor([1, 0, 0, 1, 0 if isinstance(ball, L2) else 1, 1]).view(2, 3)
+    got = (fgsm(two_classes(W), X, Y, ball, mask=mask) - X).flatten()
+    assert torch.allclose(got, torch.tensor(delta), atol=1e-6)
+
+
 @pytest.mark.parametrize("ball", [Linf(0.2), L2(0.5), L1(1.5), L0(2)], ids=str)
 def test_nothing_in_the_ball_raises_a_linear_loss_more(ball):
     generator = torch.Generator().manual_seed(0)

@@ -122,7 +122,7 @@ def test_other_files_are_refused(tmp_path):
         (lambda g, m, i: AdvGAN(0.3), TypeError, "Linf(0.3)"),
         (lambda g, m, i: AdvGAN(Linf(0.3), 0), ValueError, "channels is 0"),
         (lambda g, m, i: g.fit(m, i.x, epochs=1), TypeError, "Images"),
-        (lambda g, m, i: g.fit(m, i[:0], epochs=1), ValueError, "empty batch"),
+        (lambda g, m, i: g.fit(m, i[:0], epochs=1), ValueError, "images is empty"),
         (lambda g, m, i: g.fit(m, i, epochs=0), ValueError, "epochs is 0"),
         (lambda g, m, i: g.fit(m, i, target=3), ValueError, "target contains 3"),
         (lambda g, m, i: g.fit(m, i, target="c"), TypeError, "index of one class"),

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from advlib.attacks.transfer import transfer
+from advlib.attacks.transfer import substitute_labels, transfer
 from advlib.norms import L0, L2, Linf
+from tests.attacks.victims import Counting, batch, network
 
 
 def linear(weight, classes=2):
@@ -126,3 +127,11 @@ def test_mnist_images_made_on_a_copy_fool_the_original(lenet, mnist):
     x_adv = transfer(twin, x, y, Linf(0.2), steps=10)
     chance = x + Linf(0.2).sample(x, generator)
     assert (victim(x_adv).argmax(1) == y).sum() < 40 and (victim(chance).argmax(1) == y).sum() > 90
+
+
+def test_labels_of_a_victim_cost_one_query_each():
+    x, model = batch(n=7), network()
+    counting = Counting(model, x)
+    assert torch.equal(substitute_labels(counting, x), model(x).argmax(1))
+    assert [counting.asked[i] for i in range(7)] == [1] * 7
+    assert torch.equal(substitute_labels(lambda images: model(images).argmax(1), x, batch_size=2), model(x).argmax(1))

@@ -63,6 +63,15 @@ def test_targets_are_what_counts_when_there_are_some():
     assert (logits_of(network(), worst).argmax(1) == target).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("ball", [Linf(8 / 255), L2(0.2)], ids=str)
+def test_half_precision_rounds_no_part_of_it_out_of_the_ball(dtype, ball):
+    model, x = network().to(dtype), X.to(dtype)
+    y = logits_of(model, x).argmax(1)
+    worst = worst_case(model, x, y, ball, queries=100)
+    assert worst.dtype == dtype and (ball.size(worst.double() - x.double()) <= ball.eps + 1e-6).all()
+
+
 def test_two_classes_do():
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
     y = logits_of(model, X).argmax(1)

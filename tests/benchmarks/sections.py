@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from advlib import contract
 from advlib.attacks import bim, fgsm, pgd, worst_case
 from advlib.attacks.ascent import Constant, ascend
+from advlib.attacks.fast import faster
 from advlib.evaluate import accuracy
-from advlib.models.fast import faster
 from advlib.norms import Linf
 from tests.benchmarks import measure, peers, workloads
 from tests.benchmarks.workloads import Workload

@@ -325,7 +325,20 @@ def test_only_one_image_is_saved(tmp_path):
         save_png(torch.rand(2, 3, 8, 8), tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("within", [Linf(8 / 255), Linf(0.03), Linf(0.5 / 255), L2(0.5), L2(3.0), L1(4.0), L0(7)])
+@pytest.mark.parametrize(
+    "within",
+    [
+        Linf(8 / 255),
+        Linf(0.03),
+        Linf(0.5 / 255),
+        Linf(torch.tensor([0.0, 0.5, 4.0, 8.0]) / 255),
+        L2(0.5),
+        L2(3.0),
+        L1(4.0),
+        L0(7),
+    ],
+    ids=str,
+)
 @given(seed=st.integers(0, 50))
 def test_rounding_stays_in_the_ball_and_on_the_grid(within, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -1,26 +1,50 @@
-"""The frame: what is printed for an unwritten, a right, a wrong and a broken answer."""
+"""The frame: what is printed for an unwritten, a right, a wrong, a broken and a hostile answer, and what it leaves behind."""
 
+import random
+import sys
+import time
+
+import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
-from advlib.exercises.frame import Mistake, checks_function, checks_value
-
-
-@checks_function
-def doubles(attempt):
-    result = attempt(torch.arange(4.0))
-    attempt.note("torch can do this")
-    attempt.note("torch can do this")
-    if result.tolist() != [0, 2, 4, 6]:
-        raise Mistake(f"got {result.tolist()}", "another factor", "multiply by two")
-    return "four numbers"
+from advlib import attacks, norms
+from advlib.exercises import check, progress
+from advlib.exercises.frame import Case, Formula, Number, Wrong
+from tests.exercises.verdicts import verdict
 
 
-@checks_value
-def positive(number):
-    if number <= 0:
-        raise Mistake(f"{number} is not above zero")
-    return "above zero"
+def half(x, *, factor=0.5, shift=0.0):
+    return factor * x + shift
+
+
+HALF = Formula(
+    name="half",
+    chapter=99,
+    title="Halve it",
+    points=1,
+    right=half,
+    cases=lambda: [Case("four numbers", torch.arange(4.0)), Case("float64", torch.ones(2, dtype=torch.float64))],
+    wrong=[
+        Wrong({"factor": 2}, "every number grew", "multiplied by 2", "multiply by 0.5"),
+        Wrong({"shift": 1.0}, "one too much", "one was added", "leave it out"),
+        Wrong(lambda x: x / x.sum(0, keepdim=True).tolist(), "a list", "tolist", "leave it out"),
+    ],
+    verified="half of four numbers",
+    by_hand=["div", "true_divide"],
+    seconds=1,
+)
+SIZES = Number(
+    name="sizes",
+    chapter=99,
+    title="Sizes",
+    points=1,
+    right=lambda: {"a": 1.0, "b": 2.0},
+    wrong=[Wrong({"a": -1.0}, "the sign is flipped", "minus", "plus")],
+    verified="{0:g} and {1:g}",
+)
 
 
 def raises_not_implemented(x):
@@ -31,7 +55,7 @@ def is_dots(x): ...
 
 
 def is_docstring(x):
-    """Twice x."""
+    """Half of x."""
 
 
 def returns_ellipsis(x):
@@ -43,45 +67,42 @@ def calls_a_stub(x):
     return raises_not_implemented(x) * 2
 
 
-@pytest.mark.parametrize(
-    "answer", [raises_not_implemented, is_dots, is_docstring, returns_ellipsis, calls_a_stub, None, ...]
-)
+UNWRITTEN = [raises_not_implemented, is_dots, is_docstring, returns_ellipsis, calls_a_stub, None, ...]
+
+
+@pytest.mark.parametrize("answer", UNWRITTEN)
 def test_unwritten(capsys, monkeypatch, answer):
-    doubles(answer)
-    assert capsys.readouterr().out == f"○ {getattr(answer, '__name__', 'doubles')}: not written yet\n"
+    assert verdict(capsys, HALF, answer) == f"○ {getattr(answer, '__name__', 'half')}: not written yet"
     monkeypatch.setenv("ADVLIB_GRADING", "1")
     with pytest.raises(AssertionError, match="not written yet"):
-        doubles(answer)
+        HALF(answer)
 
 
-def test_right_answer_says_what_was_verified_and_each_note_once(capsys, monkeypatch):
-    def twice(x):
-        return 2 * x
-
-    for grading in ("", "0", "1"):
-        monkeypatch.setenv("ADVLIB_GRADING", grading)
-        doubles(twice)
-        assert capsys.readouterr().out == "✓ twice: four numbers\n  Note: torch can do this\n"
-
-
-def test_wrong_answer_names_seen_cause_and_mend(capsys):
-    doubles(lambda x: 3 * x)
+def test_right_wrong_and_two_mistakes_at_once(capsys, monkeypatch):
+    assert verdict(capsys, HALF, lambda x: x * 0.5) == "✓ <lambda>: half of four numbers"
+    HALF(lambda x: 2 * x)
     assert capsys.readouterr().out.splitlines() == [
-        "✗ <lambda>: got [0.0, 3.0, 6.0, 9.0]",
-        "  Likely cause: another factor",
-        "  What to do: multiply by two",
+        "✗ <lambda>: every number grew",
+        "  Likely cause: multiplied by 2",
+        "  What to do: multiply by 0.5",
     ]
+    both = verdict(capsys, HALF, lambda x: 2 * x + 1)
+    assert "two mistakes at once" in both and "multiplied by 2" in both and "one was added" in both
+    unknown = verdict(capsys, HALF, lambda x: x * 0.7)
+    assert "4 values differ" in unknown and "Likely cause" not in unknown
+    monkeypatch.setenv("ADVLIB_GRADING", "1")
+    with pytest.raises(AssertionError, match="every number grew"):
+        HALF(lambda x: 2 * x)
 
 
-def test_value_checks(capsys):
-    positive(2)
-    positive(-1)
-    positive(...)
-    assert capsys.readouterr().out.splitlines() == [
-        "✓ positive: above zero",
-        "✗ positive: -1 is not above zero",
-        "○ positive: not written yet",
-    ]
+def test_several_wrong_numbers_are_all_named(capsys):
+    assert verdict(capsys, SIZES, {"a": 1, "b": torch.tensor(2.0)}) == "✓ sizes: 1 and 2"
+    said = verdict(capsys, SIZES, {"a": -1, "b": 5})
+    assert "the sign is flipped" in said and "b is 5; that is too large" in said
+    for odd in ({"a": 1}, 3, [1, 2]):
+        assert "expected a dictionary with the keys a, b" in verdict(capsys, SIZES, odd)
+    for odd in (True, "1", float("nan"), torch.ones(3)):
+        assert "expected one finite number" in verdict(capsys, SIZES, {"a": odd, "b": 2})
 
 
 def no_return(x):
@@ -93,72 +114,166 @@ def no_such_name(x):
     return factor * y  # noqa: F821
 
 
-def torch_lacks_it(x):
-    return torch.nn.Module()(x)
-
-
-def silent_error(x):
-    raise ValueError
-
-
 def deep(x):
     return no_such_name(x)
+
+
+def no_graph(x):
+    return torch.autograd.grad((x**2).sum(), x)[0]
+
+
+def a_tuple(x):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad((x**2).sum(), x) * 2.0
+
+
+def largest(x):
+    return x[None].max(1) * 2
+
+
+def swallows(x):
+    while True:
+        try:
+            time.sleep(0.01)
+        except:  # noqa: E722
+            pass
+
+
+def float32(x):
+    return (x.float() / 1).mul(0.5)
+
+
+class Agreeable(torch.Tensor):
+    def __eq__(self, other):
+        return torch.ones(4, dtype=torch.bool)
 
 
 @pytest.mark.parametrize(
     ("answer", "messages"),
     [
-        (no_return, ["returns None", "add a `return`"]),
-        (no_such_name, ["line 3 of no_such_name, `return factor * y # noqa: F821`", "NameError", "run the cell"]),
+        (no_return, ["returns None", "`return`"]),
+        (no_such_name, ["line 3 of no_such_name", "NameError", "run the cell"]),
         (deep, ["line 3 of no_such_name"]),
-        (torch_lacks_it, ["line 2 of torch_lacks_it", "NotImplementedError"]),
-        (silent_error, ["ValueError: (no message)", "called with a tensor (4,)"]),
+        (no_graph, ["no gradient is recorded"]),
+        (a_tuple, ["returns a tuple"]),
+        (largest, [".values"]),
         (lambda: 1, ["calling it: TypeError", "parameters are not those of the stub"]),
-        (torch.zeros(3), ["got a tensor of shape (3,), expected a function", "check.doubles(my_function)"]),
+        (lambda x: x[:2] * 0.5, ["the result has shape (2,), expected (4,)"]),
+        (float32, ["torch.float32 on cpu, expected torch.float64"]),
+        (lambda x: x.mul_(0.5), ["the caller's x was changed"]),
+        (lambda x: torch.rand(4), ["two calls with the same arguments gave different results"]),
+        (lambda x: (x * 0.5).as_subclass(Agreeable), ["expected a plain tensor"]),
+        (lambda x: torch.true_divide(x, 2), ["torch's own true_divide", "write it yourself"]),
+        (lambda x: norms.Linf(1.0).project(x), ["advlib's own project"]),
+        (lambda x: sys.exit(), ["it ended with SystemExit"]),
+        (lambda x: (_ for _ in ()).throw(KeyboardInterrupt), ["it ended with KeyboardInterrupt"]),
+        (lambda x: time.sleep(60), ["stopped after 1 seconds"]),
+        (swallows, ["stopped after 1 seconds"]),
+        (torch.zeros(3), ["got a tensor of shape (3,) and type float32, expected a function"]),
         (42, ["got 42, expected a function"]),
-        (len, ["the check cannot read this answer"]),
     ],
 )
 def test_broken_answers_are_told_not_raised(capsys, answer, messages):
-    doubles(answer)
-    said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith("✗")
+    said = verdict(capsys, HALF, answer)
+    assert said.startswith("✗"), said
     assert [message for message in messages if message not in said] == [], said
 
 
-def test_random_state_is_neither_used_nor_disturbed(capsys):
-    def random(x):
-        return torch.rand(4)
+def test_the_library_is_not_the_answer(capsys):
+    said = verdict(capsys, check.fgsm, lambda model, x, y, eps: attacks.fgsm(model, x, y, norms.Linf(eps)))
+    assert "advlib's own fgsm: that works, and it is what this exercise asks you to write" in said
 
-    torch.manual_seed(1)
-    expected = torch.rand(1)
-    torch.manual_seed(1)
-    doubles(random)
-    first = capsys.readouterr().out
-    assert torch.equal(torch.rand(1), expected)
-    doubles(random)
-    assert capsys.readouterr().out == first
+
+def test_what_an_answer_changes_is_as_before_and_noted(capsys):
+    model, picture = nn.Linear(4, 2), torch.zeros(3)
+    weight = model.weight.detach().clone()
+
+    def meddles(x):
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        torch.set_grad_enabled(False)
+        torch.manual_seed(3)
+        np.random.seed(3)
+        random.seed(3)
+        with torch.no_grad():
+            model.weight.zero_()
+        model.train(not model.training)
+        picture.add_(1)
+        return x * 0.5
+
+    scope = dict(globals(), model=model, picture=picture)
+    exec("import torch, random, numpy as np", scope)
+    import inspect
+    import textwrap
+
+    exec(textwrap.dedent(inspect.getsource(meddles)), scope)
+    numbers = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    threads, training = torch.get_num_threads(), model.training
+    said = verdict(capsys, HALF, scope["meddles"])
+    assert said.startswith("✓")
+    assert (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()) == (
+        torch.float32,
+        threads,
+        True,
+    )
+    assert torch.equal(torch.get_rng_state(), numbers[0]) and random.getstate() == numbers[2]
+    assert (np.random.get_state()[1] == numbers[1]).all()
+    assert torch.equal(model.weight, weight) and model.training == training and not picture.any()
+    for name in ("default dtype", "number of threads", "the notebook's model", "the notebook's picture"):
+        assert name in said, said
+
+
+def test_patched_functions_are_noticed_and_put_back(capsys):
+    allclose, entropy = torch.allclose, F.cross_entropy
+
+    def patches(x):
+        torch.allclose = lambda *_: True
+        F.cross_entropy = lambda *_: 0
+        torch.Tensor.abs = lambda self: self
+        return x
+
+    said = verdict(capsys, HALF, patches)
+    assert "torch.allclose" in said and "torch.nn.functional.cross_entropy" in said and "torch.Tensor.abs" in said
+    assert (torch.allclose, F.cross_entropy) == (allclose, entropy) and torch.tensor(-1.0).abs() == 1
 
 
 def test_gradients_are_recorded_even_where_the_notebook_switched_them_off(capsys):
     def needs_gradient(x):
         x = x.clone().requires_grad_()
-        return torch.autograd.grad((x**2).sum(), x)[0]
+        return torch.autograd.grad((x**2).sum() / 4, x)[0]
 
     with torch.no_grad():
-        doubles(needs_gradient)
-    assert capsys.readouterr().out.startswith("✓")
+        assert verdict(capsys, HALF, needs_gradient).startswith("✓")
 
 
-def test_lines_fit_a_page(capsys):
-    positive_long = checks_value(lambda _: "word " * 60)
-    positive_long(1)
-    assert max(map(len, capsys.readouterr().out.splitlines())) <= 72
+def test_lines_fit_a_page_and_prints_stay_short(capsys):
+    def talks(x):
+        print("word " * 10_000)
+        return x * 3
+
+    HALF(talks)
+    out = capsys.readouterr().out
+    assert len(out) < 3000 and "the check leaves that out" in out
+    assert max(map(len, out.split("leaves that out")[1].splitlines())) <= 72
 
 
-def test_keyboard_interrupt_gets_through():
-    def interrupted(x):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        doubles(interrupted)
+def test_progress_is_kept_shown_and_deleted(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("ADVLIB_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.setattr(progress, "latest", None)
+    check.progress()
+    assert "no exercise solved yet" in capsys.readouterr().out
+    check.fgsm(check.fgsm.right)
+    check.fgm_l2(lambda model, x, y, eps: x)
+    capsys.readouterr()
+    check.progress()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Chapter 6: 1 of 3 exercises solved, 2 of 8 points"
+    assert said[1:3] == ["  ✓ Write FGSM · 2 points", "  ○ The L2 step · 3 points"]
+    check.forget()
+    check.progress(6)
+    assert capsys.readouterr().out.startswith("Chapter 6: 0 of 3")
+    progress.file().write_text("not json")
+    check.progress(6)
+    assert capsys.readouterr().out.startswith("Chapter 6: 0 of 3")
+    with pytest.raises(ValueError, match="chapter 99 has no exercises; these have: 6"):
+        check.progress(99)

@@ -1,16 +1,19 @@
 """The switches: the same function in less time, nothing lost, and everything as it was afterwards."""
 
 import copy
+import random
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from advlib import contract
-from advlib.attacks import bim, fgsm
+from advlib.attacks import bim, eot, fast, fgsm, transfer
 from advlib.attacks.ascent import ascend
-from advlib.models.fast import _identity, faster
+from advlib.attacks.fast import _identity, faster
+from advlib.attacks.transfer import _Ensemble
 from advlib.norms import Linf
 
 X = torch.rand(6, 3, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -191,9 +194,9 @@ def test_hooks_are_neither_lost_nor_called_more_often():
     assert len(calls) == 4
 
 
-class NoisyConv(nn.Conv2d):
+class OwnConv(nn.Conv2d):
     def forward(self, x):
-        return super().forward(x) + torch.randn(())
+        return super().forward(x).tanh()
 
 
 def twice():
@@ -228,12 +231,12 @@ FOLDS = {
         1,
     ),
     "ReLU between": (lambda: network(nn.Conv2d(8, 8, 1), nn.ReLU(inplace=True), nn.BatchNorm2d(8)), 0),
-    "custom": (lambda: network(NoisyConv(8, 8, 1), nn.BatchNorm2d(8)), 1),
+    "custom": (lambda: network(OwnConv(8, 8, 1), nn.BatchNorm2d(8)), 1),
     "no statistics": (lambda: network(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8, track_running_stats=False)), 1),
     "shared norm": (twice, 1),
     "shared weight": (tied, 1),
     "fork": (lambda: network(Fork()), 0),
-    "random": (lambda: nn.Sequential(network(), nn.Dropout(0.5).train()), 1),
+    "random": (lambda: nn.Sequential(network(), nn.Dropout(0.5).train()), 0),
 }
 
 
@@ -249,12 +252,140 @@ def test_only_what_is_safe_is_folded(name):
         assert same(model(X), expected)
 
 
-def test_random_numbers_are_not_used_up():
-    torch.manual_seed(2)
-    expected = torch.rand(1)
-    torch.manual_seed(2)
-    with faster(nn.Sequential(network(), nn.Dropout(0.5).train()), X):
-        assert torch.equal(torch.rand(1), expected)
+class Draws(nn.Module):
+    """A network that sees its images a little brighter each time, as ``draw`` has it."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.network, self.draw = network(), draw
+        self.generator = torch.Generator().manual_seed(3)
+        self.numpy, self.python = np.random.default_rng(3), random.Random(3)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x):
+        return self.network(x * (1 + self.draw(self)))
+
+
+def counted(model):
+    model.passes += 1
+    return 0.1 * model.passes
+
+
+DRAWS = {
+    "torch's stream": lambda model: torch.rand(()),
+    "NumPy's stream": lambda model: np.random.rand(),
+    "Python's stream": lambda model: random.random(),
+    "a generator of torch": lambda model: torch.rand((), generator=model.generator),
+    "a generator of NumPy": lambda model: model.numpy.random(),
+    "a generator of Python": lambda model: model.python.random(),
+    "a buffer": counted,
+    "and leaves them out": lambda model: 0 * torch.rand(()),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_a_model_that_draws_is_left_alone_and_misses_no_number(name):
+    once, twice = Draws(DRAWS[name]), Draws(DRAWS[name])
+    answers = []
+    for model, switched in ((once, False), (twice, True)):
+        torch.manual_seed(2), np.random.seed(2), random.seed(2)
+        with contract.frozen(model), faster(model, X, switched):
+            assert not folded(model)
+            answers.append(model(X))
+    assert torch.equal(*answers)
+
+
+def test_a_model_that_draws_from_where_nobody_sees_is_left_alone():
+    hidden = torch.Generator().manual_seed(0)
+    model = Draws(lambda model: torch.rand((), generator=hidden))
+    with contract.frozen(model), faster(model, X):
+        assert not folded(model)
+
+
+def by_views(model, x, y, seed):
+    seen = []
+
+    def transform(images, generator):
+        seen.append(generator.initial_seed())
+        return images * (0.8 + 0.2 * torch.rand(len(images), 1, 1, 1, generator=generator).to(images))
+
+    return ascend(eot(model, transform, samples=2, seed=seed), x, y, Linf(0.1), steps=5, early_stop=False), seen
+
+
+def by_transfer(model, x, y, seed):
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Ensemble, "forward", noting(_Ensemble.forward, seen))
+        return transfer([model, network().double()], x, y, Linf(0.1), steps=6, seed=seed), seen
+
+
+def noting(forward, seen):
+    def noted(self, x):
+        answer = forward(self, x)
+        seen.append(self.generator.get_state().tolist())
+        return answer
+
+    return noted
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("attack", [by_views, by_transfer])
+def test_what_an_attack_draws_does_not_depend_on_the_trial(attack, seed, monkeypatch):
+    model, x, y = network(Block()).double(), X.double(), torch.zeros(6, dtype=torch.long)
+    with_it, drawn = attack(model, x, y, seed)
+    monkeypatch.setattr(fast, "_may_be_switched", lambda model: False)
+    without, drawn_without = attack(model, x, y, seed)
+    assert drawn == drawn_without and len(drawn) > 4
+    assert torch.allclose(with_it, without, atol=1e-9)
+
+
+def test_substitutes_are_switched_one_by_one(monkeypatch):
+    models, seen = [network(), network(Block())], []
+    monkeypatch.setattr(nn.Flatten, "forward", lambda self, x: (seen.append(sum(map(folded, models))), x.flatten(1))[1])
+    transfer(models, X, torch.zeros(6, dtype=torch.long), Linf(0.1), steps=3)
+    assert seen[-6:] == [4] * 6 and not any(map(folded, models))
+
+
+class Exits(nn.Module):
+    """Bright images leave early, past the batch norm that the fold moves into the convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        seen = self.conv(x)
+        bright = (x.mean((1, 2, 3)) > 0.3)[:, None, None, None]
+        late = self.norm(seen) if not bool(bright.all()) else seen
+        return self.head(torch.where(bright, seen, late).mean((2, 3)))
+
+
+@pytest.mark.parametrize("dark", [0, 2, 5])
+def test_it_is_tried_on_the_images_to_come_and_not_on_the_first_alone(dark):
+    model, x = used(Exits()), X.clone()
+    x[:dark] *= 0.1
+    expected = model(x)
+    with faster(model, x):
+        assert not folded(model) and same(model(x), expected)
+
+
+def test_what_all_logits_share_hides_no_difference():
+    """Beside 10⁶ on every logit, a wrong switch would look like rounding."""
+    model = used(nn.Sequential(Exits(), Plus(1e6))).double()
+    x = X.double()
+    x[1:] *= 0.1
+    expected = model(x)
+    with faster(model, x):
+        assert torch.allclose(model(x), expected, atol=1e-5, rtol=0)
+
+
+class Plus(nn.Module):
+    def __init__(self, offset):
+        super().__init__()
+        self.offset = offset
+
+    def forward(self, x):
+        return x + self.offset
 
 
 class Viewing(nn.Module):

@@ -1,4 +1,4 @@
-"""Attacks on a black box that tells its scores: random squares, and gradients estimated from queries."""
+"""Square: random search on a black box that tells its scores, one painted square after the other."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from advlib import contract
-from advlib.attacks.ascent import Linear, climb
-from advlib.attacks.queries import Attacked, BlackBox, black_box, draws_for_each
-from advlib.device import VALUES_AT_ONCE, width
+from advlib.attacks.blackbox import Attacked, black_box, check_start
+from advlib.ball import wide
 from advlib.norms import L2, Ball, Linf
 
-__all__ = ["nes", "square"]
+__all__ = ["square"]
 
 # Andriushchenko et al. (2020), Section 4: of 10,000 queries, those after which the squares' area is halved.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -23,87 +22,6 @@ IMPROVING = 200  # queries that a start is worth
 FIRST_LOOK, HASTE = 1 / 25, 4
 
 
-# ------------------------------------------------------------------------------------------------------- NES
-def nes(
-    victim: Callable[[Tensor], Tensor],
-    x: Tensor,
-    y: Tensor,
-    within: Ball,
-    *,
-    target: int | Tensor | None = None,
-    queries: int = 5000,
-    samples: int = 50,
-    sigma: float = 0.01,
-    momentum: float = 0.9,
-    seed: int = 0,
-    batch_size: int | None = None,
-    return_queries: bool = False,
-) -> Attacked:
-    """Projected gradient ascent along a gradient that is estimated from the victim's scores.
-
-    Natural evolution strategies, Ilyas et al. (2018), Algorithm 1: ∇ ≈ 1/(σn) Σ f(x + σuᵢ) uᵢ with Gaussian uᵢ, drawn
-    in antithetic pairs ±u. f is the margin. The ascent is the engine's: (queries − 1) / (samples + 1) steps that
-    shrink in a straight line, since each also costs the query that tells whether the image fools by now.
-
-    victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
-    queries     the most images the victim is shown for each image of x; one that fools is asked about no more.
-    samples     probes for each gradient, an even number.
-    sigma       standard deviation of a probe, in pixel units; larger ones survive a victim that rounds its input.
-    Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
-    (N,).
-
-    Raises
-        TypeError, ValueError: input that breaks the pixel-space contract; too few queries for one step.
-
-    >>> from advlib.norms import Linf
-    >>> victim = lambda images: images.flatten(1)[:, :2]
-    >>> x = torch.tensor([0.6, 0.5, 0.0, 0.0]).view(1, 1, 2, 2)
-    >>> x_adv, asked = nes(victim, x, torch.tensor([0]), Linf(0.1), queries=100, samples=10, return_queries=True)
-    >>> int(victim(x_adv).argmax()), int(asked)
-    (1, 12)
-    """
-    contract.check_ball(within)
-    contract.check_count(samples, "samples", least=2)
-    contract.check_count(queries, "queries", least=samples + 2)
-    if samples % 2:
-        raise ValueError(f"samples is {samples}; expected an even number: probes come in pairs ±u.")
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"sigma is {sigma}; expected a finite number > 0, in pixel units.")
-    with black_box(victim, x, y, target, queries, batch_size) as box:
-        draws = draws_for_each(box.clean, seed)
-
-        def gradient(adv: Tensor, rows: Tensor):
-            margin = box.margins(adv, rows)
-            direction = torch.zeros_like(adv)
-            standing = (margin <= 0).nonzero().flatten()  # nobody asks for a way on who is there
-            at_once = max(1, VALUES_AT_ONCE.get(adv.device.type, 2**22) // (samples * width(victim, adv[0])))
-            for part in standing.split(at_once) if len(standing) else ():
-                direction[part] = _estimate(box, adv[part], rows[part], draws, samples, sigma)
-            return margin, margin, direction
-
-        adv, _ = climb(
-            gradient,
-            box.margins,
-            box.clean,
-            box.clean,
-            within,
-            steps=(queries - 1) // (samples + 1),
-            schedule=Linear(2.0),
-            momentum=momentum,
-        )
-        return box.result(adv, return_queries)
-
-
-def _estimate(box: BlackBox, adv: Tensor, rows: Tensor, draws: list, samples: int, sigma: float) -> Tensor:
-    """Σ (f(x + σu) − f(x − σu)) u over half as many u as samples. Probes are pictures, so they end at 0 and 1."""
-    half = samples // 2
-    u = torch.stack([torch.randn((half, *adv.shape[1:]), generator=draws[row]) for row in rows]).to(adv)
-    pairs = torch.stack([adv[:, None] + sigma * u, adv[:, None] - sigma * u]).clamp_(0, 1)
-    margins = box.margins(pairs.flatten(0, 2), rows.repeat_interleave(half).repeat(2)).view(2, len(rows), half)
-    return torch.einsum("nh,nhcij->ncij", margins[0] - margins[1], u) / (sigma * samples)
-
-
-# ---------------------------------------------------------------------------------------------------- Square
 def square(
     victim: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -127,13 +45,15 @@ def square(
     way already, is painted the other way instead: the paper's would waste a query.
 
     victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
-    within      an ``Linf`` or ``L2`` ball.
+    within      an ``Linf`` or ``L2`` ball, with one ε or one per image (N,).
+    target      a class index, or one per image (N,).
     queries     the most images the victim is shown for each image of x; one that fools is asked about no more. The
                 squares shrink over this budget as they do over the paper's 10,000, so that even a small one ends
                 with small squares.
     p           area of the first squares as a share of the image.
     start       images within the ball to improve, such as another attack's best failures, instead of fresh stripes:
                 the squares are then as small as after the paper's first 200 queries, and shrink with its slowness.
+    seed, batch_size  of the squares; and how many images the victim is shown at once.
     give_up     leave an image whose margin would still not get there if each doubling of the queries raised it four
                 times as much as the last one did. Most images that a search cannot fool are known after a tenth of it.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
@@ -174,31 +94,31 @@ def square(
             done = 10_000 * k / queries if start is None else IMPROVING + k
             area = p / 2 ** sum(done > halving for halving in HALVINGS)
             side = round(math.sqrt(area * clean[0, 0].numel()))
-            proposal = propose(clean[rows], adv[rows], within, side, u[rows])
+            proposal = propose(clean[rows], adv[rows], within.rows(rows), side, u[rows])
             now = box.margins(proposal, rows)
             better = now > margin[rows]
             adv[rows[better]], margin[rows[better]] = proposal[better], now[better]
         return box.result(adv, return_queries)
 
 
-def _stripes(x: Tensor, within: Linf, generator: torch.Generator) -> Tensor:
+def _stripes(x: Tensor, within: Ball, generator: torch.Generator) -> Tensor:
     """Vertical stripes of ±ε: the pattern convolutional networks like least."""
     n, channels, _, width = x.shape
     sign = _signs(torch.rand(n, channels, 1, width, generator=generator).to(x))
-    return (x + within.eps * sign).clamp_(0, 1)
+    return (x + within.factor(x) * sign).clamp_(0, 1)
 
 
-def _paint(x: Tensor, adv: Tensor, within: Linf, side: int, u: Tensor) -> Tensor:
+def _paint(x: Tensor, adv: Tensor, within: Ball, side: int, u: Tensor) -> Tensor:
     """Andriushchenko et al. (2020), Algorithm 2: x ± ε in one square of each image. Writes into ``adv``."""
     square = _window(x, side, u[:, :2])
     sign = _signs(u[:, 5:])[:, :, None, None]
-    painted, turned = ((x[square] + within.eps * way * sign).clamp_(0, 1) for way in (1, -1))
-    idle = (painted == adv[square]).flatten(1).all(1)[:, None, None, None]
-    adv[square] = torch.where(idle, turned, painted)
+    painted, turned = ((x[square] + within.factor(x) * way * sign).clamp_(0, 1) for way in (1, -1))
+    idle = (painted == adv[square]).flatten(1).all(1)
+    adv[square] = torch.where(wide(idle), turned, painted)
     return adv
 
 
-def _tiles(x: Tensor, within: L2, generator: torch.Generator) -> Tensor:
+def _tiles(x: Tensor, within: Ball, generator: torch.Generator) -> Tensor:
     """Five by five bumps of random sign, as in Section 3.4."""
     n, channels, height, width = x.shape
     side = max(1, min(height, width) // 5)
@@ -211,7 +131,7 @@ def _tiles(x: Tensor, within: L2, generator: torch.Generator) -> Tensor:
     return x + within.steepest(delta, x)
 
 
-def _move_bump(x: Tensor, adv: Tensor, within: L2, side: int, u: Tensor) -> Tensor:
+def _move_bump(x: Tensor, adv: Tensor, within: Ball, side: int, u: Tensor) -> Tensor:
     """Algorithm 3: a bump on top of what one window holds, with the energy of that window and of another one.
 
     The rest is scaled so that the whole budget is used inside the box, which the paper leaves to later steps.
@@ -268,11 +188,9 @@ def _energy(delta: Tensor) -> Tensor:
 
 
 def _checked_start(start: Tensor, clean: Tensor, within: Ball) -> Tensor:
-    contract.check_images(start, "start")
-    if start.shape != clean.shape:
-        raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(clean.shape)}: one for each image.")
+    check_start(start, clean)
     start = start.to(clean, copy=True)
-    farthest = float(within.size(start - clean).max())
-    if farthest > within.eps + 1e-5:
-        raise ValueError(f"start is up to {farthest:.3g} away from x; expected {within}.")
+    size = within.size(start - clean)
+    if bool((size > within.eps_for(clean) + 1e-5).any()):
+        raise ValueError(f"start is up to {float(size.max()):.3g} away from x; expected {within}.")
     return clean + within.project(start - clean, clean)

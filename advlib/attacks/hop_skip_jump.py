@@ -1,28 +1,21 @@
-"""Black boxes: what an attacker can do who may only ask, with every question counted.
-
-The victim is any callable from images (N, C, H, W) in [0, 1] to answers; one query is one image shown to it. Here are
-the counter and the attack that needs labels alone. The attacks that need scores are in ``queries_scores.py``.
-"""
+"""HopSkipJump: the smallest perturbation that fools a victim which tells its labels and nothing else."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advlib import contract, losses
-from advlib.attacks.victim import round_towards
-from advlib.device import in_batches, width
+from advlib import contract
+from advlib.attacks.blackbox import Attacked, BlackBox, black_box, check_start, draws_for_each
+from advlib.ball import wide
 from advlib.norms import L2, Ball, Linf
-from advlib.progress import progress
 
-__all__ = ["hop_skip_jump", "substitute_labels"]
+__all__ = ["hop_skip_jump"]
 
-Attacked = Tensor | tuple[Tensor, Tensor]  # x_adv alone, or with the queries used (N,)
 TRIES = 50  # pictures of noise shown in search of one that the victim gets wrong
 FEWEST = 8  # probes from which an average direction is worth taking
 
@@ -54,6 +47,7 @@ def hop_skip_jump(
     start       images like x that fool the victim already: for a target, images of that class.
     queries     the most images the victim is shown for each image of x; one that needs fewer stops earlier.
     probes      directions in the first round's mean (B₀); √t times as many in round t.
+    seed, batch_size  of the draws, each image having its own; and how many images the victim is shown at once.
     Shapes: x (N, C, H, W) in [0, 1], y (N,). An image that never fooled the victim comes back as it was. With
     ``return_queries`` the result is (x_adv, queries used (N,)).
 
@@ -74,9 +68,7 @@ def hop_skip_jump(
         )
     contract.check_count(probes, "probes")
     if start is not None:
-        contract.check_images(start, "start")
-        if start.shape != x.shape:
-            raise ValueError(f"start has shape {tuple(start.shape)}; expected {tuple(x.shape)}: one for each image.")
+        check_start(start, x)
     elif target is not None:
         raise ValueError(
             "a targeted hop_skip_jump got no start; noise is hardly ever taken for a given class. Pass "
@@ -93,132 +85,6 @@ def hop_skip_jump(
             walk.jump(rows, t)
             walk.search(rows)
         return box.result(walk.closest, return_queries)
-
-
-def substitute_labels(victim: Callable[[Tensor], Tensor], x: Tensor, batch_size: int | None = None) -> Tensor:
-    """What the victim calls each image, (N,): one query per image, and all a thief needs to train a substitute.
-
-    Papernot et al. (2017), "Practical black-box attacks against machine learning": label your own pictures by the
-    victim, fit a network of your own to them, and ``transfer`` attacks on it. The victim answers with labels or
-    with scores.
-
-    Raises
-        TypeError, ValueError: input that breaks the pixel-space contract.
-
-    >>> substitute_labels(lambda images: (images.mean((1, 2, 3)) > 0.4).long(), torch.full((2, 1, 4, 4), 0.5))
-    tensor([1, 1])
-    """
-    contract.check_images(x)
-    nothing = torch.zeros(len(x), dtype=torch.long, device=x.device)
-    with black_box(victim, x, nothing, None, 1, batch_size) as box:
-        return box.labels(box.clean, torch.arange(len(x), device=box.clean.device)).to(x.device)
-
-
-# ------------------------------------------------------------------------------------------------ the counter
-@contextmanager
-def black_box(victim, x: Tensor, y: Tensor, target, queries: int, batch_size: int | None) -> Iterator[BlackBox]:
-    """The victim as a ``BlackBox``, all input checked; a module is put in eval mode meanwhile."""
-    if isinstance(victim, type) or not callable(victim):
-        raise TypeError(
-            f"victim is {victim!r}; expected a callable that maps images (N, C, H, W) to answers: a "
-            "torch.nn.Module or a function. (A class? Pass an instance of it.)"
-        )
-    contract.check_images(x)
-    contract.check_labels(y, len(x))
-    contract.check_count(queries, "queries")
-    module = isinstance(victim, nn.Module)
-    labels = y.to(contract.model_device(victim) if module else x.device).long()
-    target = contract.check_target(target, labels)
-    with (
-        contract.frozen(victim) if module else nullcontext(),
-        torch.inference_mode(False),
-        torch.no_grad(),
-        progress(total=queries * len(x), unit="query") as bar,
-    ):
-        yield BlackBox(victim, x, labels, target, queries, batch_size, bar)
-
-
-class BlackBox:
-    """A victim that answers and counts: about no image of the set is it ever asked more than ``queries`` times.
-
-    ``rows`` says which image of the set each query is about; a row may occur several times.
-    """
-
-    def __init__(
-        self, victim: Callable, x: Tensor, y: Tensor, target: Tensor | None, queries: int, batch_size: int | None, bar
-    ):
-        self.victim, self.x, self.y, self.target = victim, x, y, target
-        self.queries, self.batch_size, self.bar = queries, batch_size, bar
-        self.clean = x.detach().to(y.device, torch.promote_types(x.dtype, torch.float32), copy=True)
-        self.rows = torch.arange(len(x), device=y.device)
-        self.used = torch.zeros_like(self.rows)
-        self.log = None  # whether scores are probabilities; seen from the first answer
-
-    def left(self, rows: Tensor) -> Tensor:
-        return self.queries - self.used[rows]
-
-    def margins(self, images: Tensor, rows: Tensor) -> Tensor:
-        """How far the attack has won by the victim's scores, (n,): positive where it has."""
-        scores = self._ask(images, rows, contract.check_logits)
-        if self.log is None:
-            self._meet(scores)
-        if self.log:
-            scores = scores.clamp_min(torch.finfo(scores.dtype).tiny).log()  # the logits, but for a constant
-        target = None if self.target is None else self.target[rows]
-        return losses.margin(scores, self.y[rows], target).to(self.clean)
-
-    def fooled(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Whether the attack has won by the victim's labels, (n,)."""
-        labels = self.labels(images, rows)
-        return labels != self.y[rows] if self.target is None else labels == self.target[rows]
-
-    def labels(self, images: Tensor, rows: Tensor) -> Tensor:
-        answers = self._ask(images, rows, _check_labels_or_scores)
-        return answers if answers.ndim == 1 else answers.argmax(1)
-
-    def result(self, adv: Tensor, return_queries: bool) -> Attacked:
-        adv = round_towards(self.clean, adv, self.x.dtype).to(self.x.device)
-        return (adv, self.used.to(self.x.device)) if return_queries else adv
-
-    def _ask(self, images: Tensor, rows: Tensor, check: Callable) -> Tensor:
-        self.used += torch.bincount(rows, minlength=len(self.used))
-        asked = int(self.used[rows].max())
-        if asked > self.queries:
-            raise RuntimeError(f"query {asked} of at most {self.queries} for one image: the attack must stop before.")
-        answers = []
-
-        def ask(part: Tensor) -> None:
-            # Rounded as the result will be, and a copy, since a black box may write into what it is shown.
-            shown = images[part]
-            if shown.dtype != self.x.dtype:
-                shown = round_towards(self.clean[rows[part]], shown, self.x.dtype)
-            answer = self.victim(shown)
-            check(answer, len(part), f" at query {asked}")
-            answers.append(answer.to(rows.device))
-
-        in_batches(ask, torch.arange(len(rows), device=rows.device), width(self.victim, images[0]), self.batch_size)
-        self.bar.update(len(rows))
-        return torch.cat(answers)
-
-    def _meet(self, scores: Tensor) -> None:
-        contract.check_labels(self.y, len(self.y), scores.shape[1])
-        contract.check_target(self.target, self.y, scores.shape[1])
-        if isinstance(self.victim, nn.Module):
-            contract.check_probabilities(scores)
-        self.log = contract.are_probabilities(scores)
-
-
-def _check_labels_or_scores(answer, n: int, where: str) -> None:
-    if isinstance(answer, Tensor) and answer.ndim == 1:
-        contract.check_labels(answer, n, name=f"the victim's answer{where}")
-    else:
-        contract.check_logits(answer, n, where)
-
-
-def draws_for_each(x: Tensor, seed: int) -> list[torch.Generator]:
-    """A random generator for each image, so that its draws do not depend on which others are still attacked."""
-    seeds = torch.randint(2**62, (len(x),), generator=torch.Generator().manual_seed(seed))
-    return [torch.Generator().manual_seed(int(s)) for s in seeds]
 
 
 # --------------------------------------------------------------------------------------- walking the boundary
@@ -293,7 +159,7 @@ class _Walk:
         step = self.unit.size(here - self.box.clean[rows]) / t**0.5
         trying = torch.arange(len(rows), device=rows.device)
         while len(trying := trying[self.box.left(rows[trying]) > self.bisections]):
-            there = here[trying] + step[trying][:, None, None, None] * normal[trying]
+            there = here[trying] + wide(step[trying]) * normal[trying]
             trying = trying[~self._show(there.clamp_(0, 1), rows[trying])]
             step /= 2
 
@@ -309,7 +175,7 @@ class _Walk:
             sign = 2 * self.box.fooled(shown, row.expand(count)).to(here) - 1
             if bool((sign != sign[0]).any()):
                 sign -= sign.mean()
-            normals.append((sign[:, None, None, None] * (shown - here) / reach).mean(0))
+            normals.append((wide(sign) * (shown - here) / reach).mean(0))
         return torch.stack(normals)
 
     def _draw(self, row: Tensor, count: int) -> Tensor:

@@ -15,10 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from advlib.attacks.chance import ByChance, unnoticed
+from advlib.contract import model_device
+
 __all__ = ["faster"]
 
-# How far logits may move, as a share of the largest: far above rounding, far below what a wrong switch does.
+# How far logits may move, as a share of their largest distance from their mean: far above rounding, far below what a
+# wrong switch does.
 ROUNDING = 1e-3
+TRIED = 8  # images, evenly spaced among those to come: a model may treat some unlike others
 # Where a CPU's kernels for ``channels_last`` are slow: maps of so few pixels with so many channels.
 FEW_PIXELS, MANY_CHANNELS = 16, 256
 
@@ -30,13 +35,14 @@ Met = list[tuple[nn.Module, Tensor, Tensor]]
 def faster(model: nn.Module, x: Tensor, fast: bool | str = True) -> Iterator[None]:
     """Within this context ``model`` computes the same up to rounding in less time; afterwards it is as it was.
 
-    x           images like those to come, (N, C, H, W), on the model's device. Each switch is tried on two of them,
-                and undone where the logits are not the same or the model fails.
+    x           the images to come, (N, C, H, W). Each switch is tried on a few of them, and undone where the logits
+                are not the same or the model fails.
     fast        True for what leaves the result alone, False for nothing. "bf16" computes in half precision
                 besides (autocast): faster again, but it flips the signs of 1 to 8 % of the gradient.
 
-    A model is left alone where a switch could be noticed: with hooks, compiled or scripted, or without a plain
-    ``nn.Conv2d``. Only plain layers are touched, so parametrised and custom ones stay.
+    A model is left alone where a switch could be noticed: with hooks, compiled or scripted, without a plain
+    ``nn.Conv2d``, or where its answer depends on more than the image: on chance, or on a buffer that passes change.
+    Only plain layers are touched, so parametrised and custom ones stay.
 
     Raises
         ValueError: ``fast`` is none of the three.
@@ -52,14 +58,15 @@ def faster(model: nn.Module, x: Tensor, fast: bool | str = True) -> Iterator[Non
         raise ValueError(f'fast is {fast!r}; expected True, False or "bf16".')
     with ExitStack() as undo:
         if fast and _may_be_switched(model):
-            _switch(model, x[:2].detach(), undo)
+            _switch(model, _few(x.detach()).to(model_device(model)), undo)
         if fast == "bf16":
-            undo.enter_context(torch.autocast(x.device.type, torch.bfloat16))
+            undo.enter_context(torch.autocast(model_device(model).type, torch.bfloat16))
         yield
 
 
 def _may_be_switched(model: nn.Module) -> bool:
     modules = dict(model.named_modules())
+    by_chance = any(isinstance(module, ByChance) for module in modules.values())
     hooked = any(
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
         for module in modules.values()
@@ -68,7 +75,8 @@ def _may_be_switched(model: nn.Module) -> bool:
         isinstance(module, torch.jit.ScriptModule) or module._compiled_call_impl is not None or "_orig_mod" in name
         for name, module in modules.items()
     )
-    return not hooked and not compiled and any(_plain(module, nn.Conv2d) for module in modules.values())
+    plain = any(_plain(module, nn.Conv2d) for module in modules.values())
+    return plain and not by_chance and not hooked and not compiled
 
 
 def _plain(module: nn.Module, kind: type) -> bool:
@@ -80,20 +88,24 @@ def _plain(module: nn.Module, kind: type) -> bool:
     )
 
 
+def _few(x: Tensor) -> Tensor:
+    return x[torch.linspace(0, len(x) - 1, min(TRIED, len(x)), device=x.device).long()]
+
+
 def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> None:
     """Throw all switches, or where the model then gives other logits, each that leaves them the same."""
     met: Met = []
-    expected = _logits(model, x, note=lambda module, inputs, output: met.append((module, inputs[0], output)))
-    if expected is None:
-        return
+    with unnoticed(model, x.device) as drawn:
+        expected = _logits(model, x, note=lambda module, inputs, output: met.append((module, inputs[0], output)))
+        if expected is None or drawn() or not _same(_logits(model, x, back=False), expected):
+            return
     switches = [_fold_batch_norms, _crop_kernels] + [_channels_last, _subpixel_gradient] * (x.device.type == "cpu")
 
     def kept(chosen: list[Callable]) -> bool:
         with ExitStack() as trial:
             for switch in chosen:
                 switch(model, met, trial)
-            logits = _logits(model, x)
-            same = logits is not None and bool((logits - expected).abs().max() <= ROUNDING * expected.abs().max())
+            same = _same(_logits(model, x), expected)
             if same:
                 undo.push(trial.pop_all())
             return same
@@ -103,8 +115,16 @@ def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> None:
             kept([switch])
 
 
-def _logits(model: nn.Module, x: Tensor, note: Callable | None = None) -> Tensor | None:
-    """The model's logits at ``x``, if a pass forward and back goes well, with random numbers nobody misses.
+def _same(logits: Tensor | None, expected: Tensor) -> bool:
+    """Whether logits differ by rounding alone. What all of them share is left out: a softmax does not see it."""
+    if logits is None or logits.shape != expected.shape:
+        return False
+    spread = (expected - expected.mean(-1, keepdim=True)).abs().max()
+    return bool((logits - expected).abs().max() <= ROUNDING * spread)
+
+
+def _logits(model: nn.Module, x: Tensor, note: Callable | None = None, back: bool = True) -> Tensor | None:
+    """The model's logits at ``x``, if a pass forward (and ``back``) goes well.
 
     ``note`` is told of every plain convolution and batch norm on the way.
     """
@@ -114,10 +134,11 @@ def _logits(model: nn.Module, x: Tensor, note: Callable | None = None) -> Tensor
         if note and (_plain(module, nn.Conv2d) or _plain(module, nn.BatchNorm2d))
     ]
     try:
-        with torch.random.fork_rng([x.device] if x.is_cuda else []), torch.enable_grad():
-            x = x.clone().requires_grad_()
+        with torch.set_grad_enabled(back):
+            x = x.clone().requires_grad_(back)
             logits = model(x)
-            torch.autograd.grad(logits.sum(), x)
+            if back:
+                torch.autograd.grad(logits.sum(), x)
             return logits.detach()
     except Exception:  # whatever it is, the attack meets it again, and reports it
         return None

@@ -1,0 +1,44 @@
+"""What a classifier answers: logits, or a label and its probability."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from advlib import contract
+from advlib.device import at_least_float32, in_batches, width
+
+__all__ = ["logits_of", "predict"]
+
+
+def predict(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
+    """Predicted labels (N,) and their probabilities (N,) for images x (N, C, H, W) in [0, 1], on x's device.
+
+    Raises
+        TypeError, ValueError: input that breaks the pixel-space contract.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> labels, probabilities = predict(model, torch.rand(5, 1, 2, 2))
+    >>> labels.shape, probabilities.shape
+    (torch.Size([5]), torch.Size([5]))
+    """
+    probability, label = logits_of(model, x, batch_size=batch_size).softmax(1).max(1)
+    return label.to(x.device), probability.to(x.device)
+
+
+def logits_of(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> Tensor:
+    """The model's logits (N, K), at least float32, in eval mode and without gradients; the model stays as it was."""
+    contract.check_model(model)
+    contract.check_images(x)
+    parts: list[Tensor] = []
+    with contract.frozen(model), torch.no_grad():
+        images = x.detach().to(contract.model_device(model))
+
+        def run(rows: Tensor) -> None:
+            logits = model(images[rows])
+            contract.check_logits(logits, len(rows))
+            parts.append(at_least_float32(logits))
+
+        in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
+    contract.check_probabilities(parts[0])
+    return torch.cat(parts)

@@ -1,0 +1,65 @@
+"""What a model draws by chance, and how to try a pass that nobody notices."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ByChance", "unnoticed"]
+
+Stream = tuple[Callable[[], Any], Callable[[Any], Any]]  # how to read its state, and how to put it back
+
+
+class ByChance(nn.Module):
+    """A model that draws random numbers of its own in each pass. No pass is spent on trials: all are the attack's."""
+
+
+@contextmanager
+def unnoticed(model: nn.Module, device: torch.device) -> Iterator[Callable[[], bool]]:
+    """Random streams and buffers are as they were afterwards. Gives a function that tells whether any has moved."""
+    streams = _streams(model, device)
+    before = [read() for read, _ in streams]
+    try:
+        yield lambda: any(not _equal(read(), state) for (read, _), state in zip(streams, before))
+    finally:
+        with torch.no_grad():
+            for (read, put_back), state in zip(streams, before):
+                if not _equal(read(), state):
+                    put_back(state)
+
+
+def _streams(model: nn.Module, device: torch.device) -> list[Stream]:
+    """How to read, and how to put back, whatever a pass may draw from or count in: the streams that all programs
+    share, the generators that the model's modules own, and its buffers."""
+    streams: list[Stream] = [
+        (torch.get_rng_state, torch.set_rng_state),
+        (random.getstate, random.setstate),
+        (np.random.get_state, np.random.set_state),
+    ]
+    if device.type == "cuda":
+        read, put_back = torch.cuda.get_rng_state, torch.cuda.set_rng_state
+        streams.append((partial(read, device), partial(put_back, device=device)))
+    if device.type == "mps":
+        streams.append((torch.mps.get_rng_state, torch.mps.set_rng_state))
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, torch.Generator):
+                streams.append((value.get_state, value.set_state))
+            if isinstance(value, random.Random):
+                streams.append((value.getstate, value.setstate))
+            if isinstance(value, np.random.Generator):
+                bits = value.bit_generator
+                streams.append((partial(getattr, bits, "state"), partial(setattr, bits, "state")))
+    return streams + [(buffer.clone, buffer.copy_) for buffer in model.buffers()]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return torch.equal(one, other) if isinstance(one, Tensor) else pickle.dumps(one) == pickle.dumps(other)
