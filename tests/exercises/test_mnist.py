@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from advlib.exercises import check, mnist
+from advlib.exercises import check, mnist, specimens
 from advlib.models import nets
 from tests.exercises.verdicts import verdict
 
@@ -67,5 +67,5 @@ def test_a_network_of_ones_own_of_float64_in_training_mode_with_huge_logits_is_r
 
 
 def test_all_that_is_missed_is_said_at_once(capsys):
-    said = verdict(capsys, check.robust_mlp, nn.Sequential(mnist.Rounded(), nets.mnist_mlp()), *mnist._grey())
+    said = verdict(capsys, check.robust_mlp, nn.Sequential(specimens.Rounded(), nets.mnist_mlp()), *mnist._grey())
     assert all(words in said for words in ("something else stands before", "95% are asked", "80% are asked")), said
