@@ -114,16 +114,18 @@ def to_8bit(x: Tensor) -> Tensor:
 def to_8bit_within(x_adv: Tensor, x: Tensor, within: Ball) -> Tensor:
     """Round adversarial images to 256 levels without leaving the ball around `x`, itself of 256 levels.
 
-    The nearest level is taken where the image stays inside the ball, else the next one towards `x`, which never
-    makes a perturbation larger in any norm.
+    Each pixel takes the nearest level that is no further than ε from its own in `x`: in an L∞ ball the nearest image
+    there is. Where rounding so takes an image out of another ball, all its pixels take the next level towards `x`
+    instead, which never makes a perturbation larger in any norm.
 
     >>> from advlib.norms import Linf
-    >>> x, delta = torch.full((1, 1, 1, 2), 100 / 255), torch.tensor([1.6, -1.2]) / 255
+    >>> x, delta = torch.full((1, 1, 1, 3), 100 / 255), torch.tensor([1.6, -1.2, 0.9]) / 255
     >>> (to_8bit_within(x + delta, x, Linf(1.7 / 255)) - x).mul(255).round()
-    tensor([[[[ 1., -1.]]]])
+    tensor([[[[ 1., -1.,  1.]]]])
     """
     levels = (x_adv - x) * 255
-    nearest = levels.round()
+    most = (torch.as_tensor(within.eps).to(x) * 255 + 1e-3).floor().view(-1, 1, 1, 1)  # whole levels that fit into ε
+    nearest = levels.round().clamp(-most, most)
     towards_x = (levels.abs() + 1e-3).floor() * levels.sign()  # 7.9999 is an 8 that float32 could not hold
     inside = within.size(nearest / 255) <= within.eps_for(x) + 1e-6
     chosen = torch.where(inside.view(-1, 1, 1, 1), nearest, towards_x)

@@ -11,7 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -145,6 +145,28 @@ def _harm_to_model(name: str, before: nn.Module, after: nn.Module) -> Harm | Non
         seen = "loss.backward() also filled the .grad of every weight, which a later step of training would use"
         return Harm(Mistake(seen, "", mend), serious=False)
     return None
+
+
+class Derived(NamedTuple):
+    """A value, and its gradient in an argument when it is added up with unequal weights; size 0 where none arrives."""
+
+    value: Tensor
+    grad: Tensor
+
+
+def with_gradient(place: int) -> Callable[[tuple, Any], Any]:
+    """For `Formula.observed`: a result that is shaped like the argument at ``place`` counts with its gradient in it."""
+
+    def observed(args: tuple, result: Any) -> Any:
+        x, grad = args[place], None
+        if not isinstance(result, Tensor) or result.shape != x.shape:
+            return result
+        if result.requires_grad:
+            weights = torch.rand(x.shape, generator=torch.Generator().manual_seed(4)).to(x) + 0.5
+            (grad,) = torch.autograd.grad((weights * result).sum(), x, allow_unused=True)
+        return Derived(result.detach(), torch.zeros(0) if grad is None else grad)
+
+    return observed
 
 
 # --- properties of a wrong result ---------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from advlib.models import nets
+
 
 def images(n: int, channels: int, size: int, seed: int, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Random images that often touch ``low`` and ``high``, as photographs touch 0 and 1, so that clipping matters."""
@@ -71,6 +73,39 @@ class Bump(nn.Module):
         above = x.flatten(1).mean(1) - 0.3
         cubic = 1e3 * (above - self.roots[0]) * (above - self.roots[1]) * (above - self.roots[2])
         return torch.stack([torch.zeros_like(cubic), cubic], dim=1)
+
+
+class Contrast(nn.Module):
+    """Class 1 where the left half, or every other column, is brighter; class 2 where the picture is dark."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = x.shape[3] // 2
+        wide = (x[..., :half] - x[..., half:]).mean((1, 2, 3))
+        fine = (x[..., ::2] - x[..., 1::2]).mean((1, 2, 3))
+        return 100 * torch.stack((0 * wide + 0.01, torch.maximum(wide, fine), 0.3 - x.mean((1, 2, 3))), 1)
+
+
+class Rounded(nn.Module):
+    """Eight levels, and so no gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * 7).round() / 7
+
+
+def bright(*bends: tuple[float, float], above: float, detail: float = 0) -> nn.Module:
+    """A 784–128–10 network that reads 1 where Σ wᵢ max(m − tᵢ, 0) exceeds ``above``, and 0 elsewhere.
+
+    bends are pairs (tᵢ, wᵢ); m is the image's mean plus ``detail`` times what its even pixels have before the odd.
+    """
+    model = nets.mnist_mlp()
+    (W1, b1), (W2, b2) = model[1].parameters(), model[3].parameters()
+    for tensor in (W1, b1, W2, b2):
+        tensor.data.zero_()
+    b2.data[:] = torch.tensor([0, -above, *[-9] * 8])
+    for i, (threshold, weight) in enumerate(bends):
+        W1.data[i] = (1 + detail * torch.tensor([1, -1]).repeat(392)) / 784
+        b1.data[i], W2.data[1, i] = -threshold, weight
+    return model
 
 
 class _Behind(nn.Module):

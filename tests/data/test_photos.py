@@ -354,3 +354,15 @@ def test_a_step_of_whole_levels_survives_whole():
     x = torch.full((1, 3, 4, 4), 100 / 255)
     x_adv = x + 8 / 255
     assert torch.equal(to_8bit_within(x_adv, x, Linf(8 / 255)).mul(255).round(), torch.full((1, 3, 4, 4), 108.0))
+
+
+@pytest.mark.parametrize("levels", [0, 0.4, 0.6, 1, 1.7, 2.5, 8])
+def test_in_a_ball_of_the_largest_change_each_pixel_takes_the_nearest_level_inside(levels):
+    generator = torch.Generator().manual_seed(0)
+    x = to_8bit(torch.rand(2, 3, 8, 8, generator=generator, dtype=torch.float64))
+    within = Linf(levels / 255)
+    x_adv = x + within.project(torch.randn(x.shape, generator=generator, dtype=torch.float64) * levels / 200, x)
+    distances = torch.arange(256, dtype=torch.float64) / 255 - x_adv[..., None]
+    outside = (distances + (x_adv - x)[..., None]).abs() > within.eps + 1e-6
+    nearest = distances.abs().masked_fill(outside, torch.inf).amin(-1)
+    torch.testing.assert_close((to_8bit_within(x_adv, x, within) - x_adv).abs(), nearest, rtol=0, atol=1e-7)
