@@ -142,6 +142,7 @@ class Formula(Exercise):
     trace        what the arguments remember of the call, such as the seeds an attack was given; tells known mistakes
                  apart that end in the same result
     strict       True where leaving something behind (a .grad, a mode) is wrong, not only worth a note
+    refuses      the error that the text asks for, where some case is to be refused; its words are free
     """
 
     cases: Callable[[], list[Case]]
@@ -149,6 +150,7 @@ class Formula(Exercise):
     same: Callable[[Any, Any], bool] = alike
     trace: Callable[[tuple], Any] = lambda args: None  # noqa: E731
     strict: bool = False
+    refuses: type[Exception] | None = None
 
     def judge(self, answer: Any, given: tuple, options: dict, notes: list[str]) -> str:
         if not callable(answer):
@@ -161,10 +163,14 @@ class Formula(Exercise):
             traces.append(self.trace(args))
             left.append(damage(self.right, case.args, args))
         rights = [right for right, _ in self.results(self.right, cases)]
+        for right in rights:
+            if isinstance(right, Failed) and not right.refused(self.refuses):
+                raise RuntimeError(f"the exercise's own answer fails: {right.what}")
         agreed = [self._agree(*pair) for pair in zip(results, rights)]
         if not all(agreed):
             self._random(answer, cases[0], results[0])
-            self._diagnose(cases, list(zip(results, traces)))
+            crashed = any(isinstance(result, Failed) and not fine for result, fine in zip(results, agreed))
+            self._diagnose(cases, list(zip(results, traces)), pairs=not crashed)
             for case, result, right, fine in zip(cases, results, rights, agreed):
                 if not fine:
                     self._describe(case, result, right)
@@ -182,7 +188,8 @@ class Formula(Exercise):
 
     def _agree(self, a: Any, b: Any) -> bool:
         if isinstance(a, Failed) or isinstance(b, Failed):
-            return isinstance(a, Failed) and isinstance(b, Failed) and a.what == b.what
+            both = isinstance(a, Failed) and isinstance(b, Failed)
+            return both and (a.what == b.what or (a.refused(self.refuses) and b.refused(self.refuses)))
         return self.same(a, b)
 
     def suspects(self, pairs: bool = True) -> Iterator[tuple[Callable, Mistake]]:
@@ -201,10 +208,10 @@ class Formula(Exercise):
             return wrong.way
         return lambda *args: self.right(*args, **wrong.way)
 
-    def _diagnose(self, cases: list[Case], seen: list[tuple[Any, Any]]) -> None:
+    def _diagnose(self, cases: list[Case], seen: list[tuple[Any, Any]], pairs: bool) -> None:
         """Raise the known mistake that gives this on every case; of several, the first that leaves the same trace."""
         matching = []
-        for function, mistake in self.suspects(pairs=not any(isinstance(result, Failed) for result, _ in seen)):
+        for function, mistake in self.suspects(pairs):
             theirs = []
             for (result, _), (other, trace) in zip(seen, self.results(function, cases)):
                 if not self._agree(result, other):
@@ -231,6 +238,9 @@ class Formula(Exercise):
             )
 
     def _describe(self, case: Case, result: Any, right: Any) -> None:
+        if isinstance(right, Failed):
+            seen = result.what if isinstance(result, Failed) else described(result)
+            raise Mistake(f"on {case.name}, expected {self.refuses.__name__}, got {seen}")
         if isinstance(result, Failed):
             raise result.mistake
         for prove in self.properties:

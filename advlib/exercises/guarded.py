@@ -46,8 +46,12 @@ class Watch:
 class Failed:
     """A call that ended in an error: ``what`` it was, and the mistake that says so to the learner."""
 
-    def __init__(self, what: str, mistake: Mistake):
-        self.what, self.mistake = what, mistake
+    def __init__(self, what: str, mistake: Mistake, error: Exception | None = None):
+        self.what, self.mistake, self.error = what, mistake, error
+
+    def refused(self, kind: type[Exception] | None) -> bool:
+        """Whether the call ended in the error that was asked for."""
+        return kind is not None and isinstance(self.error, kind)
 
 
 def guarded(function: Callable, args: tuple, watch: Watch) -> Any:
@@ -89,7 +93,7 @@ def _failed(error: Exception, function: Callable, args: tuple) -> Failed:
     what = f"{type(error).__name__}: {advice.first_line(error)}"
     where = advice.where(error, function)
     mistake = Mistake(f"{where}: {what} (called with {advice.shapes(args)})", mend=advice.hint(error, function))
-    return Failed(what, mistake)
+    return Failed(what, mistake, error)
 
 
 class _Brief(io.TextIOBase):
