@@ -5,6 +5,8 @@ from advlib.exercises.bim import bim, cheap_attack, restarts
 from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
 from advlib.exercises.frame import Exercise, wrapped
 from advlib.exercises.progress import forget
+from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
+from advlib.exercises.why import noise_ratio, sturdier, worst_margin
 
 _ALL = [value for value in vars().values() if isinstance(value, Exercise)]
 __all__ = [*(exercise.name for exercise in _ALL), "forget", "progress"]
