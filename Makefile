@@ -1,29 +1,44 @@
-# make book | test | bench | notebooks | clean. All a machine needs is Python 3.10 or newer, git and make.
+# make book | check | test | notebook N=07 | notebooks | bench | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
 # What the installed environment was made from: a newer file here means installing again.
 STAMP := .venv/.installed
 # One thread a process: the parallel test workers share the cores instead of fighting over them.
 export OMP_NUM_THREADS ?= 1
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: book test bench notebooks clean
+.PHONY: book check test style notebook notebooks bench clean
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
 
-test: $(STAMP)
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# What one runs before every commit: all that is not slow, in about two minutes.
+check: $(STAMP) style
+	$(BIN)/pytest $(PARALLEL) -m "not slow"
+	@echo 'Left out: the cells of the notebooks, the book in a browser, and the tests marked slow. `make test` runs them all.'
+
+test: $(STAMP) style
+	$(BIN)/pytest $(PARALLEL)
+
+style: $(STAMP)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+# Run one chapter, or every notebook, and store its outputs, its widgets and its processor time in it.
+notebook: $(STAMP)
+	$(if $(wildcard chapters/$(N)_*.ipynb),,$(error Say which chapter by its number: make notebook N=07))
+	$(BIN)/python -m tests.notebooks.execute $(wildcard chapters/$(N)_*.ipynb)
+
+notebooks: $(STAMP)
+	$(BIN)/python -m tests.notebooks.execute $(sort $(wildcard book/*.ipynb chapters/*.ipynb))
 
 bench: $(STAMP)
 	$(BIN)/pip install --quiet --no-deps --requirement tests/benchmarks/requirements.txt
 	$(BIN)/python -m tests.benchmarks
 
-# Run every notebook and store its outputs, its widgets and its times in it (a progress bar would differ every time).
-notebooks: $(STAMP)
-	TQDM_DISABLE=1 $(BIN)/jupyter execute --inplace $(sort $(wildcard book/*.ipynb chapters/*.ipynb))
-
 clean:
-	rm -rf _build .venv .pytest_cache .hypothesis book/_ext/node_modules *.egg-info
+	rm -rf _build build .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis book/_ext/node_modules *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml

@@ -8,6 +8,7 @@ reads the same everywhere.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +92,11 @@ def check_labels(y, n: int, classes: int | None = None, name: str = "y") -> None
         )
 
 
-def check_target(target, y: Tensor, classes: int | None = None) -> Tensor | None:
+@overload
+def check_target(target: None, y: Tensor, classes: int | None = None) -> None: ...
+@overload
+def check_target(target: int | Tensor, y: Tensor, classes: int | None = None) -> Tensor: ...
+def check_target(target, y, classes=None):
     """The target of a targeted attack as a tensor (N,) beside ``y``; None for an untargeted one.
 
     Raises

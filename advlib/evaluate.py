@@ -89,7 +89,9 @@ def robust_accuracy(
     0.5
     """
     if attack is None:
-        from advlib.attacks.worst import worst_case as attack  # which counts with this module, so not at the top
+        from advlib.attacks.worst import worst_case  # which counts with this module, so not at the top
+
+        attack = worst_case
     contract.check_ball(within)
     right = _right(model, x, y, batch_size)
     if not right.any():

@@ -34,6 +34,7 @@ class Ball:
 
     eps: float
     symbol = "‖δ‖"
+    _example = "0.5"
 
     def __post_init__(self):
         name = type(self).__name__

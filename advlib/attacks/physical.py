@@ -7,8 +7,9 @@ views, to be attacked like any other. ``patch`` finds a sticker that works where
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +31,7 @@ def warp(
     scale: float | Tensor = 1.0,
     turn: float | Tensor = 0.0,
     centre: tuple | Tensor = (0.5, 0.5),
-    onto: tuple[int, int] | None = None,
+    onto: Sequence[int] | None = None,
 ) -> Tensor:
     """The pictures (N, C, h, w) as seen from elsewhere, differentiably; what lies outside of them is 0.
 
@@ -48,12 +49,13 @@ def warp(
     """
     n, height, width = len(x), *x.shape[2:]
     rows, columns = onto or (height, width)
-    each = lambda value: torch.as_tensor(value, dtype=x.dtype, device=x.device).expand(n)
+    wide = torch.promote_types(x.dtype, torch.float32)  # half precision would move pixels by as much as their size
+    each = lambda value: torch.as_tensor(value, dtype=wide, device=x.device).expand(n)
     angle, side, scale = each(rotation) * math.pi / 180, each(turn) * math.pi / 180, each(scale)
-    down, across = torch.as_tensor(centre, dtype=x.dtype, device=x.device).expand(n, 2).unbind(1)
+    down, across = torch.as_tensor(centre, dtype=wide, device=x.device).expand(n, 2).unbind(1)
 
     # Where each pixel of the result comes from. In pixels, seen from the picture's centre:
-    at = lambda count: torch.arange(count, dtype=x.dtype, device=x.device) + 0.5
+    at = lambda count: torch.arange(count, dtype=wide, device=x.device) + 0.5
     v = at(rows)[None, :, None] - (down * rows)[:, None, None]
     u = at(columns)[None, None, :] - (across * columns)[:, None, None]
     cos, sin, far = (value[:, None, None] for value in (side.cos(), side.sin(), DISTANCE * scale * width / 2))
@@ -63,7 +65,7 @@ def warp(
     cos, sin, scale = (value[:, None, None] for value in (angle.cos(), angle.sin(), scale))
     from_u, from_v = (cos * p + sin * v) / scale, (cos * v - sin * p) / scale
     grid = torch.stack((from_u * 2 / width, from_v * 2 / height), dim=-1)
-    return F.grid_sample(x, grid.expand(n, rows, columns, 2), align_corners=False)
+    return F.grid_sample(x.to(wide), grid.expand(n, rows, columns, 2), align_corners=False).to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Views:
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return self.light(warp(x, **self.draw(len(x), generator)), generator)
 
-    def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def draw(self, n: int, generator: torch.Generator) -> dict[str, Any]:
         """Arguments of ``warp`` for n pictures, by chance."""
         spread = 2 * torch.rand(n, 5, generator=generator) - 1
         low, high = (math.log(scale) for scale in self.scale)
@@ -124,6 +126,8 @@ class Views:
 
 
 class _Expectation(nn.Module):
+    calls: Tensor
+
     def __init__(self, model: nn.Module, transform: Callable, samples: int, seed: int):
         super().__init__()
         self.model, self.transform, self.samples, self.seed = model, transform, samples, seed

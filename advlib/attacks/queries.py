@@ -152,9 +152,9 @@ class BlackBox:
         self.clean = x.detach().to(y.device, torch.promote_types(x.dtype, torch.float32), copy=True)
         self.rows = torch.arange(len(x), device=y.device)
         self.used = torch.zeros_like(self.rows)
-        self.log = None  # whether scores are probabilities; seen from the first answer
+        self.log: bool | None = None  # whether scores are probabilities; seen from the first answer
 
-    def left(self, rows: Tensor) -> Tensor:
+    def left(self, rows: Tensor | int) -> Tensor:
         return self.queries - self.used[rows]
 
     def margins(self, images: Tensor, rows: Tensor) -> Tensor:

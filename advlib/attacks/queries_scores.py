@@ -181,14 +181,14 @@ def square(
         return box.result(adv, return_queries)
 
 
-def _stripes(x: Tensor, within: Linf, generator: torch.Generator) -> Tensor:
+def _stripes(x: Tensor, within: Ball, generator: torch.Generator) -> Tensor:
     """Vertical stripes of ±ε: the pattern convolutional networks like least."""
     n, channels, _, width = x.shape
     sign = _signs(torch.rand(n, channels, 1, width, generator=generator).to(x))
     return (x + within.eps * sign).clamp_(0, 1)
 
 
-def _paint(x: Tensor, adv: Tensor, within: Linf, side: int, u: Tensor) -> Tensor:
+def _paint(x: Tensor, adv: Tensor, within: Ball, side: int, u: Tensor) -> Tensor:
     """Andriushchenko et al. (2020), Algorithm 2: x ± ε in one square of each image. Writes into ``adv``."""
     square = _window(x, side, u[:, :2])
     sign = _signs(u[:, 5:])[:, :, None, None]
@@ -198,7 +198,7 @@ def _paint(x: Tensor, adv: Tensor, within: Linf, side: int, u: Tensor) -> Tensor
     return adv
 
 
-def _tiles(x: Tensor, within: L2, generator: torch.Generator) -> Tensor:
+def _tiles(x: Tensor, within: Ball, generator: torch.Generator) -> Tensor:
     """Five by five bumps of random sign, as in Section 3.4."""
     n, channels, height, width = x.shape
     side = max(1, min(height, width) // 5)
@@ -211,7 +211,7 @@ def _tiles(x: Tensor, within: L2, generator: torch.Generator) -> Tensor:
     return x + within.steepest(delta, x)
 
 
-def _move_bump(x: Tensor, adv: Tensor, within: L2, side: int, u: Tensor) -> Tensor:
+def _move_bump(x: Tensor, adv: Tensor, within: Ball, side: int, u: Tensor) -> Tensor:
     """Algorithm 3: a bump on top of what one window holds, with the energy of that window and of another one.
 
     The rest is scaled so that the whole budget is used inside the box, which the paper leaves to later steps.

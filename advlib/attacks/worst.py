@@ -128,7 +128,7 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
         )
 
     def at_random(model, x, y, *, rows, start, batch_size):
-        search = sparse_rs if isinstance(within, L0) else partial(square, give_up=True)
+        search: Callable = sparse_rs if isinstance(within, L0) else partial(square, give_up=True)
         return search(model, x, y, within, target=aim(rows), queries=queries, seed=seed, batch_size=batch_size)
 
     ranks = range(min(RIVALS, logits.shape[1] - 1) if target is None else 1)

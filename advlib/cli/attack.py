@@ -127,7 +127,7 @@ def in_view(model: nn.Module, x: Tensor) -> Tensor:
 def reading(model: nn.Module, x: Tensor) -> tuple[int, float]:
     """The class that the model sees in one image, and its probability."""
     label, probabilities = predict(model, x)
-    return label.item(), probabilities.max().item()
+    return int(label), float(probabilities.max())
 
 
 def read(photo: str) -> Tensor:

@@ -6,6 +6,7 @@ import platform
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -33,15 +34,19 @@ def checks() -> Iterator[tuple[str, Callable[[], tuple[str, str]]]]:
     """Every check as its name and a function that gives its mark and its words."""
     yield "python", python
     for package in PACKAGES:
-        yield package, lambda package=package: (OK, metadata.version(package))
+        yield package, partial(installed, package)
     yield "torch with torchvision", together
     yield "device", compute
     yield "sliders", sliders
     yield "generated signs", signs
     yield from models()
     for name in ("mnist", "cifar10", "gtsrb"):
-        yield name, lambda name=name: real_data(name)
+        yield name, partial(real_data, name)
     yield "ImageNet weights", imagenet_weights
+
+
+def installed(package: str) -> tuple[str, str]:
+    return OK, metadata.version(package)
 
 
 def python() -> tuple[str, str]:
@@ -91,7 +96,7 @@ def models() -> Iterator[tuple[str, Callable[[], tuple[str, str]]]]:
     if not model_names():
         yield "models", lambda: (FAILED, "the package's model files are missing; install advlib anew")
     for name in model_names():
-        yield f"model {name}", lambda name=name: check(name)
+        yield f"model {name}", partial(check, name)
 
 
 def real_data(name: str) -> tuple[str, str]:

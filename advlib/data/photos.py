@@ -198,8 +198,8 @@ def _pixels(image: Image.Image, notes: list[str]) -> Tensor:
     if width * height > TOO_MANY_PIXELS:
         raise PhotoError(_too_large())
     # A multi-picture JPEG, as phones write it, is one photo with a preview or a depth map, not an animation.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        notes.append(f"has {image.n_frames} frames; only the first is used")
+    if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+        notes.append(f"has {frames} frames; only the first is used")
 
     shrink = max(1.0, (width * height / MOST_PIXELS) ** 0.5)
     smaller = (round(width / shrink), round(height / shrink))
@@ -231,7 +231,7 @@ def _rgb_or_grey(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode not in WITH_ALPHA and "transparency" not in image.info:
         return image.convert("RGB")
     picture = image.convert("RGBA")
-    if picture.getextrema()[3][0] < 255:
+    if np.array(picture.getchannel("A")).min() < 255:
         notes.append("has transparent parts; they are laid on white")
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 

@@ -188,7 +188,9 @@ def _fetch(source: Source, cached: Path) -> None:
 def _copy_archives(source: Source, root: Path) -> list[str]:
     """Copy the archives that ``ADVLIB_DATA`` has to `root`, where torchvision checks their hashes and unpacks them."""
     given = data_folder()
-    found = [archive for archive in source.archives if given and given.joinpath(archive).is_file()]
+    if given is None:
+        return []
+    found = [archive for archive in source.archives if given.joinpath(archive).is_file()]
     for archive in found:
         root.joinpath(archive).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(given / archive, root / archive)
@@ -217,12 +219,9 @@ def source(name: str, split: str) -> Source:
         return Source("MNIST", "mnist", archives, partial(datasets.MNIST, train=is_train))
     if name == "cifar10":
         return Source("CIFAR-10", "cifar10", (datasets.CIFAR10.filename,), partial(datasets.CIFAR10, train=is_train))
-    archives = ["GTSRB-Training_fixed"] if is_train else ["GTSRB_Final_Test_Images", "GTSRB_Final_Test_GT"]
+    zips = ["GTSRB-Training_fixed"] if is_train else ["GTSRB_Final_Test_Images", "GTSRB_Final_Test_GT"]
     return Source(
-        "GTSRB",
-        f"gtsrb-{split}",
-        tuple(f"gtsrb/{archive}.zip" for archive in archives),
-        partial(datasets.GTSRB, split=split),
+        "GTSRB", f"gtsrb-{split}", tuple(f"gtsrb/{name}.zip" for name in zips), partial(datasets.GTSRB, split=split)
     )
 
 

@@ -113,7 +113,7 @@ def _pixels(size, device):
 
 def _textures(uniform, knobs, size):
     """Smooth noise over several octaves, zero mean and about unit spread: (n, FIELDS, size, size)."""
-    total, norm, start = 0, 0, 0
+    total, norm, start = torch.zeros(()), torch.zeros(()), 0
     for side in OCTAVES:
         grid = uniform[:, start : start + FIELDS * side * side].reshape(-1, FIELDS, side, side)
         start += FIELDS * side * side

@@ -79,7 +79,7 @@ def fit(
                 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * count)
             name, last = f"epoch {epoch + 1}/{epochs}", epoch == epochs - 1
             bar = tqdm(batches, name, disable=not progress or switched_off(), leave=last)
-            total = right = seen = 0
+            total, right, seen = 0.0, 0, 0
             model.train()
             for rows in bar:
                 x, y = now.x[rows].to(device), now.y[rows].to(device)

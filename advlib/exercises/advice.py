@@ -24,7 +24,7 @@ _CERTAIN = [
      "what you differentiate was computed before requires_grad was set, or was detached on the way"),
     (_GRAD_OF_NOTHING, "", "no gradient is recorded: begin with x = x.clone().detach().requires_grad_()"),
     ("not have been used in the graph", "",
-     "the loss does not depend on the tensor you differentiate: compute it from the very tensor that records gradients"),
+     "the loss does not depend on the tensor you differentiate: compute it from the very one that records gradients"),
     ("leaf Variable that requires grad", "",
      "a tensor that records gradients cannot be changed in place: make a new one"),
     ("only for scalar outputs", "", _ONE_PER_IMAGE),
@@ -46,6 +46,8 @@ def hint(error: Exception, function: Callable) -> str:
     """What to do, where the error leaves no doubt; else nothing."""
     if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
         return "that name is not known: run the cell that defines or imports it"
+    if isinstance(error, RecursionError):
+        return "the function calls itself without end: call another one, or none"
     if isinstance(error, TypeError) and _frames(error, function) == [] and "argument" in str(error):
         return "the parameters are not those of the stub: keep them as they were"
     source = _source(function)
@@ -74,6 +76,11 @@ def raised_by_learner(error: BaseException, function: Callable) -> bool:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return trace is not None and _is_learners(trace.tb_frame, function)
+
+
+def raised_in_network(error: BaseException) -> bool:
+    """True for an error inside a call of a network."""
+    return any(frame.f_code.co_name == "_call_impl" for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def is_stub(function: Callable) -> bool:

@@ -43,7 +43,7 @@ bim = Formula(
     right=climbing.climb,
     cases=_climbs,
     same=properties.nearly,
-    properties=[properties.like, properties.inside_box],
+    properties=[properties.like, properties.inside_box, properties.which_images, properties.change],
     verified="the same images as the formula, on ten models and batches, for 0 to 7 steps of different sizes",
     wrong=BIM_WRONG,
 )
@@ -168,9 +168,9 @@ def _cheap(
     """``attack(model, x, y, within)`` fools ``share`` of the images, with at most ``passes`` for each."""
     before = x.clone()
     with specimens.counting(model) as (victim, count):
-        result = exercise.attempt(attack, (victim, x, y, within))
+        result = exercise.attempt(attack, (victim, x, y, within), notes)
         spent = count() / len(x)
-    if harm := properties.damage(attack, (before,), (x,)):
+    for harm in properties.damage(lambda x: x, (before,), (x,)):
         raise harm.mistake
     result = properties.images(result, before)
     properties.inside_ball(within.size(result - x), within.eps, within.symbol)

@@ -8,7 +8,10 @@ from advlib.exercises.progress import forget
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 from advlib.exercises.why import noise_ratio, sturdier, worst_margin
 
-_ALL = [value for value in vars().values() if isinstance(value, Exercise)]
+# In the order in which their files, and so the chapters, list them.
+_ALL = sorted(
+    (value for value in vars().values() if isinstance(value, Exercise)), key=lambda one: (one.chapter, one.order)
+)
 __all__ = [*(exercise.name for exercise in _ALL), "forget", "progress"]
 
 

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -40,14 +40,18 @@ class Watch:
 
     by_hand: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ("advlib",)
-    seconds: float = 30
+    seconds: float = 20
+    notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
 class Failed:
-    """A call that ended in an error: ``what`` it was, and the mistake that says so to the learner."""
+    """A call that ended in an error: what it was, the mistake in words, and whether a network raised it."""
 
-    def __init__(self, what: str, mistake: Mistake, error: Exception | None = None):
-        self.what, self.mistake, self.error = what, mistake, error
+    what: str
+    mistake: Mistake
+    in_network: bool = False
+    error: Exception | None = None
 
     def refused(self, kind: type[Exception] | None) -> bool:
         """Whether the call ended in the error that was asked for."""
@@ -57,8 +61,9 @@ class Failed:
 def guarded(function: Callable, args: tuple, watch: Watch) -> Any:
     """``function(*args)``, or `Failed`. Raises `Unwritten` for a stub, `Mistake` for a library's own answer."""
     called: list[str] = []
+    quiet = contextlib.redirect_stdout(_Brief(sys.stdout))
     try:
-        with contextlib.redirect_stdout(_Brief(sys.stdout)), _limited(watch.seconds), _watched(watch, called):
+        with _settings(watch.notes), quiet, _limited(watch.seconds), _watched(watch, called):
             result = function(*args)
     except OutOfTime:
         raise Mistake(
@@ -93,7 +98,7 @@ def _failed(error: Exception, function: Callable, args: tuple) -> Failed:
     what = f"{type(error).__name__}: {advice.first_line(error)}"
     where = advice.where(error, function)
     mistake = Mistake(f"{where}: {what} (called with {advice.shapes(args)})", mend=advice.hint(error, function))
-    return Failed(what, mistake, error)
+    return Failed(what, mistake, advice.raised_in_network(error), error)
 
 
 class _Brief(io.TextIOBase):
@@ -112,20 +117,47 @@ class _Brief(io.TextIOBase):
 
 
 @contextlib.contextmanager
+def _settings(notes: list[str]) -> Iterator[None]:
+    """PyTorch's settings as they were, with gradients, before and after."""
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        if torch.get_default_dtype() != dtype:
+            notes.append(f"the answer changed the default dtype to {torch.get_default_dtype()}; it is {dtype} again")
+            torch.set_default_dtype(dtype)
+        if torch.get_num_threads() != threads:
+            notes.append(
+                f"the answer changed the number of threads to {torch.get_num_threads()}; it is {threads} again"
+            )
+            torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
 def _limited(seconds: float) -> Iterator[None]:
     """Raise `OutOfTime` inside the block when time is up, again and again until it leaves."""
 
+    def again(frame: FrameType, event: str, arg: Any) -> None:
+        raise OutOfTime
+
     def stop(*_: Any) -> None:
+        # A bare `except:` inside a loop catches what is raised here; so its next line raises, too.
+        frame = sys._getframe(1)
+        sys.settrace(again)
+        while frame is not None and frame.f_globals.get("__name__") != __name__:
+            frame.f_trace, frame = again, frame.f_back
         raise OutOfTime
 
     if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGALRM, stop)
+        before, tracer = signal.signal(signal.SIGALRM, stop), sys.gettrace()
         signal.setitimer(signal.ITIMER_REAL, seconds, 0.05)
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+            sys.settrace(tracer)
         return
     # Windows, or a kernel that runs cells beside its main thread: another thread knocks at this one's door.
     over, here = threading.Event(), ctypes.c_ulong(threading.get_ident())
@@ -143,16 +175,14 @@ def _limited(seconds: float) -> Iterator[None]:
         over.set()
 
 
+# The rooms of advlib that hold the answers to exercises.
+_ANSWERS = ("advlib.attacks", "advlib.ball", "advlib.exercises", "advlib.losses", "advlib.norms")
+
+
 @contextlib.contextmanager
 def _watched(watch: Watch, called: list[str]) -> Iterator[None]:
     """Note calls of advlib's own rooms, and of what is to be written by hand."""
-    allowed = (
-        "advlib.exercises.guarded",
-        "advlib.exercises.specimens",
-        "advlib.contract",
-        "advlib.device",
-        *watch.allowed,
-    )
+    allowed = ("advlib.exercises.guarded", "advlib.exercises.specimens", *watch.allowed)
 
     def look(frame: FrameType, event: str, arg: Any) -> None:
         if event == "c_call":
@@ -163,7 +193,7 @@ def _watched(watch: Watch, called: list[str]) -> Iterator[None]:
         elif event == "call":
             name, room = frame.f_code.co_name, frame.f_globals.get("__name__", "")
             above = frame.f_back.f_globals.get("__name__", "") if frame.f_back else ""
-            entered = room.startswith("advlib.") and not above.startswith(("advlib.", "importlib"))
+            entered = room.startswith(_ANSWERS) and not above.startswith(("advlib.", "importlib"))
             if entered and not name.startswith(("_", "<")) and not room.startswith(allowed):
                 called.append(f"advlib's own {name}")
         else:
@@ -256,7 +286,6 @@ class _Kept:
         self.names = names
         self.models = {name: (m, _state(m)) for name, m in known.items() if isinstance(m, nn.Module)}
         self.tensors = {name: (t, t.detach().clone()) for name, t in known.items() if type(t) is Tensor and _plain(t)}
-        self.settings = (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads())
 
     def put_back(self) -> list[str]:
         """Undo what the answer did to them; a line for each."""
@@ -269,17 +298,6 @@ class _Kept:
             if _differs(_state(model), state):
                 _restore(model, state)
                 notes.append(f"the answer changed the notebook's {name}; it is as before again")
-        dtype, grads, threads = self.settings
-        if torch.get_default_dtype() != dtype:
-            notes.append(f"the answer changed the default dtype to {torch.get_default_dtype()}; it is {dtype} again")
-            torch.set_default_dtype(dtype)
-        if torch.get_num_threads() != threads:
-            notes.append(
-                f"the answer changed the number of threads to {torch.get_num_threads()}; it is {threads} again"
-            )
-            torch.set_num_threads(threads)
-        if torch.is_grad_enabled() != grads:
-            torch.set_grad_enabled(grads)
         for name, (value, _) in {**self.models, **self.tensors}.items():
             if name in self.names or name.startswith("argument"):
                 continue

@@ -15,7 +15,7 @@ latest: int | None = None
 
 
 def file() -> Path:
-    """``$ADVLIB_PROGRESS``, or ``.advlib_progress.json`` in the home folder. Nothing is ever sent anywhere."""
+    """``$ADVLIB_PROGRESS`` (the null device for no record), or ``.advlib_progress.json`` in the home folder. Nothing is ever sent anywhere."""
     return Path(os.environ.get("ADVLIB_PROGRESS") or Path.home() / ".advlib_progress.json")
 
 
@@ -30,7 +30,7 @@ def solved() -> set[tuple[int, str]]:
 def record(chapter: int, name: str) -> None:
     """Remember a solved exercise; where nothing can be written, do without."""
     done = solved()
-    if (chapter, name) in done:
+    if (chapter, name) in done or file() == Path(os.devnull):
         return
     try:
         with replacing(file()) as temporary:

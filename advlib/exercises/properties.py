@@ -6,8 +6,10 @@ The properties of `Formula` are called as ``property(case, result, right)`` on a
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,13 +85,22 @@ class Harm:
         return f"{self.mistake.seen}; {self.mistake.mend}"
 
 
-def damage(function: Callable, before: tuple, after: tuple) -> Harm | None:
-    """What a call did to the arguments, which are named as ``function`` names its parameters; the worst first."""
-    names = (
-        list(function.__code__.co_varnames) if hasattr(function, "__code__") else [f"argument {i}" for i in range(9)]
-    )
-    found = [_harm(*triple) for triple in zip(names, before, after)]
-    return min(filter(None, found), key=lambda harm: not harm.serious, default=None)
+def damage(function: Callable, before: tuple, after: tuple) -> list[Harm]:
+    """What a call did to the arguments, which are named as ``function`` names its parameters."""
+    names = inspect.signature(function).parameters
+    return [harm for triple in zip(names, before, after) if (harm := _harm(*triple))]
+
+
+@contextlib.contextmanager
+def called(args: tuple) -> Iterator[Callable[[], bool]]:
+    """Tell whether every network among the arguments was asked."""
+    seen: dict[nn.Module, bool] = {arg: False for arg in args if isinstance(arg, nn.Module)}
+    handles = [net.register_forward_hook(lambda net, *_: seen.update({net: True})) for net in seen]
+    try:
+        yield lambda: all(seen.values())
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _harm(name: str, before: Any, after: Any) -> Harm | None:
@@ -137,14 +148,19 @@ def _harm_to_model(name: str, before: nn.Module, after: nn.Module) -> Harm | Non
 # --- properties of a wrong result ---------------------------------------------------------------------------
 
 
+def plain(results: list[Any]) -> None:
+    """No result of a type that could answer comparisons as it likes."""
+    for result in results:
+        if isinstance(result, Tensor) and type(result) not in (Tensor, nn.Parameter):
+            raise Mistake(f"got {described(result)}, expected a plain tensor", mend="return a torch.Tensor")
+
+
 def like(case: Any, result: Any, right: Any) -> None:
     """A tensor like the right one: type, shape, dtype, device, finite numbers."""
     if not isinstance(right, Tensor):
         return
     if not isinstance(result, Tensor):
         raise Mistake(f"got {described(result)}, expected a tensor of shape {tuple(right.shape)}")
-    if type(result) not in (Tensor, nn.Parameter):
-        raise Mistake(f"got {described(result)}, expected a plain tensor", mend="return a torch.Tensor")
     if result.shape != right.shape:
         raise Mistake(f"the result has shape {tuple(result.shape)}, expected {tuple(right.shape)}")
     if (result.dtype, result.device) != (right.dtype, right.device):
@@ -171,6 +187,59 @@ def inside_ball(size: Tensor, eps: float, norm: str) -> None:
     largest = size.max().item()
     if not largest <= eps * (1 + 1e-4) + 1e-6:
         raise Mistake(f"the {norm} size of a perturbation is {largest:.4f}, but ε is {eps:.4f}")
+
+
+def which_images(case: Any, result: Tensor, right: Tensor) -> None:
+    """For (model, x, y, …): where only some images are wrong, what is common to just those."""
+    model, x, y = case.args[:3]
+    wrong = ((result - right).abs() > NEAR).flatten(1).any(1)
+    if wrong.all() or not wrong.any() or len(x) < 2:
+        return
+    g = x.detach().clone().requires_grad_()
+    logits = model(g)
+    (g,) = torch.autograd.grad(nn.functional.cross_entropy(logits, y, reduction="sum"), g)
+    still = " came back unchanged" if torch.equal(result[wrong], x[wrong]) else " are wrong"
+    rows = torch.arange(len(x))
+    for words, these in {
+        "the images whose gradient is exactly zero": (g == 0).flatten(1).all(1),
+        "the images that the model misreads already": logits.argmax(1) != y,
+        "the images that the model reads rightly": logits.argmax(1) == y,
+        "the images of class 0": y == 0,
+        "all images but the first": rows > 0,
+        "the first image": rows == 0,
+        "the last image": rows == len(x) - 1,
+    }.items():
+        if torch.equal(wrong, these):
+            raise Mistake(f"on {case.name}, just {words}{still}", mend="the formula makes no exception for them")
+
+
+def change(case: Any, result: Tensor, right: Tensor) -> None:
+    """For (model, x, y, …): what the size and the direction of the change prove."""
+    x = case.args[1]
+    inner = (right > 1e-4) & (right < 1 - 1e-4) & (result > 1e-4) & (result < 1 - 1e-4)
+    free = (inner & (right != x)).flatten(1)
+    if not free.any():
+        return
+    if x.shape[1] == 3 and not torch.equal(result, x):
+        colours = (result - x).where(inner, torch.nan)
+        if not (colours - colours.nanmean(1, keepdim=True)).nan_to_num(0).abs().gt(NEAR).any():
+            raise Mistake(
+                f"on {case.name}, the three colours of a pixel change alike", mend="each has its own gradient"
+            )
+    got, wanted = (result - x).flatten(1), (right - x).flatten(1)
+    ratio = (got / wanted).where(free, torch.nan)
+    each = ratio.nanmedian(1, keepdim=True).values
+    if not each.isnan().any() and (ratio - each).nan_to_num(0).abs().max() < 1e-2 * each.abs().max() and each.min() > 0:
+        low, high = each.min().item(), each.max().item()
+        span = f"{low:.3g}" if high - low < 1e-2 * high else f"{low:.3g} to {high:.3g}"
+        raise Mistake(f"on {case.name}, the step has the right direction, but is {span} times as long as it should be")
+    size, due = got.abs().where(free, torch.nan), wanted.abs().where(free, torch.nan)
+    if torch.allclose(size, due, atol=NEAR, equal_nan=True):
+        share = ((got * wanted < 0) & free).float().sum() / free.float().sum()
+        raise Mistake(
+            f"on {case.name}, every change has the right size, but {share:.0%} of them go the other way",
+            mend="the gradient is not that of the loss asked for, at the point asked for",
+        )
 
 
 def images(result: object, x: Tensor) -> Tensor:

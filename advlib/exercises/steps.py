@@ -79,6 +79,15 @@ LOSS = [
     Wrong({"loss": lambda z, y: (z.scatter(1, y[:, None], -torch.inf).amax(1) - z.gather(1, y[:, None])[:, 0]).sum()},
           "the gradient is that of the margin, the largest wrong logit minus the label's",
           "another loss than the cross-entropy", "loss = F.cross_entropy(model(x), y, reduction='sum')"),
+    Wrong({"loss": lambda z, y: F.mse_loss(z, F.one_hot(y, z.shape[1]).to(z), reduction="sum")},
+          "the gradient is that of a squared error", "another loss than the cross-entropy",
+          "loss = F.cross_entropy(model(x), y, reduction='sum')"),
+    Wrong({"loss": lambda z, y: F.mse_loss(z.softmax(1), F.one_hot(y, z.shape[1]).to(z), reduction="sum")},
+          "the gradient is that of a squared error of probabilities", "another loss than the cross-entropy",
+          "loss = F.cross_entropy(model(x), y, reduction='sum')"),
+    Wrong({"loss": lambda z, y: (z.logsumexp(1)[:, None] - z[:, y]).sum()},
+          "every image is attacked with the labels of all images", "z[:, y] takes all labels' columns for every image",
+          "one entry per row: z[torch.arange(len(z)), y]"),
     Wrong({"loss": lambda z, y: ce(z, y[:1].expand_as(y))},
           "every image is attacked as if it had the first image's label", "y[0] was used for the whole batch",
           "give cross_entropy the whole y, shape (N,)"),
@@ -164,18 +173,14 @@ def cases(budgets: tuple[float, ...]) -> list[Case]:
         Case(name, model, specimens.images(*shape, seed=i), specimens.labels(shape[0], k, seed=i), eps)
         for i, ((name, model, shape, k), eps) in enumerate(zip(kinds, (budgets[1], *budgets)))
     ]
-    black = specimens.images(3, 1, 8, seed=5)
-    black[1] = 0
+    dark = specimens.images(3, 1, 8, seed=5, low=0.3)
+    dark[1] = 0.1
     inner = specimens.images(4, 1, 12, seed=6, low=0.2, high=0.8)
     double = specimens.images(3, 1, 10, seed=7).double()
     return [
         *found,
         Case(
-            "a gradient of exactly zero",
-            specimens.silenced(1, 8, 4, seed=5),
-            black,
-            torch.tensor([0, 1, 2]),
-            budgets[0],
+            "a gradient of exactly zero", specimens.silenced(1, 8, 4, seed=5), dark, torch.tensor([0, 1, 2]), budgets[0]
         ),
         Case(
             "tiny gradients", specimens.mlp(1, 12, 4, seed=6, scale=1e-7), inner, torch.tensor([0, 1, 2, 3]), budgets[1]

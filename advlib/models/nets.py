@@ -21,7 +21,10 @@ class Normalize(nn.Module):
     tensor([2.])
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: Sequence[float] | torch.Tensor, std: Sequence[float] | torch.Tensor):
         super().__init__()
         mean, std = torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(std, dtype=torch.float32)
         if mean.ndim != 1 or mean.shape != std.shape:

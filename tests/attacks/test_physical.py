@@ -205,6 +205,11 @@ def test_half_and_double_precision():
         assert found.image.dtype == dtype and found.apply(x).dtype == dtype
 
 
+def test_half_precision_moves_no_pixel():
+    x = rand(2, 3, 224, 224).bfloat16()
+    assert torch.equal(warp(x, rotation=20, scale=1.1), warp(x.float(), rotation=20, scale=1.1).bfloat16())
+
+
 @pytest.mark.parametrize(
     "call, error, words",
     [

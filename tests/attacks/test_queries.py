@@ -239,6 +239,7 @@ def test_square_improves_a_start():
     assert margin(start)[0] < margin(x_adv)[0] and int(used[0]) > 1
 
 
+@pytest.mark.slow
 def test_square_gives_up_only_where_it_gets_nowhere(lenet, mnist):
     model, (x, y) = lenet("clntrained"), mnist(40)
     patient, asked = square(model, x, y, Linf(0.15), queries=400, return_queries=True)
@@ -360,6 +361,7 @@ def test_labels_of_a_victim_cost_one_query_each():
 
 
 # ---------------------------------------------------------------------------------------------------- real networks
+@pytest.mark.slow
 def test_on_mnist_every_attack_does_its_work(lenet, mnist):
     model, (x, y) = lenet("clntrained"), mnist(12)
     right = lambda x_adv: int((model(x_adv).argmax(1) == y).sum())

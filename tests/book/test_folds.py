@@ -186,6 +186,15 @@ def test_code_in_a_card_has_the_same_79_columns(book: Book, width: int) -> None:
     assert page.evaluate(CUT_OFF) == []
 
 
+def test_a_card_is_no_wider_than_a_phone(book: Book) -> None:
+    page = book.open(PAGE, over="file", width=375).page
+    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 375
+    for card in page.locator("section[id^='exercise-']").all():
+        box = card.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 375
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_folds_and_cards_are_accessible(book: Book, theme: str) -> None:
     page = book.open(PAGE, over="file", theme=theme).page

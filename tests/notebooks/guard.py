@@ -14,7 +14,7 @@ from book._ext.coursebook.course_map import run_seconds
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
-LONGEST_RUN = 60  # seconds, on two cores
+LONGEST_RUN = 60  # seconds of processor time
 # Only MyST draws these; Colab shows them raw.
 MYST = {
     "directive ```{…}": re.compile(r"^\s*(`{3,}|~{3,}|:{3,})\s*\{[\w:-]+\}", re.M),
@@ -63,9 +63,9 @@ def _unlisted(path: Path, toc_text: str) -> Iterator[str]:
 def _slow(notebook: NotebookNode) -> Iterator[str]:
     seconds = run_seconds(notebook)
     if not seconds:
-        yield "no run time is stored: run it with `make notebooks`"
+        yield "no run time is stored: run it with `make notebook`"
     elif seconds > LONGEST_RUN:
-        yield f"it ran for {seconds:.0f} s, the limit is {LONGEST_RUN} s"
+        yield f"it took {seconds:.0f} s of processor time, the limit is {LONGEST_RUN} s"
 
 
 def _other_setup(notebook: NotebookNode, setup: str) -> Iterator[str]:
@@ -117,7 +117,7 @@ def _output_faults(output: NotebookNode, cell: NotebookNode, notebook: NotebookN
     if any(kind in data for kind in PICTURES) and len(_alt(cell)) < 15:
         yield "a figure without alt text: say what it shows in the cell's metadata, mystnb.image.alt"
     if WIDGET_VIEW in data and not _reaches(data[WIDGET_VIEW]["model_id"], _state(notebook)):
-        yield "its widget's state is not stored: run it with `make notebooks`"
+        yield "its widget's state is not stored: run it with `make notebook`"
     for html in ["".join(data.get("text/html", "")), *_frames(data, notebook)]:
         for image in re.findall(r"<img\b[^>]*>", html):
             if not re.search(r"\balt=([\"'])\s*\S.*?\1", image, re.S):

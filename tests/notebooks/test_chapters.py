@@ -1,10 +1,12 @@
-"""Every chapter keeps to the guard; that its outputs are true is tested by nbval, cell by cell."""
+"""Every chapter keeps to the guards; that its outputs are true is tested by nbval, cell by cell."""
 
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from book._ext.coursebook.chapter import read
+from tests.notebooks import pedagogy
 from tests.notebooks.guard import faults, setup_source, untrue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +18,31 @@ CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 def test_chapter_keeps_to_the_rules(path: Path) -> None:
     toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
     setup = setup_source(nbformat.read(GOLDEN, as_version=4))
-    assert faults(path, toc, setup) == []
+    found = faults(path, toc, setup)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_teaches_by_the_rules(path: Path) -> None:
+    found = pedagogy.faults(path)
+    assert not found, "\n".join(found)
+
+
+def test_no_two_cells_of_the_course_share_a_grade_id() -> None:
+    found = pedagogy.grade_ids_taken_twice({path.stem: nbformat.read(path, as_version=4) for path in CHAPTERS})
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "page", [*(ROOT / "book").glob("*.md"), ROOT / "book" / "index.ipynb"], ids=lambda page: page.stem
+)
+def test_page_states_no_other_minutes_than_the_chapter(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        cells = nbformat.reads(text, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    found = pedagogy.minutes_that_differ(text, map(read, CHAPTERS))
+    assert not found, "\n".join(found)
 
 
 def test_golden_chapter_is_there() -> None:
@@ -26,5 +52,6 @@ def test_golden_chapter_is_there() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_page_of_the_book_stores_a_whole_run(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    assert untrue(notebook) == []
+    found = untrue(notebook)
+    assert not found, "\n".join(found)
     assert setup_source(notebook) == setup_source(nbformat.read(GOLDEN, as_version=4))

@@ -35,6 +35,7 @@ def test_without_weights_the_first_cell_stops_with_one_message(cells: list[str],
     assert "Looked for" in said and str(tmp_path) in said and "To get them" in said and "TORCH_HOME" in said
 
 
+@pytest.mark.slow
 def test_resnet18_on_a_goldfish_is_one_changed_line(cells: list[str], tmp_path: Path, capsys) -> None:
     pytest.importorskip("skimage")
     torch.manual_seed(0)

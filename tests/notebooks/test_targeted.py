@@ -11,6 +11,7 @@ CHAPTER = Path(__file__).resolve().parents[2] / "chapters" / "08_targeted.ipynb"
 CHANGED = 'data = "signs"      # or "mnist"'
 
 
+@pytest.mark.slow
 def test_mnist_is_one_changed_line(capsys) -> None:
     if reason := missing("mnist"):
         pytest.skip(reason)

@@ -1,0 +1,33 @@
+"""What stands in two places of the repository stands there alike."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+import advlib
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_version_to_cite_is_the_package_s() -> None:
+    assert yaml.safe_load(read("CITATION.cff"))["version"] == advlib.__version__
+
+
+def test_every_make_command_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.M))
+    for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".github/pull_request_template.md"):
+        # In code: on a line of its own, or behind a backtick.
+        named = set(re.findall(r"(?:`|^)make ([a-z]+)", read(page), re.M))
+        assert named and named <= targets, f"{page} names {', '.join(sorted(named - targets))}"
+
+
+def test_requirements_allow_what_the_package_allows_of_torch() -> None:
+    for name in ("torch", "torchvision"):
+        package = re.search(rf'"{name}(>=[\d.]+)"', read("pyproject.toml"))
+        course = re.search(rf"^{name}(>=[\d.]+),", read("requirements.txt"), re.M)
+        assert package[1] == course[1], f"{name}: pyproject.toml has {package[1]}, requirements.txt {course[1]}"
