@@ -17,8 +17,8 @@ def refuse(y, target):
 def up_the_negative_mean(model, x, y, target, eps):
     refuse(y, target)
     x = x.clone().requires_grad_()
-    (grad,) = torch.autograd.grad(-F.cross_entropy(model(x), target), x)
-    return torch.clamp(x.detach() + eps * grad.sign(), 0, 1)
+    (-F.cross_entropy(model(x), target)).backward(inputs=[x])
+    return torch.clamp(x.detach() + eps * x.grad.sign(), 0, 1)
 
 
 def as_it_is_in_advlib(model, x, y, target, eps):
