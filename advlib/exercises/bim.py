@@ -9,95 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advlib.exercises import properties, specimens, steps
+from advlib.exercises import climbing, properties, specimens, steps
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
-from advlib.exercises.steps import Loss, ce, gradient, per_image
 from advlib.norms import Ball, Linf
 
 # --- my_bim(model, x, y, eps, step, steps) ---------------------------------------------------------------
-
-
-def into_ball(x_adv: Tensor, x: Tensor, eps: float) -> Tensor:
-    return torch.clamp(x_adv, x - eps, x + eps)
-
-
-def into_box(x_adv: Tensor, x: Tensor | None = None, eps: float = 0) -> Tensor:
-    return x_adv.clamp(0, 1)
-
-
-def inside(x_adv: Tensor, x: Tensor, eps: float) -> Tensor:
-    return into_box(into_ball(x_adv, x, eps))
-
-
-def anywhere(x_adv: Tensor, x: Tensor, eps: float) -> Tensor:
-    return x_adv
-
-
-def climb(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    eps: float,
-    step: float,
-    steps: int,
-    *,
-    loss: Loss = ce,
-    direction: Callable[[Tensor], Tensor] = torch.sign,
-    way: float = 1,
-    length: Callable[[float, float, int], float] = lambda step, eps, steps: step,
-    count: Callable[[int], int] = int,
-    at: str = "iterate",
-    back: Callable[[Tensor, Tensor, float], Tensor] = inside,
-    keep: str = "last",
-    after: Callable[[Tensor, Tensor, float], Tensor] = anywhere,
-) -> Tensor:
-    """``steps`` times: into the ball and the box from x_adv + step · sign(∇ₓ loss)."""
-    x_adv = best = x
-    standing = torch.ones(len(x), dtype=torch.bool)
-    highest = torch.full((len(x),), -torch.inf, dtype=x.dtype)
-    for _ in range(count(steps)):
-        g = direction(gradient(model, x if at == "start" else x_adv, y, loss))
-        moved = back(x_adv + way * length(step, eps, steps) * g, x, eps)
-        with torch.no_grad():
-            now = F.cross_entropy(model(moved), y, reduction="none")
-            standing &= (model(x_adv).argmax(1) == y) if keep == "fooled" else True
-        x_adv = torch.where(per_image(standing), moved, x_adv)
-        best, highest = torch.where(per_image(now > highest), x_adv, best), torch.maximum(now, highest)
-    return after(best if keep == "best" else x_adv, x, eps)
-
-
-def _normalised(g: Tensor) -> Tensor:
-    return torch.nan_to_num(g / g.abs().sum((1, 2, 3), keepdim=True))
-
-
-def _with_momentum(model, x, y, eps, step, steps):
-    x_adv, direction = x, torch.zeros_like(x)
-    for _ in range(steps):
-        direction = direction + _normalised(gradient(model, x_adv, y))
-        x_adv = inside(x_adv + step * direction.sign(), x, eps)
-    return x_adv
-
-
-def _gradients_add_up(model, x, y, eps, step, steps):
-    x_adv, total = x, torch.zeros_like(x)
-    for _ in range(steps):
-        total = total + gradient(model, x_adv, y)
-        x_adv = inside(x_adv + step * total.sign(), x, eps)
-    return x_adv
-
-
-def _around_the_last(model, x, y, eps, step, steps):
-    x_adv = x
-    for _ in range(steps):
-        x_adv = inside(x_adv + step * gradient(model, x_adv, y).sign(), x_adv, eps)
-    return x_adv
-
-
-def _from_x(model, x, y, eps, step, steps):
-    x_adv = x
-    for _ in range(steps):
-        x_adv = inside(x + step * gradient(model, x_adv, y).sign(), x, eps)
-    return x_adv
 
 
 def _climbs() -> list[Case]:
@@ -111,68 +27,12 @@ def _climbs() -> list[Case]:
 BIM_WRONG = [
     *steps.LOSS,
     steps.WAY,
-    Wrong({"at": "start"}, "every step goes in the same direction", "the gradient is always that at the clean image",
-          "compute it at x_adv, inside the loop: a new plane at every step"),
-    Wrong({"back": into_box}, "the change accumulates beyond ε", "the projection onto the ball is missing",
-          "after each step: torch.clamp(x_adv, x - eps, x + eps), with the clean x"),
-    Wrong({"back": anywhere}, "the change accumulates beyond ε, and pixels leave [0, 1]",
-          "neither the ball nor the box is kept", "after each step: torch.clamp(x_adv, x - eps, x + eps).clamp(0, 1)"),
-    Wrong({"back": anywhere, "after": into_box}, "the change accumulates beyond ε",
-          "the projection onto the ball is missing, and the box is kept only at the end",
-          "after each step: torch.clamp(x_adv, x - eps, x + eps).clamp(0, 1)"),
-    Wrong(_around_the_last, "the change accumulates beyond ε, though each single step keeps to it",
-          "the projection goes around the last iterate instead of the clean image",
-          "torch.clamp(x_adv, x - eps, x + eps), with the clean x"),
-    Wrong({"back": into_box, "after": inside}, "the steps leave the ball on the way",
-          "projected only once, after the last step", "project inside the loop, after each step"),
-    Wrong({"back": anywhere, "after": inside}, "the steps leave the ball and the box on the way",
-          "clipped only once, after the last step", "clip inside the loop, after each step"),
-    Wrong({"back": into_ball}, "pixels leave [0, 1]", "the ball is kept, the box is not",
-          "clip to [0, 1] as well, inside the loop"),
-    Wrong({"back": into_ball, "after": into_box}, "the gradient is taken at points outside [0, 1]",
-          "clipped to the box only at the end", "clip to [0, 1] inside the loop"),
-    Wrong({"back": lambda x_adv, x, eps: into_box(x_adv.clamp(-eps, eps))}, "pixels lie between −ε and ε",
-          "the image was clipped to the ball's radius, not its change",
-          "clip around the clean image: torch.clamp(x_adv, x - eps, x + eps)"),
-    Wrong({"direction": lambda g: g}, "the steps have the gradient's size", "the sign is missing",
-          "step * grad.sign()"),
-    Wrong({"direction": lambda g: g / len(g)}, "the steps have the size of the mean loss's gradient",
-          "the sign is missing", "step * grad.sign()"),
-    Wrong({"direction": steps.unit}, "each step has length `step` in the L2 norm",
-          "the gradient was divided by its length", "inside an L∞ ball take its sign: step * grad.sign()"),
-    Wrong({"direction": steps.of_batch(torch.sign)}, "every image gets the same step",
-          "the gradient was averaged over the batch", "each image has its own gradient"),
-    Wrong({"length": lambda step, eps, steps: eps}, "each step is ε long", "ε was used as the step size",
-          "the argument `step` is the step size"),
-    Wrong({"length": lambda step, eps, steps: eps / max(steps, 1)}, "each step is ε / steps long",
-          "the argument `step` is not used", "step * grad.sign()"),
-    Wrong({"length": lambda step, eps, steps: 2.5 * eps / max(steps, 1)}, "each step is 2.5 ε / steps long",
-          "the argument `step` is not used", "step * grad.sign()"),
-    Wrong({"length": lambda step, eps, steps: step / 255}, "each step is 255 times too short",
-          "step was divided by 255 once more", "step already is in pixel units"),
-    Wrong({"count": lambda steps: min(steps, 1)}, "only one step was made",
-          "a return inside the loop, or x_adv is not carried on", "each round starts where the last one ended"),
-    Wrong({"count": lambda steps: max(steps - 1, 0)}, "one step is missing", "the loop starts at 1, or ends early",
-          "for _ in range(steps)"),
-    Wrong({"count": lambda steps: steps + 1}, "there is one step too many",
-          "a step before the loop, or range(steps + 1)", "for _ in range(steps)"),
-    Wrong({"count": lambda steps: 10}, "ten steps were made, whatever `steps` is", "a number is written into the code",
-          "for _ in range(steps)"),
-    Wrong(_from_x, "each step starts from the clean image again", "x + step · sign instead of x_adv + step · sign",
-          "each round starts where the last one ended"),
-    Wrong({"keep": "best"}, "the result is each image's iterate of highest loss", "the best iterate was kept",
+    *climbing.WALK,
+    Wrong({"score": lambda z, y: F.cross_entropy(z, y, reduction="none")},
+          "the result is each image's iterate of highest loss", "the best iterate was kept",
           "BIM returns the last one; keeping the best is an idea for later"),
-    Wrong({"keep": "fooled"}, "images stop moving once they are misread", "stopped early",
+    Wrong({"stop": lambda z, y: z.argmax(1) != y}, "images stop moving once they are misread", "stopped early",
           "BIM makes all its steps; stopping early is an idea for later"),
-    Wrong(_with_momentum, "each step follows the sum of all gradients so far, in units of their L1 norm",
-          "momentum was added", "BIM follows the gradient at the last iterate alone"),
-    Wrong(_gradients_add_up, "each step follows the sum of all gradients so far",
-          ".grad was not set to zero between the steps: backward() adds to it",
-          "x_adv.grad = None before each backward(), or torch.autograd.grad(loss, x_adv)[0]"),
-    Wrong({"after": lambda x_adv, x, eps: x_adv - x}, "the result is the perturbation, not the image",
-          "x was not added", "return x_adv"),
-    Wrong({"after": lambda x_adv, x, eps: x.clone()}, "the result is x itself",
-          "the wrong variable is returned, or no step is made", "return x_adv"),
 ]  # fmt: skip
 
 bim = Formula(
@@ -180,7 +40,7 @@ bim = Formula(
     chapter=7,
     title="Write BIM",
     points=3,
-    right=climb,
+    right=climbing.climb,
     cases=_climbs,
     same=properties.nearly,
     properties=[properties.inside_box, properties.which_images, properties.change],

@@ -8,7 +8,9 @@ from advlib.exercises.imagenet import straight_through, survivor, to_file
 from advlib.exercises.loss import cross_entropy, flat_factor, logsumexp, margin_loss
 from advlib.exercises.mnist import relu_gradient, robust_mlp
 from advlib.exercises.progress import forget
+from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 from advlib.exercises.threat_models import black_box, obeys, success_rate
+from advlib.exercises.why import noise_ratio, sturdier, worst_margin
 
 # In the order in which their files, and so the chapters, list them.
 _ALL = sorted(

@@ -145,6 +145,7 @@ class Formula(Exercise):
     trace        what the arguments remember of the call, such as the seeds an attack was given; tells known mistakes
                  apart that end in the same result
     strict       True where leaving something behind (a .grad, a mode) is wrong, not only worth a note
+    refuses      the error that the text asks for, where some case is to be refused; its words are free
     """
 
     cases: Callable[[], list[Case]]
@@ -153,12 +154,16 @@ class Formula(Exercise):
     same: Callable[[Any, Any], bool] = alike
     trace: Callable[[tuple], Any] = lambda args: None
     strict: bool = False
+    refuses: type[Exception] | None = None
 
     def judge(self, answer: Any, given: tuple, options: dict, notes: list[str]) -> str:
         if not callable(answer):
             self.attempt(answer, (), notes)
         cases = self.cases()
         rights = [right for right, _ in self.results(self.right, cases)]
+        for right in rights:
+            if isinstance(right, Failed) and not right.refused(self.refuses):
+                raise RuntimeError(f"the exercise's own answer fails: {right.what}")
         results, traces, harms, asks = [], [], [], []
         for case in cases:
             args = copy.deepcopy(case.args)
@@ -171,7 +176,8 @@ class Formula(Exercise):
         if not all(agreed):
             plain(results)
             self._random(answer, cases[0], results[0])
-            self._diagnose(cases, list(zip(results, traces)))
+            crashed = any(isinstance(result, Failed) and not fine for result, fine in zip(results, agreed))
+            self._diagnose(cases, list(zip(results, traces)), pairs=not crashed)
             if any(self._ignored(*one) for *one, asked in zip(cases, results, asks) if not asked):
                 raise Mistake(
                     "the model that was passed was never called", mend="call the argument, and no other network"
@@ -197,7 +203,8 @@ class Formula(Exercise):
 
     def _agree(self, a: Any, b: Any) -> bool:
         if isinstance(a, Failed) or isinstance(b, Failed):
-            return isinstance(a, Failed) and isinstance(b, Failed) and a.what == b.what
+            both = isinstance(a, Failed) and isinstance(b, Failed)
+            return both and (a.what == b.what or (a.refused(self.refuses) and b.refused(self.refuses)))
         return self.same(a, b)
 
     def suspects(self, pairs: bool = True) -> Iterator[tuple[Callable, Mistake]]:
@@ -216,10 +223,10 @@ class Formula(Exercise):
             return wrong.way
         return lambda *args: self.right(*args, **wrong.way)
 
-    def _diagnose(self, cases: list[Case], seen: list[tuple[Any, Any]]) -> None:
+    def _diagnose(self, cases: list[Case], seen: list[tuple[Any, Any]], pairs: bool) -> None:
         """Raise the known mistake that gives this on every case; of several, the first that leaves the same trace."""
         matching = []
-        for function, mistake in self.suspects(pairs=not any(isinstance(result, Failed) for result, _ in seen)):
+        for function, mistake in self.suspects(pairs):
             theirs = []
             for (result, _), (other, trace) in zip(seen, self.results(function, cases)):
                 if not self._agree(result, other):
@@ -236,7 +243,7 @@ class Formula(Exercise):
         """Whether an answer got to a wrong result without the model, which the right function asks on this case."""
         args = copy.deepcopy(case.args)
         with called(args) as asked:
-            self.right(*args)
+            guarded(self.right, args, Watch(seconds=self.seconds))
         return asked() and (not isinstance(result, Failed) or result.in_network)
 
     def _random(self, answer: Callable, case: Case, result: Any) -> None:
@@ -253,6 +260,9 @@ class Formula(Exercise):
             )
 
     def _describe(self, case: Case, result: Any, right: Any) -> None:
+        if isinstance(right, Failed):
+            seen = result.what if isinstance(result, Failed) else described(result)
+            raise Mistake(f"on {case.name}, expected {self.refuses.__name__}, got {seen}")
         if isinstance(result, Failed):
             raise result.mistake
         for prove in (like, *self.properties):

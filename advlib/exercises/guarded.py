@@ -51,6 +51,11 @@ class Failed:
     what: str
     mistake: Mistake
     in_network: bool = False
+    error: Exception | None = None
+
+    def refused(self, kind: type[Exception] | None) -> bool:
+        """Whether the call ended in the error that was asked for."""
+        return kind is not None and isinstance(self.error, kind)
 
 
 def guarded(function: Callable, args: tuple, watch: Watch) -> Any:
@@ -92,7 +97,7 @@ def _failed(error: Exception, function: Callable, args: tuple) -> Failed:
     what = f"{type(error).__name__}: {advice.first_line(error)}"
     where = advice.where(error, function)
     mistake = Mistake(f"{where}: {what} (called with {advice.shapes(args)})", mend=advice.hint(error, function))
-    return Failed(what, mistake, advice.raised_in_network(error))
+    return Failed(what, mistake, advice.raised_in_network(error), error)
 
 
 class _Brief(io.TextIOBase):

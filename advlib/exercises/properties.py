@@ -155,9 +155,9 @@ class Derived(NamedTuple):
 
 
 def with_gradient(place: int) -> Callable[[tuple, Any], Any]:
-    """For `Formula.observed`: a result that is shaped like the argument at ``place`` counts with its gradient in it."""
+    """For `Formula.outcome`: a result that is shaped like the argument at ``place`` counts with its gradient in it."""
 
-    def observed(args: tuple, result: Any) -> Any:
+    def outcome(args: tuple, result: Any) -> Any:
         x, grad = args[place], None
         if not isinstance(result, Tensor) or result.shape != x.shape:
             return result
@@ -166,7 +166,7 @@ def with_gradient(place: int) -> Callable[[tuple, Any], Any]:
             (grad,) = torch.autograd.grad((weights * result).sum(), x, allow_unused=True)
         return Derived(result.detach(), torch.zeros(0) if grad is None else grad)
 
-    return observed
+    return outcome
 
 
 # --- properties of a wrong result ---------------------------------------------------------------------------

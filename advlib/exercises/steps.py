@@ -137,6 +137,26 @@ END = [
     Wrong({"end": lambda x, delta: x.clone()}, "the result is x itself",
           "the step is zero, or the wrong variable is returned", "return x plus the step"),
 ]  # fmt: skip
+SIGN = [
+    Wrong({"direction": lambda g: g}, "pixels change by different amounts, in proportion to the gradient",
+          "the sign is missing", "FGSM steps by ε in every pixel: eps * grad.sign()"),
+    Wrong({"direction": lambda g: g / len(g)},
+          "pixels change by different amounts, in proportion to the gradient of the mean loss", "the sign is missing",
+          "FGSM steps by ε in every pixel: eps * grad.sign()"),
+    Wrong({"direction": unit}, "the step is ε long in the L2 norm", "the gradient was divided by its length",
+          "for an L∞ ball take the sign of every entry: eps * grad.sign()"),
+    Wrong({"direction": lambda g: torch.nan_to_num(g / g.abs().amax((1, 2, 3), keepdim=True))},
+          "only the pixel with the steepest gradient moves by ε",
+          "the gradient was divided by its largest entry instead of taking its sign",
+          "every pixel may move by ε: eps * grad.sign()"),
+    Wrong({"direction": of_batch(torch.sign)}, "every image gets the same perturbation",
+          "the gradient was averaged or summed over the batch", "each image has its own gradient: keep the first axis"),
+    Wrong({"direction": lambda g: g.abs().sign()}, "every pixel moves the same way",
+          "the absolute value was taken before the sign", "eps * grad.sign()"),
+    Wrong({"direction": lambda g: torch.where(g >= 0, 1.0, -1.0).to(g)},
+          "pixels whose gradient is exactly zero were changed", "zero was counted as positive: g >= 0",
+          "grad.sign() is 0 there"),
+]  # fmt: skip
 COMMON = [*LOSS, WAY, *LENGTH, *END]
 
 

@@ -1,328 +1,328 @@
-"""Checkers for the chapter on targeted attacks."""
+"""The exercises of chapter 8, targeted attacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advlib.evaluate import predict
-from advlib.exercises import expect, specimens
-from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
+from advlib.attacks import pgd
+from advlib.evaluate import logits_of, predict
+from advlib.exercises import climbing, properties, specimens, steps
+from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
+from advlib.exercises.steps import Loss, ce, step
+from advlib.norms import Linf
+
+# A goal is the target and the label, stacked: what the parts of an attack get in the place of y.
 
 
-@dataclass(frozen=True)
-class Wish:
-    """A model, images with their labels, and a target for each."""
-
-    name: str
-    model: nn.Module
-    x: Tensor
-    y: Tensor
-    target: Tensor
-    eps: float
-
-    def descent(self, x: Tensor, down: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """sign(∇ₓ) at ``x`` of a loss of the logits: by default, the target's cross-entropy summed over the batch."""
-        x = x.detach().clone().requires_grad_()
-        loss = (down or self.loss_of(self.target))(self.model(x))
-        return torch.autograd.grad(loss, x)[0].sign()
-
-    def loss_of(self, label: Tensor) -> Callable[[Tensor], Tensor]:
-        return lambda logits: F.cross_entropy(logits, label, reduction="sum")
-
-    def step(self, x: Tensor, size: float) -> Tensor:
-        return (x - size * self.descent(x)).clamp(0, 1)
+def of_target(z: Tensor, goal: Tensor) -> Tensor:
+    return ce(z, goal[0])
 
 
-def wishes() -> list[Wish]:
-    """Linear, smooth and convolutional; one and three channels; batches of 1 to 6."""
-    kinds = [
-        ("a linear model of 3×48×48 images", specimens.linear(3, 48, 10, seed=1), (5, 3, 48), 10, 8 / 255),
-        ("a network of 1×28×28 images", specimens.mlp(1, 28, 7, seed=2), (6, 1, 28), 7, 0.1),
-        ("a convolutional network, batch of 1", specimens.conv(3, 5, seed=3), (1, 3, 32), 5, 0.25),
-        ("a network of 3×48×48 images", specimens.mlp(3, 48, 16, seed=4), (4, 3, 48), 16, 0.03),
-    ]
+def of_label(z: Tensor, goal: Tensor) -> Tensor:
+    return ce(z, goal[1])
+
+
+def _logit(z: Tensor, label: Tensor) -> Tensor:
+    return z.gather(1, label[:, None])[:, 0]
+
+
+def _rivals(z: Tensor, label: Tensor) -> Tensor:
+    return z.scatter(1, label[:, None], -torch.inf).amax(1)
+
+
+def _where_zero(other: Loss) -> Loss:
+    """Another loss for images whose target is class 0."""
+    each = lambda z, label: F.cross_entropy(z, label, reduction="none")
+    return lambda z, goal: torch.where(goal[0] == 0, other(z, goal[1]), each(z, goal[0])).sum()
+
+
+def _aims(budgets: tuple[float, ...]) -> list[Case]:
+    """(model, x, y, target, ε): the target is never the label, sometimes class 0, sometimes what the model says."""
     found = []
-    for i, (name, model, shape, classes, eps) in enumerate(kinds):
-        y = specimens.labels(shape[0], classes, seed=i)
-        target = (y + 1 + specimens.labels(shape[0], classes - 1, seed=i + 10)) % classes
-        found.append(Wish(name, model, specimens.images(*shape, seed=i), y, target, eps))
-    return found
+    for case in steps.cases(budgets):
+        model, x, y, eps = case.args
+        with torch.no_grad():
+            z = model(x)
+        target = (y + 1 + specimens.labels(len(y), z.shape[1] - 1, seed=3)) % z.shape[1]
+        found.append(Case(case.name, model, x, y, torch.where(y == 1, 0, target), eps))
+    model, (x, y, target, eps) = specimens.mlp(1, 9, 5, seed=8, scale=100), found[0].args[1:]
+    read = model(x).argmax(1)
+    target = target.where(read == y, read)
+    return [*found, Case("huge logits, and targets that are read already", model, x, y, target, eps)]
 
 
-# --- my_targeted_fgsm(model, x, y, target, eps) -----------------------------------------------------------
+def refusing(when: Callable[[Tensor], Any]) -> Callable[[Tensor, Tensor], None]:
+    def refuse(y: Tensor, target: Tensor) -> None:
+        if when(target == y):
+            raise ValueError("a target is the label")
+
+    return refuse
 
 
-@checks_function
-def targeted_fgsm(attempt: Attempt) -> str:
-    """``my_targeted_fgsm(model, x, y, target, eps)`` is clip(x − ε · sign(∇ₓ loss of the target), 0, 1)."""
-    for wish in wishes():
-        result = _answer(attempt, wish, wish.eps)
-        right = wish.step(wish.x, wish.eps)
-        if not expect.same(result, right, share=1.0):
-            expect.no_known_mistake(result, one_step_mistakes(wish), right)
-            _compare(wish, result, right)
-    _refuses_the_label(attempt, wishes()[1])
-    return "the same images as the formula on four models, and no target that is the label"
+any_label = refusing(torch.any)
 
 
-def one_step_mistakes(wish: Wish) -> Suspects:
-    """Wrong results of one step, each with its mistake."""
-    x, eps = wish.x, wish.eps
-    of_target, of_label = wish.descent(x), wish.descent(x, wish.loss_of(wish.y))
-    both = wish.descent(x, lambda z: wish.loss_of(wish.target)(z) - wish.loss_of(wish.y)(z))
-    twice = wish.descent(x, lambda z: F.cross_entropy(z.softmax(1), wish.target, reduction="sum"))
-    first = wish.descent(x, wish.loss_of(wish.target[:1].expand_as(wish.target)))
-    smooth = x.detach().clone().requires_grad_()
-    raw = torch.autograd.grad(wish.loss_of(wish.target)(wish.model(smooth)), smooth)[0]
-    no_sign = (
-        "pixels change by different amounts, in proportion to the gradient",
-        "the sign is missing",
-        "step by eps in every pixel: eps * grad.sign()",
-    )
-    two = (
-        "the loss of the true class plays a part in the step",
-        "both losses are used, the target's and the label's",
-        "aim with the target's loss alone; y only tells which targets to refuse",
-    )
-    cases = [
-        (
-            x + eps * of_target,
-            "the loss of the target went up: the wanted class became less likely",
-            "the label was exchanged, but the sign was not flipped",
-            "go down the target's loss: x - eps * grad.sign()",
-        ),
-        (
-            x + eps * of_label,
-            "this is the untargeted step: it climbs the loss of the true class",
-            "the loss is that of y, and the target plays no part",
-            "use the loss of target, and subtract the step",
-        ),
-        (
-            x - eps * of_label,
-            "the loss of the true class went down: the right answer became more likely",
-            "the sign was flipped, but the loss is still that of y",
-            "use the loss of target",
-        ),
-        (x - eps * both, *two),
-        (x + eps * (of_label - of_target), *two),
-        (x + eps * both, *two),
-        (
-            x - eps * twice,
-            "the gradient is that of cross-entropy applied to probabilities",
-            "softmax twice: cross_entropy contains one",
-            "give cross_entropy the logits, model(x)",
-        ),
-        (
-            x - eps * first,
-            "every image aims at the first image's target",
-            "target[0] was used for the whole batch",
-            "give cross_entropy the whole target, shape (N,)",
-        ),
-        (x - eps * raw, *no_sign),
-        (x - eps * raw / len(x), *no_sign),
-        (x, "the result is x itself", "the step is zero, or the wrong variable is returned", "return the clipped sum"),
-        (
-            -eps * of_target,
-            "the result is the perturbation, not the image",
-            "x was not added",
-            "return (x - eps * grad.sign()).clamp(0, 1)",
-        ),
+def aimed(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    target: Tensor,
+    eps: float,
+    *,
+    refuse: Callable[[Tensor, Tensor], None] = any_label,
+    **parts: Any,
+) -> Tensor:
+    """clip(x − ε · sign(∇ₓ loss of the target), 0, 1); a target that is the label is refused."""
+    refuse(y, target)
+    return step(model, x, torch.stack([target, y]), eps, **{"way": -1, "loss": of_target, **parts})
+
+
+def climbed_down(
+    model: nn.Module, x: Tensor, y: Tensor, target: Tensor, eps: float, rounds: int, size: float, **parts: Any
+) -> Tensor:
+    """``rounds`` times: into the ball and the box from x_adv − size · sign(∇ₓ loss of the target)."""
+    goal = torch.stack([target, y])
+    return climbing.climb(model, x, goal, eps, size, rounds, **{"way": -1, "loss": of_target, **parts})
+
+
+def _two_steps(model: nn.Module, x: Tensor, y: Tensor, target: Tensor, eps: float) -> Tensor:
+    return (aimed(model, x, y, target, eps, end=torch.add) + eps * steps.gradient(model, x, y).sign()).clamp(0, 1)
+
+
+def _left_out(model: nn.Module, x: Tensor, y: Tensor, target: Tensor, eps: float) -> Tensor:
+    moved = aimed(model, x, y, target, eps, refuse=refusing(lambda same: False))
+    return torch.where(steps.per_image(target == y), x, moved)
+
+
+BOTH = (
+    "the loss of the true class plays a part in the step",
+    "both losses are used, the target's and the label's, or the difference of both logits",
+    "aim with the target's loss alone",
+)
+AIM = [
+    Wrong({"way": 1}, "the loss of the target went up: the wanted class became less likely",
+          "the label was exchanged, but the sign was not flipped", "go down the target's loss: subtract the step"),
+    Wrong({"way": 1, "loss": of_label}, "this is the untargeted attack: it climbs the loss of the true class",
+          "the loss is that of y, and the target plays no part", "use the loss of target, and subtract the step"),
+    Wrong({"loss": of_label}, "the loss of the true class went down: the right answer became more likely",
+          "the sign was flipped, but the loss is still that of y", "use the loss of target"),
+    Wrong({"loss": lambda z, goal: of_target(z, goal) - of_label(z, goal)}, *BOTH),
+    Wrong({"loss": lambda z, goal: of_target(z, goal) + of_label(z, goal)}, BOTH[0] + ", with the wrong sign",
+          *BOTH[1:]),
+    Wrong({"loss": lambda z, goal: F.mse_loss(z.softmax(1), F.one_hot(goal[0], z.shape[1]).to(z), reduction="sum")},
+          "the gradient is that of a squared error of probabilities", "another loss than the cross-entropy",
+          "loss = F.cross_entropy(model(x), target, reduction='sum')"),
+    Wrong({"loss": lambda z, goal: (z.logsumexp(1)[:, None] - z[:, goal[0]]).sum()},
+          "every image aims at the targets of all images", "z[:, target] takes all targets' columns for every image",
+          "one entry per row: z[torch.arange(len(z)), target]"),
+    Wrong({"loss": lambda z, goal: ce(z, goal[0, :1].expand_as(goal[0]))},
+          "every image aims at the first image's target", "target[0] was used for the whole batch",
+          "give cross_entropy the whole target, shape (N,)"),
+    Wrong({"loss": lambda z, goal: ce(z[:1], goal[0, :1])}, "only the first image is attacked",
+          "the loss is that of one image", "give cross_entropy all logits and all targets"),
+    Wrong({"loss": _where_zero(lambda z, y: -F.cross_entropy(z, y, reduction="none"))},
+          "images whose target is class 0 flee their label instead of aiming", "class 0 was taken for “no target”",
+          "0 is a class like any other: `if target:` is false for it"),
+    Wrong({"loss": _where_zero(lambda z, y: 0 * z[:, 0])}, "images whose target is class 0 stay as they are",
+          "class 0 was taken for “no target”", "0 is a class like any other: `if target:` is false for it"),
+    Wrong({"loss": lambda z, goal: ce(z, z.argmax(1))}, "the step lowers the loss of what the model says already",
+          "the prediction stands in the place of the target", "use the target that is passed"),
+    Wrong({"loss": lambda z, goal: ce(z.softmax(1), goal[0])},
+          "the gradient is that of cross-entropy applied to probabilities",
+          "softmax twice: cross_entropy contains one", "give cross_entropy the logits, model(x)"),
+    Wrong({"loss": lambda z, goal: -_logit(z, goal[0]).sum()},
+          "the gradient is that of the target's logit alone, −z_t",
+          "nll_loss was given logits without log_softmax, or the other logits play no part",
+          "use cross_entropy, or log_softmax before nll_loss"),
+    Wrong({"loss": lambda z, goal: (_rivals(z, goal[0]) - _logit(z, goal[0])).sum()},
+          "the gradient is that of the target's margin", "another loss than the cross-entropy",
+          "loss = F.cross_entropy(model(x), target, reduction='sum')"),
+]  # fmt: skip
+REFUSE = 'if (target == y).any(): raise ValueError("…")'
+TARGETED_FGSM_WRONG = [
+    *AIM,
+    *steps.LENGTH,
+    *steps.END,
+    *steps.SIGN,
+    Wrong({"way": 1, "loss": lambda z, goal: of_target(z, goal) - of_label(z, goal)},
+          BOTH[0] + ", and its sign is turned round", *BOTH[1:]),
+    Wrong(_two_steps, "two steps were made: down the target's loss, and up the label's", *BOTH[1:]),
+    Wrong({"refuse": refusing(lambda same: False)}, "a target that is the true label goes through",
+          "nothing compares target with y: such an image counts as a success before any attack", REFUSE),
+    Wrong({"refuse": refusing(torch.all)}, "one target that is the true label goes through among others that are not",
+          "all() asks whether every target is a label, and so does torch.equal", REFUSE),
+    Wrong({"refuse": refusing(lambda same: same[0])},
+          "a target that is the true label goes through where it is not the first", "only target[0] is compared",
+          REFUSE),
+    Wrong(_left_out, "an image whose target is its label comes back as it was",
+          "it is left out, where an error is asked for", REFUSE),
+    Wrong(lambda model, x, y, target, eps: aimed(model, x, model(x).argmax(1), target, eps),
+          "a target that the model says already is refused", "target is compared with the prediction", REFUSE),
+]  # fmt: skip
+
+
+def _one_step() -> list[Case]:
+    found = _aims((8 / 255, 0.1, 0.25, 0.03))
+    model, x, y, target, eps = found[0].args
+    return [
+        *found,
+        Case("five images, the last target is the label", model, x, y, torch.cat([target[:-1], y[-1:]]), eps),
+        Case("five images, the first target is the label", model, x, y, torch.cat([y[:1], target[1:]]), eps),
+        Case("one image whose target is its label", model, x[:1], y[:1], y[:1], eps),
     ]
-    unclipped = Mistake("pixels leave [0, 1]", "the result is not clipped", expect.CLIPPED_LAST)
-    return [(x - eps * of_target, unclipped), *((wrong.clamp(0, 1), Mistake(*words)) for wrong, *words in cases)]
 
 
-def _refuses_the_label(attempt: Attempt, wish: Wish) -> None:
-    target = wish.target.clone()
-    target[-1] = wish.y[-1]
-    try:
-        attempt.function(wish.model, wish.x.clone(), wish.y, target, wish.eps)
-    except ValueError:
-        return
-    except Exception as error:  # refused, but with an error that says less
-        raise Mistake(
-            f"a target equal to the true label raised {type(error).__name__}, expected ValueError",
-            mend='if (target == y).any(): raise ValueError("…")',
-        ) from None
-    raise Mistake(
-        "a target equal to the true label went through",
-        "nothing compares target with y: such an image counts as a success before any attack",
-        'if (target == y).any(): raise ValueError("…")',
-    )
+targeted_fgsm = Formula(
+    name="targeted_fgsm",
+    chapter=8,
+    title="Targeted FGSM",
+    points=2,
+    right=aimed,
+    cases=_one_step,
+    same=properties.nearly,
+    properties=[properties.like, properties.inside_box, properties.which_images, properties.change],
+    refuses=ValueError,
+    verified="the same images as the formula, on nine models and batches, and no target that is a label",
+    wrong=TARGETED_FGSM_WRONG,
+)
 
 
-# --- my_targeted_bim(model, x, y, target, eps, steps, step) -----------------------------------------------
+# --- my_targeted_bim(model, x, y, target, eps, steps, step) ----------------------------------------------
 
 
-@dataclass(frozen=True)
-class Walk:
-    """How the steps are made; each field but the numbers is a mistake where it is not as here."""
-
-    eps: float
-    steps: int
-    step: float
-    sign: float = -1.0
-    fresh: bool = True  # a new gradient at each step
-    ball: str = "around x"
-    by_label: bool = False
-
-    def along(self, wish: Wish) -> Tensor:
-        x, adv = wish.x, wish.x
-        loss = wish.loss_of(wish.y if self.by_label else wish.target)
-        for _ in range(self.steps):
-            before = adv
-            adv = (adv + self.sign * self.step * wish.descent(adv if self.fresh else x, loss)).clamp(0, 1)
-            centre = before if self.ball == "around the last" else x
-            if self.ball != "at the end" and self.ball != "none":
-                adv = centre + (adv - centre).clamp(-self.eps, self.eps)
-        return x + (adv - x).clamp(-self.eps, self.eps) if self.ball == "at the end" else adv
-
-
-@checks_function
-def targeted_bim(attempt: Attempt) -> str:
-    """``my_targeted_bim(model, x, y, target, eps, steps, step)``: down the target's loss, back into the ball, again."""
-    for wish, steps in zip(wishes(), (6, 5, 8, 4), strict=True):
-        walk = Walk(wish.eps, steps, wish.eps / 2.5)
-        right = walk.along(wish)
-        result = _answer(attempt, wish, wish.eps, steps, walk.step)
-        if not expect.same(result, right, share=1.0):
-            expect.no_known_mistake(result, many_step_mistakes(wish, walk), right)
-            _compare(wish, result, right)
-    return "the same images as the formula on four models, with four to eight steps"
-
-
-def many_step_mistakes(wish: Wish, walk: Walk) -> Suspects:
-    """Wrong results of several steps, each with its mistake."""
-    cases = [
-        (
-            replace(walk, sign=1.0),
-            "the loss of the target went up",
-            "the sign is not flipped",
-            "go down the target's loss: x_adv - step * grad.sign()",
-        ),
-        (
-            replace(walk, by_label=True, sign=1.0),
-            "these are untargeted steps: they climb the loss of the true class",
-            "the loss is that of y",
-            "use the loss of target, and subtract the step",
-        ),
-        (
-            replace(walk, by_label=True),
-            "the right answer became more likely",
-            "the loss is still that of y",
-            "use the loss of target",
-        ),
-        (
-            replace(walk, fresh=False),
-            "all steps go the same way",
-            "the gradient was computed once, at x",
-            "compute it anew at x_adv, inside the loop",
-        ),
-        (
-            replace(walk, ball="none"),
-            "the perturbation grows with every step, beyond eps",
-            "the steps are clipped to [0, 1], but not to the ball",
-            "x_adv = x + (x_adv - x).clamp(-eps, eps)",
-        ),
-        (
-            replace(walk, ball="around the last"),
-            "the perturbation grows with every step, beyond eps",
-            "the ball is drawn around the last iterate: it walks along",
-            "keep the clean x apart: x_adv = x + (x_adv - x).clamp(-eps, eps)",
-        ),
-        (
-            replace(walk, ball="at the end"),
-            "the images return into the ball only once, after the last step",
-            "the projection stands behind the loop",
-            "project inside the loop, after every step",
-        ),
-        (
-            replace(walk, step=walk.eps),
-            "every step is eps long",
-            "eps was used in place of step",
-            "step is the length of one step, eps the size of the ball",
-        ),
-        (
-            replace(walk, step=walk.eps / walk.steps),
-            "every step is eps / steps long",
-            "step was not used",
-            "use the argument step as it comes",
-        ),
-        (replace(walk, steps=walk.steps - 1), "one step is missing", "the loop ends early", "for _ in range(steps)"),
-        (
-            replace(walk, steps=walk.steps + 1),
-            "there is one step too many",
-            "the loop runs once too often",
-            "for _ in range(steps)",
-        ),
+def _many_steps() -> list[Case]:
+    found = _aims((0.03, 0.1, 0.25, 0.03))
+    plans = [
+        (5, 0.04),
+        (1, 0.03),
+        (7, 0.008),
+        (5, 0.1),
+        (7, 0.008),
+        (4, 0.05),
+        (3, 0.02),
+        (6, 0.06),
+        (5, 0.02),
+        (4, 0.03),
     ]
-    return [(wrong.along(wish), Mistake(*words)) for wrong, *words in cases]
+    cases = [Case(case.name, *case.args, *plan) for case, plan in zip(found, plans)]
+    model, x, y, target = specimens.mlp(1, 9, 5, seed=8, scale=4), *found[0].args[1:4]
+    return [
+        *cases,
+        Case("steps that overshoot", model, x, y, target, 0.3, 6, 0.25),
+        Case("no step", model, x, y, target, 0.3, 0, 0.1),
+    ]
 
 
-def _answer(attempt: Attempt, wish: Wish, *numbers: float) -> Tensor:
-    """One call of the learner's function, and what any attack's answer must be."""
-    before = wish.x.clone()
-    result = attempt(wish.model, wish.x, wish.y, wish.target, *numbers)
-    expect.untouched(wish.x, before, attempt)
-    expect.image_batch(result, wish.x)
-    expect.tidy(result, wish.model, attempt)
-    return result.detach()
+TARGETED_BIM_WRONG = [
+    *AIM,
+    *climbing.WALK,
+    Wrong({"stop": lambda z, goal: z.argmax(1) == goal[0]}, "images stop moving once they are read as their target",
+          "stopped early", "make all the steps that are asked for: a success at its border is a fragile one"),
+    Wrong({"stop": lambda z, goal: (z.argmax(1) == goal[0]).all().expand(len(z))},
+          "all images stop moving once the last is read as its target", "stopped early",
+          "make all the steps that are asked for"),
+    Wrong({"stop": lambda z, goal: z.argmax(1) != goal[1]}, "images stop moving once they are misread as anything",
+          "stopped early, and at any error", "make all the steps that are asked for"),
+    Wrong({"score": lambda z, goal: -F.cross_entropy(z, goal[0], reduction="none")},
+          "the result is each image's iterate of the target's lowest loss", "the best iterate was kept",
+          "return the last one"),
+]  # fmt: skip
 
-
-def _compare(wish: Wish, result: Tensor, right: Tensor) -> None:
-    expect.inside_box(result)
-    size = (result - wish.x).abs().flatten(1).amax(1)
-    expect.inside_ball(size, wish.eps, "L∞")
-    expect.whole_budget(size, (right - wish.x).abs().flatten(1).amax(1), wish.eps, "L∞")
-    off = ((result - right).abs() > 1e-5).float().mean().item()
-    if off > 0.001:
-        raise Mistake(
-            f"on {wish.name}, {off:.0%} of the pixels differ from the formula",
-            "another loss, another step, or a random number",
-            "compare line by line with the formula",
-        )
+targeted_bim = Formula(
+    name="targeted_bim",
+    chapter=8,
+    title="Many steps",
+    points=3,
+    right=climbed_down,
+    cases=_many_steps,
+    same=properties.nearly,
+    properties=[properties.like, properties.inside_box, properties.which_images, properties.change],
+    verified="the same images as the formula, on eleven models and batches, for 0 to 7 steps of different sizes",
+    wrong=TARGETED_BIM_WRONG,
+)
 
 
 # --- a picture for every wish -----------------------------------------------------------------------------
 
 
-@checks_value
-def every_target(x_adv: Tensor, model: nn.Module, x: Tensor, y: Tensor, eps: float) -> str:
+def _wishes(exercise: Explore, x_adv: Any, notes: list[str], model: nn.Module, x: Tensor, y: Tensor, eps: float) -> str:
     """``x_adv[t]`` is within ``eps`` of the image ``x`` (1, C, H, W) and read as class t; ``x_adv[y]`` is ``x``."""
-    own = int(y)
-    with torch.no_grad():
-        classes = model(x).shape[1]
-    copies = x.expand(classes, *x.shape[1:])
-    expect.image_batch(x_adv, copies)
-    expect.inside_box(x_adv)
-    size = (x_adv - copies).abs().flatten(1).amax(1)
-    expect.inside_ball(size, eps, "L∞")
-    if size[own] > 1e-6:
-        raise Mistake(
-            f"picture {own} is not the clean image",
-            f"class {own} is what the sign is: there is no wish",
-            f"leave row {own} as it was",
-        )
+    own, classes = int(y), logits_of(model, x).shape[1]
+    x_adv = properties.images(x_adv, x.expand(classes, *x.shape[1:]))
+    size = Linf(eps).size(x_adv - x)
     read = predict(model, x_adv)[0].tolist()
-    missed = [t for t in range(classes) if read[t] != t]
-    if len(missed) == classes - 1:
-        shifted = sum(read[t] in (t - 1, t + 1) for t in range(classes)) > classes // 2
-        raise Mistake(
-            "no picture is read as its class",
-            "the rows are shifted by one"
-            if shifted
-            else "these are copies of the clean image, or steps up the target's loss",
-            "picture t aims at class t, down its loss",
+    missed = [t for t in range(classes) if t != own and read[t] != t]
+    outside = [t for t in range(classes) if size[t] > eps * (1 + 1e-4) + 1e-6]
+    found = []
+    if size[own] > 1e-6:
+        mend = f"the image shows class {own}: leave row {own} as it was"
+        found.append(Mistake(f"picture {own} is not the clean image", mend=mend))
+    if outside:
+        found.append(
+            Mistake(f"the L∞ size of pictures {_listed(outside)} is up to {size.max():.4f}, but ε is {eps:.4f}")
         )
-    if missed:
-        raise Mistake(
-            f"{classes - 1 - len(missed)} of {classes - 1} wishes came true; missing: {', '.join(map(str, missed))}",
-            "too few steps, or steps that never shrink",
-            "more steps, smaller ones towards the end, several random starts",
-        )
+    if missed and not size.any():
+        found.append(Mistake("all pictures are the clean image", mend="write the attacked pictures into their rows"))
+    elif missed:
+        words = f"{classes - 1 - len(missed)} of {classes - 1} wishes came true; missing: {_listed(missed)}"
+        for shift in (1, -1):
+            if len(missed) > 1 and all(read[t] == (t + shift) % classes for t in missed):
+                words += f", each read as class t {shift:+d}: the rows are shifted"
+        found.append(Mistake(words))
+    if found:
+        raise Mistake.all(found)
     return f"all {classes - 1} wishes came true, within {size.max().item() * 255:.1f}/255"
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _one_image() -> tuple[Any, ...]:
+    """A linear model, an image of its class 2, and the ε that the other three classes need."""
+    model, x = specimens.linear(1, 8, 4, seed=0), specimens.images(1, 1, 8, seed=1)
+    return model, x, model(x).argmax(1), 0.4
+
+
+def _made(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    others = torch.tensor([t for t in range(logits_of(model, x).shape[1]) if t != y])
+    made = x.repeat(len(others) + 1, 1, 1, 1)
+    made[others] = pgd(model, made[others], y.repeat(len(others)), Linf(eps), target=others, steps=100)
+    return made
+
+
+def _but(change: Callable[[Tensor, Tensor, Tensor], Any]) -> Callable:
+    """The right pictures, changed by ``change(pictures, x, y)``."""
+    return lambda model, x, y, eps: change(_made(model, x, y, eps), x, y)
+
+
+EVERY_TARGET_WRONG = [
+    Wrong(_but(lambda z, x, y: x.expand_as(z)), "all pictures are the clean image"),
+    Wrong(_but(lambda z, x, y: torch.cat([x, z[1:]])), "2 of 3 wishes came true; missing: 0"),
+    Wrong(_but(lambda z, x, y: (x + 1.1 * (z - x)).clamp(0, 1)), "is up to"),
+    Wrong(_but(lambda z, x, y: x + 4 * (z - x)), "but an image lies in [0, 1]"),
+    Wrong(_but(lambda z, x, y: z - x), "pixels reach from -0.4"),
+    Wrong(_but(lambda z, x, y: z * 255), "pixels reach from 0.000 to 255"),
+    Wrong(_but(lambda z, x, y: z[torch.arange(4) != y]), "shape (3, 1, 8, 8), expected (4, 1, 8, 8)"),
+    Wrong(_but(lambda z, x, y: z.roll(1, 0)), "each read as class t -1: the rows are shifted"),
+    Wrong(_but(lambda z, x, y: z[[0, 1, 1, 3]]), "picture 2 is not the clean image"),
+    Wrong(_but(lambda z, x, y: z / 0), "values are NaN or infinite"),
+    Wrong(_but(lambda z, x, y: list(z)), "got a list of 4"),
+    Wrong(_but(lambda z, x, y: (z * 255).byte()), "the result is torch.uint8"),
+]  # fmt: skip
+
+every_target = Explore(
+    name="every_target",
+    chapter=8,
+    title="Explore: every wish",
+    points=3,
+    measured=_wishes,
+    right=_made,
+    example=_one_image,
+    wrong=EVERY_TARGET_WRONG,
+)

@@ -1,243 +1,325 @@
-"""Checkers for the chapter on why attacks exist."""
+"""The exercises of chapter 5, why attacks exist."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from advlib.attacks import pgd
-from advlib.contract import frozen
-from advlib.data import load_images
-from advlib.evaluate import accuracy
-from advlib.exercises import expect
-from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
+from advlib import load_images, load_model, losses
+from advlib.attacks import pgd, square
+from advlib.defenses.training import fit
+from advlib.evaluate import logits_of, predict
+from advlib.exercises import properties
+from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
+from advlib.models.nets import NETS, signs_small
+from advlib.models.recipes import RECIPES
 from advlib.norms import Linf
 
-# --- my_worst_margin(w, b, x, y, eps) ------------------------------------------------------------------
+# --- my_worst_margin(w, b, x, y, eps) --------------------------------------------------------------------
 
 
-@checks_function
-def worst_margin(attempt: Attempt) -> str:
-    """``my_worst_margin(w, b, x, y, eps)`` is y · (w · x + b) − ε‖w‖₁ for each image."""
-    for seed, (n, count, eps) in enumerate([(3, 5, 0.1), (48, 1, 8 / 255), (700, 6, 0.02)]):
+def margin(w: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return y * (x @ w + b)
+
+
+def left(
+    w: Tensor,
+    b: Tensor,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    *,
+    clean: Callable[..., Tensor] = margin,
+    way: float = -1,
+    drop: Callable[[Tensor, float], Any] = lambda w, eps: eps * w.abs().sum(),
+    end: Callable[[Tensor], Tensor] = lambda left: left,
+) -> Tensor:
+    """y · (w · x + b) − ε‖w‖₁."""
+    return end(clean(w, b, x, y) + way * drop(w, eps))
+
+
+def _linear_models() -> list[Case]:
+    found = []
+    for seed, (n, count, eps) in enumerate([(3, 5, 0.1), (48, 1, 8 / 255), (700, 6, 0.02), (2, 4, 0.5), (9, 3, 0.0)]):
         generator = torch.Generator().manual_seed(seed)
         w, b = torch.randn(n, generator=generator), torch.tensor(0.7)
-        x = torch.rand(count, n, generator=generator)
+        x = (1.4 * torch.rand(count, n, generator=generator) - 0.2).clamp(0, 1)
         y = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
-        y[0] = -1.0
-        before = x.clone()
-        result = attempt(w, b, x, y, eps)
-        _unchanged(x, before)
-        _per_image(result, count, "margin")
-        right = y * (x @ w + b) - eps * w.abs().sum()
-        _compare(result, right, _margin_mistakes(w, b, x, y, eps), "the margin that the worst δ leaves")
-    return "what the worst δ of the ball leaves of each margin, for 3, 48 and 700 inputs"
+        y[0] = -1
+        found.append(Case(f"{count} images of {n} values, ε = {eps:.3g}", w, b, x, y, eps))
+    w, b, x, y, eps = found[0].args
+    zero = torch.where(torch.arange(len(w)) == 1, 0, w)
+    double = [value.double() for value in (w, b, x, y)]
+    return [*found, Case("a weight of zero", zero, b, x, y, eps), Case("float64", *double, eps)]
 
 
-def _margin_mistakes(w: Tensor, b: Tensor, x: Tensor, y: Tensor, eps: float) -> Suspects:
-    clean, loss = y * (x @ w + b), eps * w.abs().sum()
-    drop = "the worst δ takes ε · Σ |wᵢ| off the margin"
-    return [
-        (clean, Mistake("these are the margins without any attack", "ε does not come in", drop)),
-        (clean + loss, Mistake("the margin grew: this is the best δ for the model", "the sign is flipped", drop)),
-        (
-            clean - eps * w.norm(),
-            Mistake(
-                "the margin falls by ε‖w‖₂: the answer for an L2 ball",
-                "the norm of an L2 ball was taken",
-                "an L∞ ball is paid back in ‖w‖₁",
-            ),
-        ),
-        (
-            clean - eps * w.sum(),
-            Mistake(
-                "positive and negative weights cancel",
-                "the absolute values are missing",
-                "δᵢ takes the sign of each weight by itself: w.abs().sum()",
-            ),
-        ),
-        (
-            clean - eps * w.abs().max(),
-            Mistake(
-                "only the largest weight is used: the answer for an L1 ball",
-                "the maximum was taken instead of the sum",
-                drop,
-            ),
-        ),
-        (clean - eps * w.abs().mean(), Mistake("the loss is n times too small", "a mean in place of the sum", drop)),
-        (clean - eps * len(w), Mistake("the margin falls by ε · n", "the weights are taken for ±1", drop)),
-        (
-            x @ w + b - loss,
-            Mistake(
-                "right where y is +1, wrong where it is −1",
-                "the label is not used",
-                "the margin is y · (w · x + b): positive where the model is right",
-            ),
-        ),
-        (
-            y * (x @ w + b - loss),
-            Mistake(
-                "right where y is +1, but where it is −1 the margin grew",
-                "ε‖w‖₁ was taken off before multiplying by y",
-                "take it off the margin, after multiplying by y",
-            ),
-        ),
-        (y * (x @ w) - loss, Mistake("every margin is off by y · b", "the bias b is missing", "w · x + b")),
-        (clean * (1 - eps), Mistake("the margin shrinks by the factor 1 − ε", "ε scales the margin", drop)),
-    ]
+DROP = "the worst δ takes ε · Σ |wᵢ| off the margin"
+WORST_MARGIN_WRONG = [
+    Wrong({"drop": lambda w, eps: 0}, "these are the margins without any attack", "ε does not come in", DROP),
+    Wrong({"way": 1}, "the margin grew: this is the best δ for the model", "the sign is flipped", DROP),
+    Wrong({"drop": lambda w, eps: eps * w.norm()}, "the margin falls by ε‖w‖₂: the answer for an L2 ball",
+          "the norm of an L2 ball was taken", "an L∞ ball is paid back in ‖w‖₁"),
+    Wrong({"drop": lambda w, eps: eps * w.square().sum()}, "the margin falls by ε · Σ wᵢ²",
+          "δ was taken along w, not along its sign", DROP),
+    Wrong({"drop": lambda w, eps: eps * w.sum()}, "positive and negative weights cancel",
+          "the absolute values are missing", "δᵢ takes the sign of each weight by itself: w.abs().sum()"),
+    Wrong({"drop": lambda w, eps: eps * w.sum().abs()},
+          "positive and negative weights cancel before the absolute value", "abs came after the sum",
+          "δᵢ takes the sign of each weight by itself: w.abs().sum()"),
+    Wrong({"drop": lambda w, eps: eps * w.abs().max()}, "only the largest weight is used: the answer for an L1 ball",
+          "the maximum was taken instead of the sum", DROP),
+    Wrong({"drop": lambda w, eps: eps * w.abs().mean()}, "the drop is n times too small", "a mean in place of the sum",
+          DROP),
+    Wrong({"drop": lambda w, eps: eps * len(w)}, "the margin falls by ε · n", "the weights are taken for ±1", DROP),
+    Wrong({"drop": lambda w, eps: eps}, "the margin falls by ε", "the weights do not come in", DROP),
+    Wrong({"drop": lambda w, eps: eps / 2 * w.abs().sum()}, "the drop is half of what it should be",
+          "ε is taken for a whole width", "ε is the largest change in either direction"),
+    Wrong({"drop": lambda w, eps: eps / 255 * w.abs().sum()}, "the drop is 255 times too small",
+          "ε was divided by 255 once more", "use eps as it is"),
+    Wrong({"drop": lambda w, eps: 8 / 255 * w.abs().sum()}, "the drop is that of ε = 8/255, whatever ε is",
+          "a number is written into the code instead of eps", "use the argument eps"),
+    Wrong({"clean": lambda w, b, x, y: x @ w + b}, "right where y is +1, wrong where it is −1",
+          "the label is not used", "the margin is y · (w · x + b): positive where the model is right"),
+    Wrong({"clean": lambda w, b, x, y: (x @ w + b).abs()}, "images that the model misreads count as read rightly",
+          "|f| was taken for the margin", "the margin is y · (w · x + b): positive where the model is right"),
+    Wrong({"clean": lambda w, b, x, y: y[0] * (x @ w + b)}, "every image is judged by the first image's label",
+          "y[0] was used for the whole batch", "use the whole y, shape (N,)"),
+    Wrong({"clean": lambda w, b, x, y: y * (x @ w)}, "every margin is off by y · b", "the bias b is missing",
+          "w · x + b"),
+    Wrong({"clean": lambda w, b, x, y: y * (x @ w) + b}, "where y is −1, the margin is off by 2b",
+          "y multiplies w · x but not b", "y * (x @ w + b)"),
+    Wrong(lambda w, b, x, y, eps: y * (x @ w + b - eps * w.abs().sum()),
+          "right where y is +1, but where it is −1 the margin grew", "ε‖w‖₁ was taken off before multiplying by y",
+          "take it off the margin, after multiplying by y"),
+    Wrong(lambda w, b, x, y, eps: (1 - eps) * margin(w, b, x, y), "the margin shrinks by the factor 1 − ε",
+          "ε scales the margin", DROP),
+    Wrong({"end": lambda left: left.clamp_min(0)}, "margins below 0 come back as 0", "the result was clipped",
+          "a margin is negative where the model is fooled"),
+    Wrong({"end": lambda left: left.sum()}, "the result is one number for all images", "a sum over the batch",
+          "one margin per image, shape (N,)"),
+    Wrong(lambda w, b, x, y, eps: margin(w, b, (x - eps * y[:, None] * w.sign()).clamp(0, 1), y),
+          "the attacked pixels were clipped to [0, 1]", "clamp(0, 1)",
+          "here δ may leave the box: only its size counts"),
+    Wrong(lambda w, b, x, y, eps: x - eps * y[:, None] * w.sign(), "the result is the attacked images",
+          "the margin is missing", "y * (x_adv @ w + b)"),
+]  # fmt: skip
+
+worst_margin = Formula(
+    name="worst_margin",
+    chapter=5,
+    title="The worst case of a linear model",
+    points=2,
+    right=left,
+    cases=_linear_models,
+    properties=[properties.like],
+    verified="what the worst δ leaves of each margin, for 2 to 700 inputs, batches of 1 to 6, and ε from 0 to 0.5",
+    wrong=WORST_MARGIN_WRONG,
+)
 
 
-# --- my_noise_ratio(grad) ------------------------------------------------------------------------------
+# --- my_noise_ratio(grad) ----------------------------------------------------------------------------------
 
 
-@checks_function
-def noise_ratio(attempt: Attempt) -> str:
-    """``my_noise_ratio(grad)`` is ‖g‖₁ / ‖g‖₂ for each image, and 0 where g = 0."""
-    for seed, shape in enumerate([(4, 3, 8, 8), (1, 1, 5, 7), (6, 3, 12, 12)]):
+l1: Callable[[Tensor], Tensor] = lambda g: g.abs().sum(1)
+l2: Callable[[Tensor], Tensor] = lambda g: g.norm(dim=1)
+
+
+def worst_over_noise(
+    grad: Tensor,
+    *,
+    flat: Callable[[Tensor], Tensor] = lambda grad: grad.flatten(1),
+    over: Callable[[Tensor], Tensor] = l1,
+    under: Callable[[Tensor], Tensor] = l2,
+    divide: Callable[[Tensor, Tensor], Tensor] = lambda over, under: torch.where(under > 0, over / under, 0),
+    end: Callable[[Tensor, Tensor], Tensor] = lambda ratio, g: ratio,
+) -> Tensor:
+    """‖g‖₁ / ‖g‖₂ of each image, 0 where g = 0."""
+    g = flat(grad)
+    return end(divide(over(g), under(g)), g)
+
+
+def _gradients() -> list[Case]:
+    found = []
+    for seed, shape in enumerate([(4, 3, 2, 3), (6, 3, 12, 12), (1, 1, 5, 7), (5, 1, 4, 4)]):
         grad = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) ** 3 * (1 + seed)
         grad[0] *= -grad[0].sum().sign()  # its entries add up to less than zero
-        if seed == 2:
-            grad[1] = 0
-        before = grad.clone()
-        result = attempt(grad)
-        _unchanged(grad, before, "grad")
-        _per_image(result, shape[0], "ratio")
-        flat = grad.flatten(1)
-        right = flat.abs().sum(1) / flat.norm(dim=1).clamp_min(1e-12)
-        _compare(result, right, _ratio_mistakes(grad), "‖g‖₁ / ‖g‖₂")
-    return "‖g‖₁ / ‖g‖₂ for each image, on three shapes, also where a gradient is exactly zero"
+        found.append(Case(f"gradients of shape {shape}", grad))
+    found[0].args[0][1] = 0
+    found[1].args[0][2] = 0
+    alone = found[3].args[0]
+    alone[1] = 0.3 * alone[1].sign()  # all pixels matter alike
+    alone[2] = 1e-7 * alone[0]
+    alone[3] = 1e-8 * alone[1]
+    alone[4] = torch.zeros(1, 4, 4).index_fill(1, torch.tensor([2]), 0)
+    alone[4, 0, 2, 1] = -9.5e-9  # a single pixel matters
+    return [*found, Case("float64", found[0].args[0].double())]
 
 
-def _ratio_mistakes(grad: Tensor) -> Suspects:
-    flat = grad.flatten(1)
-    l1, l2, n = flat.abs().sum(1), flat.norm(dim=1).clamp_min(1e-12), flat.shape[1]
-    each = "one ratio per image: flatten(1) first, then norms over dim=1"
-    square = "the L2 norm is the root of the sum of squares"
-    return [
-        (
-            l2 / l1,
-            Mistake(
-                "the ratio is upside down: it lies below 1",
-                "worst and random were exchanged",
-                "divide the worst case, ‖g‖₁, by the random one, ‖g‖₂",
-            ),
-        ),
-        (l1 / l2**2, Mistake("the ratio changes when the gradient is scaled", "the root is missing", square)),
-        (
-            flat.sum(1) / l2,
-            Mistake(
-                "some ratios are negative",
-                "the absolute values are missing",
-                "the L1 norm sums |gᵢ|: flat.abs().sum(1)",
-            ),
-        ),
-        (
-            flat.sum(1).abs() / l2,
-            Mistake(
-                "positive and negative entries cancel",
-                "abs came after the sum",
-                "the L1 norm sums |gᵢ|: flat.abs().sum(1)",
-            ),
-        ),
-        (l1 / n / l2, Mistake("the ratio is n times too small", "a mean in place of the sum", "‖g‖₁ is a sum")),
-        (
-            l1 / l2 / n**0.5,
-            Mistake(
-                "the ratio is √n times too small",
-                "it was divided by its largest value, √n",
-                "‖g‖₁ / ‖g‖₂ by itself is asked",
-            ),
-        ),
-        (
-            flat.abs().amax(1) / l2,
-            Mistake(
-                "every ratio is below 1", "the L∞ norm was taken for the worst case", "an L∞ ball is paid back in ‖g‖₁"
-            ),
-        ),
-        (l1, Mistake("this is ‖g‖₁: the worst case alone", "the random case is missing", "divide by ‖g‖₂")),
-        (
-            (grad.abs().sum() / grad.norm()).expand(len(grad)),
-            Mistake("every image gets the same ratio", "the norms were taken over the whole batch", each),
-        ),
-    ]
+EACH = "one ratio per image: flatten(1) first, then norms over dim=1"
+ROOT = "the L2 norm is the root of the sum of squares"
+WHERE = "divide where the norm is not zero: torch.where(l2 > 0, l1 / l2, 0)"
+NOISE_RATIO_WRONG = [
+    Wrong({"over": l2, "under": l1}, "the ratio is upside down: it lies below 1", "worst and random were exchanged",
+          "divide the worst case, ‖g‖₁, by the random one, ‖g‖₂"),
+    Wrong({"under": lambda g: l2(g) ** 2}, "the ratio changes when the gradient is scaled", "the root is missing",
+          ROOT),
+    Wrong({"over": lambda g: g.sum(1)}, "some ratios are negative", "the absolute values are missing",
+          "the L1 norm sums |gᵢ|: flat.abs().sum(1)"),
+    Wrong({"over": lambda g: g.sum(1).abs()}, "positive and negative entries cancel", "abs came after the sum",
+          "the L1 norm sums |gᵢ|: flat.abs().sum(1)"),
+    Wrong({"over": lambda g: g.abs().mean(1)}, "the ratio is n times too small", "a mean in place of the sum",
+          "‖g‖₁ is a sum"),
+    Wrong({"under": lambda g: g.square().mean(1).sqrt()}, "the ratio is √n times too large",
+          "a mean of squares in place of their sum", ROOT),
+    Wrong({"end": lambda ratio, g: ratio / g.shape[1] ** 0.5}, "the ratio is √n times too small",
+          "it was divided by its largest value, √n, or both norms are of means instead of sums",
+          "‖g‖₁ / ‖g‖₂ by itself is asked"),
+    Wrong({"over": lambda g: g.abs().amax(1)}, "every ratio is at most 1", "the L∞ norm was taken for the worst case",
+          "an L∞ ball is paid back in ‖g‖₁"),
+    Wrong({"divide": lambda over, under: over}, "this is ‖g‖₁: the worst case alone", "the random case is missing",
+          "divide by ‖g‖₂"),
+    Wrong({"divide": lambda over, under: over / under}, "an image whose gradient is exactly zero gets NaN",
+          "zero was divided by zero", WHERE),
+    Wrong({"divide": lambda over, under: torch.where(under > 0, over / under, 1)},
+          "an image whose gradient is exactly zero gets 1", "the smallest ratio was filled in", "0 is asked there"),
+    *(Wrong({"divide": lambda over, under, tiny=tiny: over / (under + tiny)},
+            "where the gradient is tiny, the ratio is too small",
+            f"about {tiny:g} was added to the divisor; confident networks have gradients far smaller than that", WHERE)
+      for tiny in (1e-4, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)),
+    *(Wrong({"divide": lambda over, under, tiny=tiny: over / under.clamp_min(tiny)},
+            "where the gradient is tiny, the ratio is far too small",
+            f"the divisor was kept above {tiny:g}; confident networks have gradients far smaller than that", WHERE)
+      for tiny in (1e-4, 1e-6, 1e-7, 1e-8)),
+    *(Wrong({"divide": lambda over, under, tiny=tiny: torch.where(under > tiny, over / under, 0)},
+            "an image whose gradient is tiny gets 0",
+            f"all norms below {tiny:g} were taken for zero; confident networks have gradients far smaller", WHERE)
+      for tiny in (1e-6, 1e-8)),
+    Wrong({"flat": lambda grad: grad.flatten().expand(len(grad), -1)}, "every image gets the same ratio",
+          "the norms were taken over the whole batch", EACH),
+    Wrong({"flat": lambda grad: grad.flatten()[None], "end": lambda ratio, g: ratio[0]},
+          "the result is one number for the whole batch", "the norms were taken over all images", EACH),
+    Wrong({"flat": lambda grad: grad}, "the norms run over the colours only, one for each pixel",
+          "dim=1 is the channel axis", EACH),
+]  # fmt: skip
+
+noise_ratio = Formula(
+    name="noise_ratio",
+    chapter=5,
+    title="Worst case over noise",
+    points=2,
+    right=worst_over_noise,
+    cases=_gradients,
+    properties=[properties.like],
+    verified="‖g‖₁ / ‖g‖₂ for each image, also where a gradient is tiny or exactly zero",
+    wrong=NOISE_RATIO_WRONG,
+)
 
 
-# --- a sturdier network --------------------------------------------------------------------------------
+# --- a sturdier network ------------------------------------------------------------------------------------
 
 NEEDED, STANDS = 0.85, 0.40  # accuracy on new signs, and under ten steps at 2/255
 
 
-@checks_value
-def sturdier(model: nn.Module) -> str:
-    """``model`` reads 85 % of new signs, and 40 % under ten steps at 2/255."""
-    if not isinstance(model, nn.Module):
-        kind = type(model).__name__
-        cause = "`fit` returns its history; the network is trained in place" if isinstance(model, list) else ""
-        raise Mistake(f"got {kind}, expected a network", cause, "pass the trained network itself")
+def _sturdy(exercise: Explore, model: Any, notes: list[str]) -> str:
+    """``model`` is a signs_small of the learner's own that reads 85 % of new signs, and 40 % under attack at 2/255."""
+    network = _own_signs_small(model)
     test = load_images("signs", "test", n=256, seed=7)
-    with frozen(model):
-        clean = accuracy(model, test.x, test.y)
-        if clean < NEEDED:
-            raise Mistake(
-                f"it reads {clean:.0%} of 256 new signs; {NEEDED:.0%} are needed",
-                "it learnt too little: too few images or epochs, or too much weight decay",
-                "more images or epochs, or less weight decay",
-            )
-        x_adv = pgd(model, test.x, test.y, Linf(2 / 255), steps=10)
-        stands = accuracy(model, x_adv, test.y)
+    clean = (predict(network, test.x)[0] == test.y).float().mean().item()
+    # The margin's gradient does not vanish on a confident network as that of the cross-entropy does.
+    x_adv = pgd(network, test.x, test.y, Linf(2 / 255), steps=10, loss=losses.margin)
+    standing = predict(network, x_adv)[0] == test.y
+    few = standing.nonzero().flatten()[:48]
+    if len(few):
+        asked = square(network, test.x[few], test.y[few], Linf(2 / 255), queries=100)
+        standing[few] = predict(network, asked)[0] == test.y[few]
+    stands = standing.float().mean().item()
+    found = []
+    if clean < NEEDED:
+        found.append(Mistake(f"it reads {clean:.0%} of 256 new signs; {NEEDED:.0%} are needed"))
     if stands < STANDS:
+        found.append(Mistake(f"it reads {stands:.0%} of them under ten steps at 2/255; {STANDS:.0%} are needed"))
+    if found:
+        raise Mistake.all(found)
+    return f"a signs_small that reads {clean:.0%} of 256 new signs, and {stands:.0%} under ten steps at 2/255"
+
+
+def _own_signs_small(model: Any) -> nn.Module:
+    """A plain signs_small with the weights of ``model``, in which nothing can hide; or `Mistake`."""
+    if not isinstance(model, nn.Module):
+        cause = "`fit` returns its history; the network is trained in place" if isinstance(model, list) else ""
         raise Mistake(
-            f"it reads {clean:.0%} of 256 new signs, but {stands:.0%} under ten steps at 2/255; "
-            f"{STANDS:.0%} are needed",
-            "its weights are large, or it saw few images",
-            "more weight decay, and more images to make up for what that costs",
+            f"got {properties.described(model)}, expected a network", cause, "pass the trained network itself"
         )
-    return f"{clean:.0%} of 256 new signs, and {stands:.0%} under ten steps at 2/255"
-
-
-# --- what both functions share -------------------------------------------------------------------------
-
-
-def _unchanged(x: Tensor, before: Tensor, name: str = "x") -> None:
-    if not torch.equal(x, before):
+    shapes = _shapes(model)
+    if shapes != _shapes(signs_small()):
+        like = next((f"a {name}" for name, build in NETS.items() if _shapes(build()) == shapes), "another network")
+        raise Mistake(f"this is {like}; a signs_small is asked for, with nothing before or behind it")
+    plain = signs_small()
+    plain.load_state_dict({name: value.detach().float() for name, value in model.state_dict().items()})
+    plain.eval()
+    x = load_images("signs", "test", n=32, seed=7).x
+    theirs = logits_of(model, x.to(next(model.parameters()).dtype)).float().cpu()
+    if not torch.allclose(theirs, logits_of(plain, x), rtol=1e-2, atol=1e-2):
         raise Mistake(
-            f"the caller's {name} was changed", "an operation in place: +=, abs_, clamp_ …", "compute a new tensor"
+            "it answers otherwise than a signs_small with its weights: something else changes images or answers",
+            mend="hand in the network as `fit` leaves it",
         )
+    for name in (name for name, recipe in RECIPES.items() if recipe.net == "signs-small"):
+        given = load_model(name).state_dict()
+        if all(torch.equal(value, given[key]) for key, value in plain.state_dict().items()):
+            raise Mistake(f"these are the weights of {name}, which come with the course", mend="train one of your own")
+    return plain
 
 
-def _per_image(result: object, count: int, what: str) -> None:
-    if not isinstance(result, Tensor):
-        raise Mistake(
-            f"got {type(result).__name__}, expected a tensor",
-            "a loop, .item() or .tolist()",
-            f"return one {what} per image as a tensor of shape (N,)",
-        )
-    if result.shape != (count,):
-        raise Mistake(
-            f"the result has shape {tuple(result.shape)}, expected ({count},)",
-            "a sum over the images, or an axis too many",
-            f"one {what} per image: sum over its own values",
-        )
-    if not result.isfinite().all():
-        raise Mistake(
-            "the result contains NaN or infinity",
-            "a division by zero: a gradient can be exactly zero",
-            "keep the divisor above zero: .clamp_min(1e-12)",
-        )
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in model.state_dict().items()}
 
 
-def _compare(result: Tensor, right: Tensor, suspects: Suspects, what: str) -> None:
-    result = result.detach()
+def _trained(count: int = 2048, epochs: int = 20) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = signs_small()
+    fit(network, load_images("signs", "train", n=count), epochs=epochs, lr=4e-3, weight_decay=5, progress=False)
+    return network
 
-    def same(a: Tensor, b: Tensor) -> bool:
-        return torch.allclose(a.float(), b, rtol=1e-4, atol=1e-5)
 
-    if same(result, right):
-        return
-    expect.no_known_mistake(result, suspects, right, same)
-    off = (result - right).abs().max().item()
-    raise Mistake(
-        f"the result is not {what}: it is off by up to {off:.4g}",
-        "another formula",
-        "go back to the derivation, and check it on two inputs by hand",
-    )
+def _given(name: str, factor: float = 1) -> nn.Module:
+    """A network that comes with the course, its logits scaled."""
+    model = load_model(name)
+    for parameter in model[-1].parameters():
+        parameter.data.mul_(factor)
+    return model
+
+
+def _rounding() -> nn.Module:
+    """Coarse pixels, through which no gradient comes."""
+    model = _given("signs-decayed-a")
+    model.register_forward_pre_hook(lambda module, args: ((args[0] * 7).round() / 7,))
+    return model
+
+
+STURDIER_WRONG = [
+    Wrong(lambda: _given("signs-cnn"), "this is a signs-cnn; a signs_small is asked for"),
+    Wrong(lambda: _given("signs-decayed-a"), "these are the weights of signs-decayed-a, which come with the course"),
+    Wrong(_rounding, "it answers otherwise than a signs_small with its weights"),
+    Wrong(lambda: nn.Sequential(_rounding(), nn.Identity()),
+          "another network; a signs_small is asked for, with nothing"),
+    Wrong(lambda: _given("signs-overfit-a", 1e4), "of them under ten steps at 2/255; 40% are needed"),
+    Wrong(lambda: _trained(64, 1), "of 256 new signs; 85% are needed"),
+    Wrong(lambda: [(0.1, 0.99)], "`fit` returns its history; the network is trained in place"),
+    Wrong(lambda: 0.9, "got 0.9, expected a network"),
+    Wrong(lambda: _given, "got an object of type function, expected a network"),
+]  # fmt: skip
+
+sturdier = Explore(
+    name="sturdier",
+    chapter=5,
+    title="Explore: a sturdier network",
+    points=3,
+    measured=_sturdy,
+    right=_trained,
+    wrong=STURDIER_WRONG,
+)

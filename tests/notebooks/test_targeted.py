@@ -8,7 +8,7 @@ import pytest
 from tests.notebooks.needs import missing
 
 CHAPTER = Path(__file__).resolve().parents[2] / "chapters" / "08_targeted.ipynb"
-CHANGED = 'data = "signs"      # or "mnist"'
+CHANGED = 'data = "signs"\n'
 
 
 @pytest.mark.slow
@@ -20,7 +20,7 @@ def test_mnist_is_one_changed_line(capsys) -> None:
     names: dict = {}
     exec(cells[1], names)  # the imports
     exec(tools, names)
-    exec(experiment.replace(CHANGED, 'data = "mnist"'), names)
+    exec(experiment.replace(CHANGED, 'data = "mnist"\n'), names)
     assert capsys.readouterr().out.count("(") >= 8
     success = {goal: line[1][3] for goal, line in names["effort"].items()}
     assert success["any"] > success["random"] > success["least likely"]
