@@ -201,7 +201,7 @@ def _pgd(**settings: Any) -> Callable:
 
 CHEAP_ATTACK_WRONG = [
     Wrong(lambda *given: _pgd(steps=7, early_stop=False), "misread, but for"),
-    Wrong(lambda *given: _pgd(steps=1), "are misread, for 2.0 passes an image; 80% are asked"),
+    Wrong(lambda *given: _pgd(steps=1), "passes an image; 80% are asked"),
     Wrong(lambda *given: lambda model, x, y, within: x, "no image went through the model that was passed"),
     Wrong(lambda *given: lambda model, x, y, within: _pgd(steps=3)(model, x, y, Linf(8 / 255)),
           "the L∞ size of a perturbation is 0.0314, but ε is 0.0157"),

@@ -275,5 +275,5 @@ def test_progress_is_kept_shown_and_deleted(capsys, monkeypatch, tmp_path):
     progress.file().write_text("not json")
     check.progress(6)
     assert capsys.readouterr().out.startswith("Chapter 6: 0 of 3")
-    with pytest.raises(ValueError, match="chapter 99 has no exercises; these have: 6"):
+    with pytest.raises(ValueError, match="chapter 99 has no exercises; these have: "):
         check.progress(99)
