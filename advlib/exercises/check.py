@@ -2,8 +2,8 @@
 
 from advlib.exercises import progress as _progress
 from advlib.exercises.bim import bim, cheap_attack, restarts
+from advlib.exercises.exercise import Exercise, wrapped
 from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
-from advlib.exercises.frame import Exercise, wrapped
 from advlib.exercises.imagenet import straight_through, survivor, to_file
 from advlib.exercises.loss import cross_entropy, flat_factor, logsumexp, margin_loss
 from advlib.exercises.mnist import relu_gradient, robust_mlp

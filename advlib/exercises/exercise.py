@@ -1,0 +1,120 @@
+"""What every exercise has, and how its verdict is printed."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from advlib.exercises import progress
+from advlib.exercises.guarded import Failed, Watch, guarded
+from advlib.exercises.mistake import Mistake, Unwritten
+from advlib.exercises.properties import described
+from advlib.exercises.sandbox import sandbox
+
+PAGE = 72  # characters that fit the book's column
+
+
+class Case:
+    """What an answer is tried on: a name in words, and the arguments."""
+
+    def __init__(self, name: str, *args: Any):
+        self.name, self.args = name, args
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """What people write instead, and the words for it: what was seen, its cause, the mend.
+
+    ``way`` is a function with the parameters of the right one, or a dict of keyword arguments ("parts") that turn the
+    right function into the wrong one. Two dicts without a common part also make a function with two mistakes.
+    """
+
+    way: Callable | dict
+    seen: str
+    cause: str = ""
+    mend: str = ""
+
+    def mistake(self) -> Mistake:
+        return Mistake(self.seen, self.cause, self.mend)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exercise:
+    """What every exercise has. ``check.<name>(answer, *given)`` is a call of it.
+
+    title, chapter, points   as the chapter prints them
+    right                    the answer asked for, or the function that computes it from what the check is given
+    wrong                    what people write instead
+    verified                 what to say of a right answer
+    example                  arguments for the check beside the answer, on which the tests try ``right`` and ``wrong``
+    by_hand                  names of functions, torch's or advlib's, that the answer writes itself
+    allowed                  rooms of advlib that the answer may call: "advlib.attacks", "advlib"
+    seconds                  how long the answer may take, on all cases together
+    """
+
+    name: str
+    chapter: int
+    title: str
+    points: int
+    right: Callable
+    wrong: Sequence[Wrong] = ()
+    verified: str = ""
+    example: Callable[[], tuple] = tuple
+    by_hand: Sequence[str] = ()
+    allowed: Sequence[str] = ()
+    seconds: float = 20
+    order: int = field(default_factory=count().__next__, compare=False)
+
+    def __call__(self, answer: Any, *given: Any, **options: Any) -> None:
+        """Print the verdict. Where a class is graded, anything but a right answer raises."""
+        progress.latest = self.chapter
+        notes: list[str] = []
+        name = getattr(answer, "__name__", self.name)
+        try:
+            if answer is None or answer is ...:
+                raise Unwritten
+            with sandbox(answer, given, notes):
+                verified = self.judge(answer, given, options, notes)
+        except Unwritten:
+            verdict = f"○ {name}: not written yet"
+        except Mistake as mistake:
+            verdict = f"✗ {name}: {mistake}"
+        except Exception as error:  # an answer so odd that the check itself stumbles over it
+            verdict = f"✗ {name}: the check cannot read this answer ({type(error).__name__}: {error!s:.120})"
+        else:
+            progress.record(self.chapter, self.name)
+            return print(wrapped("\n".join([f"✓ {name}: {verified}", *(f"Note: {note}" for note in notes)])))
+        if os.environ.get("ADVLIB_GRADING", "") not in ("", "0"):
+            raise AssertionError(verdict)
+        print(wrapped("\n".join([verdict, *(f"Note: {note}" for note in notes)])))
+
+    def judge(self, answer: Any, given: tuple, options: dict, notes: list[str]) -> str:
+        """What was verified; raises `Mistake` at what is wrong."""
+        raise NotImplementedError
+
+    def attempt(self, answer: Callable, args: tuple, notes: list[str]) -> Any:
+        """Call the learner's function; what goes wrong inside it comes as a `Mistake`."""
+        if not callable(answer):
+            raise Mistake(
+                f"got {described(answer)}, expected a function",
+                mend=f"pass the function itself, without brackets: check.{self.name}(my_function)",
+            )
+        result = guarded(answer, args, self._watch(notes))
+        if isinstance(result, Failed):
+            raise result.mistake
+        return result
+
+    def _watch(self, notes: list[str]) -> Watch:
+        return Watch(tuple(self.by_hand), tuple(self.allowed), self.seconds, notes)
+
+
+def wrapped(text: str) -> str:
+    """Lines no longer than a page is wide, those after the first set in."""
+    first, *rest = text.split("\n")
+    lines = [textwrap.fill(first, PAGE, subsequent_indent="  ")]
+    lines += [textwrap.fill(line, PAGE, initial_indent="  ", subsequent_indent="    ") for line in rest]
+    return "\n".join(lines)
