@@ -229,7 +229,7 @@ def _sturdy(exercise: Explore, model: Any, notes: list[str]) -> str:
     test = load_images("signs", "test", n=256, seed=7)
     clean = (predict(network, test.x)[0] == test.y).float().mean().item()
     # The margin's gradient does not vanish on a confident network as that of the cross-entropy does.
-    x_adv = pgd(network, test.x, test.y, Linf(2 / 255), steps=10, loss=losses.margin)
+    x_adv = pgd(network, test.x, test.y, Linf(2 / 255), steps=10, loss=losses.log_odds)
     standing = predict(network, x_adv)[0] == test.y
     few = standing.nonzero().flatten()[:48]
     if len(few):
