@@ -201,9 +201,12 @@ def inside_box(case: Any, result: Tensor, right: Any = None) -> None:
     """Pixels in [0, 1]."""
     low, high = result.min().item(), result.max().item()
     if low < -1e-6 or high > 1 + 1e-6:
-        raise Mistake(
-            f"pixels reach from {low:.3f} to {high:.3f}, but an image lies in [0, 1]", mend="end with .clamp(0, 1)"
-        )
+        mend = "end with .clamp(0, 1)"
+        if high > 2:
+            mend = "pixels run from 0 to 1 here, not to 255"
+        elif low < 0 and -low < 2 * high < 1:
+            mend = "this looks like a change: add it to x"
+        raise Mistake(f"pixels reach from {low:.3f} to {high:.3f}, but an image lies in [0, 1]", mend=mend)
 
 
 def inside_ball(size: Tensor, eps: float, norm: str) -> None:

@@ -59,15 +59,16 @@ def _pictures() -> list[Case]:
         x_adv[:, -1, -1, -2] += eps * torch.tensor([one for _, one, _ in CHANGES])
         found.append(Case(f"ε = {eps:.3g}", x, x_adv, eps))
     _, x, x_adv, eps = "", *found[-1].args
+    dark = torch.zeros(3, 1, 2, 2)
+    hole = dark + torch.tensor([0.0, torch.nan, 0.01])[:, None, None, None]
+    found += [Case("NaN in dark pictures", dark, hole, eps)]
     found += [Case("a batch of one", x[7:8], x_adv[7:8], eps), Case("all obey", x[:6], x_adv[:6], eps)]
     return [*found, Case("float64", x.double(), x_adv.double(), eps)]
 
 
 def _verdicts(result: Any) -> Any:
-    """A list of True and False is as good as a tensor; one bool becomes a tensor without dimensions."""
-    if isinstance(result, bool) or (isinstance(result, list) and all(isinstance(value, bool) for value in result)):
-        return torch.tensor(result)
-    return result
+    """One bool is a tensor without dimensions."""
+    return torch.tensor(result) if isinstance(result, bool) else result
 
 
 def _misjudged(case: Case, result: Any, right: Tensor) -> None:
@@ -335,6 +336,11 @@ def _only_asks(exercise: Explore, answer: Callable, notes: list[str], model: nn.
         raise Mistake(
             f"{each:.0f} questions were asked for each sign; {QUESTIONS} are allowed",
             mend="every picture in a call is one question: stop when the budget is spent",
+        )
+    if not asked and won >= len(x) / 2:
+        raise Mistake(
+            f"{won} of {len(x)} signs are misread, but `ask` was never called",
+            mend="find the pictures inside the function, for whatever `ask` and x it is given",
         )
     if won < len(x) / 2:
         raise Mistake(
