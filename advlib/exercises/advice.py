@@ -45,18 +45,26 @@ _CERTAIN = [
 
 def hint(error: Exception, function: Callable) -> str:
     """What to do, where the error leaves no doubt; else nothing."""
+    said = words_of(error)
     if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
         return "that name is not known: run the cell that defines or imports it"
     if isinstance(error, RecursionError):
         return "the function calls itself without end: call another one, or none"
-    if isinstance(error, TypeError) and _frames(error, function) == [] and "argument" in str(error):
+    if isinstance(error, TypeError) and _frames(error, function) == [] and "argument" in said:
         return "the parameters are not those of the stub: keep them as they were"
     source = _source(function)
-    return next((words for text, pattern, words in _CERTAIN if text in str(error) and re.search(pattern, source)), "")
+    return next((words for text, pattern, words in _CERTAIN if text in said and re.search(pattern, source)), "")
+
+
+def words_of(error: BaseException) -> str:
+    try:
+        return str(error).strip()
+    except Exception:  # an exception of the learner's own may do anything
+        return ""
 
 
 def first_line(error: BaseException) -> str:
-    text = str(error).strip()
+    text = words_of(error)
     return textwrap.shorten(text.splitlines()[0], 160, placeholder=" …") if text else "(no message)"
 
 

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from advlib.exercises import progress
+from advlib.exercises.advice import first_line
 from advlib.exercises.guarded import Failed, Watch, guarded
 from advlib.exercises.mistake import Mistake, Unwritten
 from advlib.exercises.properties import described
@@ -84,7 +85,7 @@ class Exercise:
         except Mistake as mistake:
             verdict = f"✗ {name}: {mistake}"
         except Exception as error:  # an answer so odd that the check itself stumbles over it
-            verdict = f"✗ {name}: the check cannot read this answer ({type(error).__name__}: {error!s:.120})"
+            verdict = f"✗ {name}: the check cannot read this answer ({type(error).__name__}: {first_line(error)})"
         else:
             progress.record(self.chapter, self.name)
             return print(wrapped("\n".join([f"✓ {name}: {verified}", *(f"Note: {note}" for note in notes)])))

@@ -64,12 +64,12 @@ def guarded(function: Callable, args: tuple, watch: Watch) -> Any:
         if advice.raised_by_learner(error, function):
             raise Unwritten from None
         return _failed(error, function, args)
-    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+    except Exception as error:  # any error of the learner's is for them to read, not for the notebook to die of
+        return _failed(error, function, args)
+    except BaseException as error:  # SystemExit, KeyboardInterrupt, and whatever else ends a program
         raise Mistake(
             f"it ended with {type(error).__name__}", mend="return the result: nothing may end the notebook"
         ) from None
-    except Exception as error:  # any error of the learner's is for them to read, not for the notebook to die of
-        return _failed(error, function, args)
     if called:
         raise Mistake(
             f"it calls {called[0]}: that works, and it is what this exercise asks you to write",

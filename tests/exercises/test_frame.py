@@ -143,6 +143,15 @@ def float32(x):
     return (x.float() / 1).mul(0.5)
 
 
+class Unspeakable(BaseException):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+def unspeakable(x):
+    raise Unspeakable
+
+
 class Agreeable(torch.Tensor):
     def __eq__(self, other):
         return torch.ones(4, dtype=torch.bool)
@@ -167,6 +176,7 @@ class Agreeable(torch.Tensor):
         (lambda x: norms.Linf(1.0).project(x), ["advlib's own project"]),
         (lambda x: sys.exit(), ["it ended with SystemExit"]),
         (lambda x: (_ for _ in ()).throw(KeyboardInterrupt), ["it ended with KeyboardInterrupt"]),
+        (unspeakable, ["it ended with Unspeakable"]),
         (lambda x: time.sleep(60), ["stopped after 1 seconds"]),
         (swallows, ["stopped after 1 seconds"]),
         (torch.zeros(3), ["got a tensor of shape (3,) and type float32, expected a function"]),
