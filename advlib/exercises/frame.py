@@ -41,6 +41,7 @@ class Formula(Exercise):
 
     cases        builds the cases anew for each check, so that an answer that damages them harms nobody
     properties   called as ``property(case, outcome, right)`` on the first case with a wrong one; raise `Mistake`
+    kind         the property that comes first: of what type and shape a result has to be
     outcome      what is compared of a call, given its arguments and its result: the result, or also a gradient
     same         when two outcomes count as equal
     trace        what the arguments remember of the call, such as the seeds an attack was given; tells known mistakes
@@ -51,6 +52,7 @@ class Formula(Exercise):
 
     cases: Callable[[], list[Case]]
     properties: Sequence[Callable[[Case, Any, Any], None]] = ()
+    kind: Callable[[Case, Any, Any], None] = like
     outcome: Callable[[tuple, Any], Any] = lambda args, result: result
     same: Callable[[Any, Any], bool] = alike
     trace: Callable[[tuple], Any] = lambda args: None
@@ -166,7 +168,7 @@ class Formula(Exercise):
             raise Mistake(f"on {case.name}, expected {self.refuses.__name__}, got {seen}")
         if isinstance(result, Failed):
             raise result.mistake
-        for prove in (like, *self.properties):
+        for prove in (self.kind, *self.properties):
             prove(case, result, right)
         raise Mistake(f"on {case.name}, {_difference(result, right)}")
 

@@ -170,7 +170,7 @@ obeys = Formula(
     right=judged,
     cases=_pictures,
     same=lambda a, b: properties.alike(_verdicts(a), _verdicts(b)),
-    properties=[_misjudged],
+    kind=_misjudged,
     verified=f"{len(CHANGES)} kinds of pictures judged rightly, at three ε",
     wrong=OBEYS_WRONG,
 )
@@ -293,7 +293,7 @@ success_rate = Formula(
     points=3,
     right=fair_rate,
     cases=_attacked,
-    properties=[_no_rate],
+    kind=_no_rate,
     verified="right without a target, with three targets, 0 among them, and where nothing was right before",
     wrong=SUCCESS_RATE_WRONG,
 )

@@ -26,7 +26,6 @@ def by_two_largest(z, y):
 
 RIGHT = [
     ("logsumexp", by_rows),
-    ("logsumexp", lambda z: z.max(1).values + (z - z.max(1, keepdim=True).values).exp().sum(1).log()),
     ("cross_entropy", of_differences),
     ("cross_entropy", lambda z, y: -(F.one_hot(y, z.shape[1]) * z.log_softmax(1)).sum(1)),
     ("margin_loss", by_two_largest),
@@ -41,15 +40,12 @@ def test_right_in_another_style(capsys, name, answer):
 
 SEEN = [
     ("logsumexp", lambda z: torch.logsumexp(z, 1), "it calls torch's own logsumexp"),
-    ("logsumexp", lambda z: by_rows(z).mean(), "the result has shape (), expected one number for each image, (7,)"),
     ("logsumexp", lambda z: by_rows(z)[:, None] - by_rows(z), "(N, 1) combined with (N,) gives (N, N)"),
     ("logsumexp", lambda z: by_rows(z).squeeze(), "squeeze() takes off every dimension of size 1"),
     ("logsumexp", lambda z: by_rows(z.float()), "the result is torch.float32 on cpu, expected torch.float64"),
-    ("cross_entropy", lambda z, y: F.cross_entropy(z, y), "it calls torch's own cross_entropy"),
     ("cross_entropy", lambda z, y: of_differences(z, y)[:, None], "take off the second dimension at the end"),
     ("cross_entropy", lambda z, y: of_differences(z, y) + 0.5, "7 of 7 values differ from the formula"),
     ("cross_entropy", lambda z, y: of_differences(z, y) + 0 * (z - z).sqrt().sum(1), "entries are NaN or infinite"),
-    ("margin_loss", lambda z, y: z.max(1) - z[rows(len(z)), y], ".values is missing"),
 ]  # fmt: skip
 
 
