@@ -4,7 +4,6 @@ A chapter's minutes are those that its notebook states; `course.yml` has a guess
 """
 
 import json
-from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -21,20 +20,7 @@ def run_seconds(notebook: dict) -> float:
     >>> run_seconds({"metadata": {"advlib": {"cpu_seconds": 20.5}}, "cells": []})
     20.5
     """
-    measured = notebook["metadata"].get("advlib", {}).get("cpu_seconds")
-    return _wall_seconds(notebook) if measured is None else measured
-
-
-def _wall_seconds(notebook: dict) -> float:
-    """From the first cell's start to the last one's end, as `jupyter execute` records them: an idle machine's guess."""
-    times = [cell["metadata"].get("execution", {}) for cell in notebook["cells"]]
-    starts = [_moment(time["iopub.execute_input"]) for time in times if "iopub.execute_input" in time]
-    ends = [_moment(time["shell.execute_reply"]) for time in times if "shell.execute_reply" in time]
-    return (max(ends) - min(starts)).total_seconds() if starts and ends else 0.0
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 does not read the Z
+    return notebook["metadata"].get("advlib", {}).get("cpu_seconds", 0.0)
 
 
 class CourseMap(SphinxDirective):
