@@ -57,6 +57,12 @@ def nearly(a: Any, b: Any) -> bool:
     return alike(a, b, share=0.995)
 
 
+def to_three_digits(a: Any, b: Any) -> bool:
+    """Two shares, either of which may have been rounded."""
+    values = [_scalar(a), _scalar(b)]
+    return alike(a, b) or (None not in values and math.isclose(*values, abs_tol=1e-3))  # type: ignore[arg-type]
+
+
 def _scalar(value: Any) -> float | None:
     """A number, also out of a tensor or array with one entry."""
     if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:

@@ -294,6 +294,7 @@ success_rate = Formula(
     right=fair_rate,
     cases=_attacked,
     kind=_no_rate,
+    same=properties.to_three_digits,
     verified="right without a target, with three targets, 0 among them, and where nothing was right before",
     wrong=SUCCESS_RATE_WRONG,
 )
