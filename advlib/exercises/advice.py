@@ -17,6 +17,8 @@ from torch import Tensor
 _GRAD_OF_NOTHING = "does not require grad"
 _ONE_PER_IMAGE = "the loss has one value per image: sum it before differentiating"
 _TUPLE = "torch.autograd.grad returns a tuple: take its first entry, [0]"
+_NO_GRAD_PICKS = r"(?s)^(?!.*autograd\.grad\().*\.(max|min|sort|topk)\("
+_PICKED = "max, min, sort and topk over a dimension return two tensors, values and indices: take .values, or amax"
 _CERTAIN = [
     (_GRAD_OF_NOTHING, r"no_grad|inference_mode",
      "gradients are switched off where the loss is computed: leave no_grad out"),
@@ -24,14 +26,16 @@ _CERTAIN = [
      "what you differentiate was computed before requires_grad was set, or was detached on the way"),
     (_GRAD_OF_NOTHING, "", "no gradient is recorded: begin with x = x.clone().detach().requires_grad_()"),
     ("not have been used in the graph", "",
-     "the loss does not depend on the tensor you differentiate: compute it from the very tensor that records gradients"),
+     "the loss does not depend on the tensor you differentiate: compute it from the tensor that records gradients"),
     ("leaf Variable that requires grad", "",
      "a tensor that records gradients cannot be changed in place: make a new one"),
     ("only for scalar outputs", "", _ONE_PER_IMAGE),
     ("backward through the graph a second time", "",
      "the graph is gone after one backward pass: compute the loss again in each step"),
-    ("return_types.", "",
-     "max and min over a dimension return two tensors, values and indices: take .values, or amax and amin"),
+    ("return_types.", "", _PICKED),
+    ("tuple indices must be integers", _NO_GRAD_PICKS, _PICKED),
+    ("can't multiply sequence", _NO_GRAD_PICKS, _PICKED),
+    ("must be a 2-tuple", r"norm\(", "norm over three axes is not defined: flatten(1) first, then norm(dim=1)"),
     ("Index tensor must have the same number of dimensions", r"gather|scatter",
      "gather and scatter want an index of as many dimensions as the tensor: y[:, None]"),
     ("Can't call numpy()", "", "a tensor that records gradients: detach() it before numpy()"),

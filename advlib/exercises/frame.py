@@ -34,7 +34,7 @@ from advlib.exercises.guarded import Failed, Watch, guarded, sandbox
 from advlib.exercises.mistake import Mistake, Unwritten
 from advlib.exercises.properties import alike, damage, described, number
 
-__all__ = ["Case", "Explore", "Exercise", "Formula", "Mistake", "Number", "Wrong"]
+__all__ = ["Case", "Explore", "Exercise", "Formula", "Mistake", "Number", "Wrong", "instead_of"]
 
 PAGE = 72  # characters that fit the book's column
 
@@ -61,6 +61,11 @@ class Wrong:
 
     def mistake(self) -> Mistake:
         return Mistake(self.seen, self.cause, self.mend)
+
+
+def instead_of(part: str, *rows: tuple) -> list[Wrong]:
+    """What people put in the place of one part of the right function: rows of (the way, seen, cause, mend)."""
+    return [Wrong({part: way}, *words) for way, *words in rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +269,11 @@ class Number(Exercise):
             raise Unwritten
         found = []
         for name, value in answer.items():
-            value = number(value, name)
+            try:
+                value = number(value, name)
+            except Mistake as mistake:
+                found.append(mistake)
+                continue
             if not self._close(value, right[name]):
                 found.append(self._words(name, value, right[name], given, options))
         if found:

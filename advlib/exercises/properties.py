@@ -28,7 +28,7 @@ def described(value: object) -> str:
         return f"a tensor{kind} of shape {tuple(value.shape)} and type {str(value.dtype).removeprefix('torch.')}"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float | str):
         return f"{value!r:.40}"
     return f"an object of type {type(value).__name__}"
 
@@ -51,6 +51,14 @@ def alike(a: Any, b: Any, share: float = 1.0) -> bool:
 def nearly(a: Any, b: Any) -> bool:
     """`alike` on all but a few pixels: where a gradient is nearly zero, rounding may choose its sign."""
     return alike(a, b, share=0.995)
+
+
+def to_scale(a: Any, b: Any) -> bool:
+    """`alike`, in units of the largest entry of ``b``: for gradients and changes, which may be tiny."""
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and b.is_floating_point() and b.numel()):
+        return alike(a, b)
+    largest = b.detach().abs().nan_to_num(0, 0, 0).max()
+    return alike(a / largest, b / largest) if largest > 0 else alike(a, b)
 
 
 def _scalar(value: Any) -> float | None:

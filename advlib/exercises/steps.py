@@ -65,7 +65,7 @@ def of_batch(direction: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
 
 LOSS = [
     Wrong({"loss": lambda z, y: ce(z, z.argmax(1))},
-          "the step raises the loss of the model's own prediction, not that of y",
+          "the gradient is that of the model's own prediction's loss, not of y's",
           "y was replaced by model(x).argmax(1): a cure for label leaking, but another attack",
           "use the y that is passed"),
     Wrong({"loss": lambda z, y: ce(z.softmax(1), y)}, "the gradient is that of cross-entropy applied to probabilities",
@@ -80,10 +80,10 @@ LOSS = [
           "the gradient is that of the margin, the largest wrong logit minus the label's",
           "another loss than the cross-entropy", "loss = F.cross_entropy(model(x), y, reduction='sum')"),
     Wrong({"loss": lambda z, y: ce(z, y[:1].expand_as(y))},
-          "every image is attacked as if it had the first image's label", "y[0] was used for the whole batch",
+          "every image is taken to have the first image's label", "y[0] was used for the whole batch",
           "give cross_entropy the whole y, shape (N,)"),
-    Wrong({"loss": lambda z, y: ce(z[:1], y[:1])}, "only the first image is attacked", "the loss is that of one image",
-          "give cross_entropy all logits and all labels"),
+    Wrong({"loss": lambda z, y: ce(z[:1], y[:1])}, "only the first image has a gradient",
+          "the loss is that of one image", "give cross_entropy all logits and all labels"),
 ]  # fmt: skip
 WAY = Wrong(
     {"way": -1},
@@ -105,7 +105,8 @@ END = [
     Wrong({"end": torch.add}, "pixels leave [0, 1]", "the result is not clipped",
           "end with .clamp(0, 1), after the step"),
     Wrong({"end": lambda x, delta: (x + delta).clamp(-1, 1)}, "negative pixels are let through",
-          "clipped to [-1, 1], the range of normalised images, or only at the upper border", "pixels lie in [0, 1] here: .clamp(0, 1)"),
+          "clipped to [-1, 1], the range of normalised images, or only at the upper border",
+          "pixels lie in [0, 1] here: .clamp(0, 1)"),
     Wrong({"end": lambda x, delta: (x + delta).clamp_min(0)}, "pixels above 1 are let through, negative ones are not",
           "only the lower border is clipped", "clip at both: .clamp(0, 1)"),
     Wrong({"end": lambda x, delta: (x + delta).clamp(x.min(), x.max())},
