@@ -4,6 +4,8 @@ from advlib.exercises import progress as _progress
 from advlib.exercises.bim import bim, cheap_attack, restarts
 from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
 from advlib.exercises.frame import Exercise, wrapped
+from advlib.exercises.gradients import backprop, finite_differences, input_gradient, silent_network
+from advlib.exercises.norms import far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1
 from advlib.exercises.progress import forget
 
 _ALL = [value for value in vars().values() if isinstance(value, Exercise)]
