@@ -17,7 +17,7 @@ from torch import Tensor
 # Words of an error, a pattern that the learner's function must hold (or ""), and what is certain then.
 _GRAD_OF_NOTHING = "does not require grad"
 _ONE_PER_IMAGE = "the loss has one value per image: sum it before differentiating"
-_TUPLE = ["tuple", "can't multiply sequence by non-int", "return_types."]
+_TUPLE = ["'tuple'", "to tuple", "not tuple", "tuple indices", "can't multiply sequence", "return_types."]
 _GRAD_IS_A_TUPLE = "torch.autograd.grad returns a tuple: take its first entry, [0]"
 _VALUES_AND_INDICES = "max and min over a dimension return two tensors, values and indices: take .values, or amax"
 _CERTAIN = [
@@ -33,6 +33,7 @@ _CERTAIN = [
     ("only for scalar outputs", "", _ONE_PER_IMAGE),
     ("backward through the graph a second time", "",
      "the graph is gone after one backward pass: compute the loss again in each step"),
+    ("must be a 2-tuple", r"norm\(", "norm over three axes is not defined: flatten(1) first, then norm(dim=1)"),
     ("Index tensor must have the same number of dimensions", r"gather|scatter",
      "gather and scatter want an index of as many dimensions as the tensor: y[:, None]"),
     ("Can't call numpy()", "", "a tensor that records gradients: detach() it before numpy()"),

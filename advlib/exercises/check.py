@@ -4,9 +4,11 @@ from advlib.exercises import progress as _progress
 from advlib.exercises.bim import bim, cheap_attack, restarts
 from advlib.exercises.exercise import Exercise, wrapped
 from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
+from advlib.exercises.gradients import backprop, finite_differences, input_gradient, silent_network
 from advlib.exercises.imagenet import straight_through, survivor, to_file
 from advlib.exercises.loss import cross_entropy, flat_factor, logsumexp, margin_loss
 from advlib.exercises.mnist import relu_gradient, robust_mlp
+from advlib.exercises.norms import far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1
 from advlib.exercises.progress import forget
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 from advlib.exercises.threat_models import black_box, obeys, success_rate

@@ -43,6 +43,11 @@ class Wrong:
         return Mistake(self.seen, self.cause, self.mend)
 
 
+def instead_of(part: str, *rows: tuple) -> list[Wrong]:
+    """What people put in the place of one part of the right function: rows of (the way, seen, cause, mend)."""
+    return [Wrong({part: way}, *words) for way, *words in rows]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exercise:
     """What every exercise has. ``check.<name>(answer, *given)`` is a call of it.

@@ -27,12 +27,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advlib.exercises.exercise import Case, Exercise, Wrong
+from advlib.exercises.exercise import Case, Exercise, Wrong, instead_of
 from advlib.exercises.guarded import Failed, Watch, guarded
 from advlib.exercises.mistake import Mistake, Unwritten
 from advlib.exercises.properties import alike, called, damage, described, like, number, plain
 
-__all__ = ["Case", "Exercise", "Explore", "Formula", "Mistake", "Number", "Wrong"]
+__all__ = ["Case", "Exercise", "Explore", "Formula", "Mistake", "Number", "Wrong", "instead_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,8 +197,13 @@ class Number(Exercise):
             )
         if all(value is None or value is ... for value in answer.values()):
             raise Unwritten
-        found, values = [], {name: number(value, name) for name, value in answer.items()}
-        for name, value in values.items():
+        found, values = [], {}
+        for name, value in answer.items():
+            try:
+                values[name] = value = number(value, name)
+            except Mistake as mistake:
+                found.append(mistake)
+                continue
             if not self._close(value, right[name]):
                 found.append(self._words(name, value, right[name], given, options))
         if found:

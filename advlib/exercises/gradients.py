@@ -1,208 +1,432 @@
-"""Checkers for the chapter on gradients."""
+"""The exercises of chapter 3, gradients."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from advlib.evaluate import predict
-from advlib.exercises import expect, specimens
-from advlib.exercises import gradients_mistakes as mistakes
-from advlib.exercises.frame import Attempt, Mistake, Suspects, checks_function, checks_value
+from advlib import losses
+from advlib.exercises import properties, specimens, steps
+from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong, instead_of
+from advlib.exercises.steps import Loss, ce, gradient
+
+Part = Callable[[Tensor, Tensor], Any]
+
+
+def _itself(g: Tensor, x: Tensor) -> Tensor:
+    return g
+
+
+ITSELF, OWN = "return the gradient itself", "each image has a gradient of its own: keep the first axis"
+AFTER = [
+    Wrong({"way": -1}, "the sign is flipped: this points downhill", "minus the loss, or e_y − p",
+          "the gradient of the loss points uphill; at the logits it begins with p − e_y"),
+    Wrong({"way": 2}, "the gradient is twice too long", "backward() ran twice, which adds up, or a factor 2 too many",
+          ITSELF),
+    Wrong({"mean": True}, "each gradient is divided by the number of images",
+          "the loss is a mean over the batch, which is F.cross_entropy's habit", "sum the losses instead"),
+    *instead_of(
+        "after",
+        (lambda g, x: g.sign(), "the result holds -1, 0 and 1 only", "the sign was taken already", ITSELF),
+        (lambda g, x: g.abs(), "no entry is negative", "the absolute value was taken", ITSELF),
+        (lambda g, x: torch.nan_to_num(g / _length(g)), "every gradient has length 1", "divided by its length", ITSELF),
+        (lambda g, x: torch.nan_to_num(g / _largest(g)), "the largest entry of every gradient is 1",
+         "divided by its largest entry", ITSELF),
+        (lambda g, x: g.mean(0, keepdim=True).expand_as(g), "every image has the same gradient, the mean of all",
+         "averaged over the batch", OWN),
+        (lambda g, x: g.sum(0, keepdim=True).expand_as(g), "every image has the same gradient, the sum of all",
+         "added up over the batch", OWN),
+        (lambda g, x: g.mean(0), "there is one gradient for all images", "averaged over the batch", OWN),
+        (lambda g, x: g.sum(0), "there is one gradient for all images", "added up over the batch", OWN),
+        (lambda g, x: g[0], "the result is the first image's gradient alone", "one [0] too many", OWN),
+        (lambda g, x: (g,), "the result is a tuple that holds the gradient", "torch.autograd.grad returns a tuple",
+         "take its first entry, [0]"),
+        (lambda g, x: x + g, "this is the image moved along its gradient", "x was added", ITSELF),
+        (lambda g, x: x * g, "this is the gradient times the image", "x was multiplied", ITSELF),
+        (lambda g, x: g / 255, "the gradient is 255 times too small", "divided by 255", ITSELF),
+        (lambda g, x: g.float(), "in float64 the result is float32", "a .float(), or a tensor of the default type",
+         "compute in the type of x"),
+    ),
+]  # fmt: skip
+
+
+def _length(g: Tensor) -> Tensor:
+    return g.flatten(1).norm(dim=1).view(-1, *[1] * (g.ndim - 1))
+
+
+def _largest(g: Tensor) -> Tensor:
+    return g.flatten(1).abs().amax(1).view(-1, *[1] * (g.ndim - 1))
+
 
 # --- my_input_gradient(model, x, y) -----------------------------------------------------------------------
 
 
-@checks_function
-def input_gradient(attempt: Attempt) -> str:
-    """``my_input_gradient(model, x, y)`` is each image's own ∇ₓ of the loss; the model stays as it was."""
-    for model, x, y in _classifiers():
-        before, was = x.clone(), _state(model)
-        result = attempt(model, x, y)
-        if not torch.equal(x.detach(), before) or x.grad is not None or x.requires_grad:
-            raise Mistake(
-                "the caller's x was changed, or records gradients now",
-                "requires_grad was switched on for x itself, or an operation in place",
-                "begin with x = x.clone().requires_grad_()",
-            )
-        _same_model(model, was)
-        if isinstance(result, Tensor) and result.shape == x.shape[1:] and len(x) > 1:
-            raise Mistake(
-                f"one gradient for {len(x)} images",
-                "the gradients were averaged or added up over the batch",
-                "keep one gradient per image: the shape of x",
-            )
-        expect.image_batch(result, x)
-        right = mistakes.gradient(model, x, y)
-        _compare(result, right, mistakes.of_input_gradient(model, x, y))
-    return "each image's own gradient on four models and batches of 1 to 6; x and model as they were"
+def input_grad(model, x, y, *, loss: Loss = ce, way=1, mean=False, after: Part = _itself, training=None) -> Tensor:
+    """Each image's own ∇ₓ of its loss."""
+    if training is not None:
+        model.train(training)
+    return after(way * gradient(model, x, y, loss) / (len(x) if mean else 1), x)
 
 
-def _classifiers() -> list[tuple[nn.Module, Tensor, Tensor]]:
-    """Models with batches for them, the last one with a layer that training mode would change."""
-    normed = specimens.conv(3, 5, seed=4)
-    normed.insert(1, nn.BatchNorm2d(8).eval())
-    kinds = [
-        (specimens.mlp(1, 12, 7, seed=2), (6, 1, 12), 7),
-        (specimens.mlp(3, 16, 4, seed=1), (4, 3, 16), 4),
-        (specimens.conv(3, 5, seed=3), (1, 3, 20), 5),
-        (normed, (5, 3, 14), 5),
-    ]
+def _classifiers() -> list[Case]:
+    """Those of the attacks; batch norm, which training mode changes; huge logits; a model that comes in training."""
+    normed = specimens.conv(3, 5, seed=4).insert(1, nn.BatchNorm2d(8)).eval()
+    huge, x = specimens.mlp(1, 10, 4, seed=9, scale=1e3), specimens.images(4, 1, 10, seed=9)
+    known = [Case(case.name, *case.args[:3]) for case in steps.cases((0, 0, 0, 0))]
+    with torch.no_grad():
+        misread = (huge(x).argmax(1) + 1) % 4
     return [
-        (model, specimens.images(*shape, seed=i), specimens.labels(shape[0], k, seed=i))
-        for i, (model, shape, k) in enumerate(kinds)
+        *known,
+        Case("a network with batch norm", normed, specimens.images(5, 3, 14, seed=3), specimens.labels(5, 5, seed=3)),
+        Case("huge logits", huge, x, misread),
+        Case("a network in training mode", specimens.mlp(1, 9, 5, seed=8).train(), *known[0].args[1:]),
     ]
 
 
-def _state(model: nn.Module) -> tuple:
-    return (
-        [module.training for module in model.modules()],
-        [p.requires_grad for p in model.parameters()],
-        [tensor.detach().clone() for tensor in model.state_dict().values()],
-    )
+def _probability(z: Tensor, y: Tensor) -> Tensor:
+    return (-ce(z, y)).exp() if len(y) == 1 else z.softmax(1).gather(1, y[:, None]).sum()
 
 
-def _same_model(model: nn.Module, was: tuple) -> None:
-    modes, wanted, values = was
-    if [module.training for module in model.modules()] != modes:
-        raise Mistake("the model was left in training mode", "model.train() was called", "leave its mode alone")
-    if any(parameter.grad is not None for parameter in model.parameters()):
-        raise Mistake(
-            "the .grad of the model's weights was filled; the next step of training would use it",
-            "loss.backward() goes to everything that records gradients",
-            "torch.autograd.grad(loss, x)[0]",
-        )
-    if [p.requires_grad for p in model.parameters()] != wanted:
-        raise Mistake(
-            "the model's weights no longer record gradients",
-            "requires_grad was switched off for good",
-            "switch it back on, or leave it: torch.autograd.grad(loss, x) computes that of x alone",
-        )
-    if not all(torch.equal(now, then) for now, then in zip(model.state_dict().values(), values, strict=True)):
-        raise Mistake(
-            "the model's weights or statistics changed",
-            "a step of an optimiser, or training mode",
-            "only look at the model",
-        )
+DIFFERENTIATED = "loss = my_cross_entropy(model(x), y).sum()"
+INPUT_GRADIENT_WRONG = [
+    *AFTER,
+    *steps.LOSS,
+    Wrong({"after": lambda g, x: g / _length(g)}, "every gradient has length 1, and one of zero is NaN",
+          "divided by its length", ITSELF),
+    *instead_of(
+        "loss",
+        (lambda z, y: -F.nll_loss(z, y, reduction="sum"), "this is the gradient of the label's logit",
+         "z_y was differentiated instead of the loss", DIFFERENTIATED),
+        (lambda z, y: z.sum(), "this is the gradient of the sum of all logits",
+         "the model's output was differentiated instead of the loss", DIFFERENTIATED),
+        (lambda z, y: _probability(z, y), "this is the gradient of the label's probability",
+         "the probability was differentiated instead of the loss", DIFFERENTIATED),
+        (lambda z, y: -_probability(z, y), "this is the gradient of minus the label's probability",
+         "nll_loss was given probabilities: the logarithm is missing", DIFFERENTIATED),
+        (lambda z, y: -z.softmax(1).gather(1, y[:, None]).log().sum(), "where p_y rounds to 0, the gradient is NaN",
+         "the logarithm was taken of a softmax", "log_softmax, logsumexp or cross_entropy, of the logits (chapter 2)"),
+    ),
+    Wrong({"training": True}, "this is the gradient of a network in training mode", "model.train() was called",
+          "leave its mode alone: in training mode batch norm mixes the images"),
+]  # fmt: skip
+
+input_gradient = Formula(
+    name="input_gradient",
+    chapter=3,
+    title="The input gradient",
+    points=2,
+    right=input_grad,
+    cases=_classifiers,
+    same=properties.to_scale,
+    properties=[properties.like],
+    strict=True,
+    allowed=["advlib.losses"],
+    verified="each image's own gradient on eleven models, also tiny ones and exact zeros; x and model as they were",
+    wrong=INPUT_GRADIENT_WRONG,
+)
 
 
 # --- my_backprop(weights, biases, x, y) -------------------------------------------------------------------
 
 
-@checks_function
-def backprop(attempt: Attempt) -> str:
-    """``my_backprop(weights, biases, x, y)`` is ∇ₓ through two tanh layers and a linear one, by hand."""
-    for sizes, n in (((20, 9, 7, 5), 6), ((784, 32, 16, 10), 4), ((12, 8, 8, 8), 1)):
-        net = mistakes.Layers.drawn(sizes, n, seed=n)
-        before = [tensor.clone() for tensor in (*net.weights, *net.biases, net.x)]
-        result = attempt(net.weights, net.biases, net.x, net.y)
-        if not all(
-            torch.equal(now, then) for now, then in zip((*net.weights, *net.biases, net.x), before, strict=True)
-        ):
-            raise Mistake(
-                "the weights, the biases or x were changed",
-                "an operation in place",
-                "only numbers of your own, such as the error, may be changed in place",
-            )
-        _like_rows(result, net.x)
-        _compare(result, mistakes.back(net), mistakes.of_backprop(net))
-    return "the gradient of autograd on three networks with two hidden layers, batches of 1 to 6"
+def _slope(a: Tensor, u: Tensor) -> Tensor:
+    return 1 - u**2
 
 
-def _like_rows(result: object, x: Tensor) -> None:
-    if not isinstance(result, Tensor):
-        raise Mistake(
-            f"got {type(result).__name__}, expected a tensor",
-            "several values are returned",
-            "return the gradient in the pixels alone",
-        )
-    if result.shape != x.shape:
-        summed = result.ndim < 2 or len(result) == 1 < len(x)
-        raise Mistake(
-            f"the result has shape {tuple(result.shape)}, expected that of x, {tuple(x.shape)}",
-            "the gradients of all images were added up"
-            if summed
-            else "the gradient in a weight or at a hidden layer, or a transposed product",
-            "a row for each image; the last product is with W1: (N, hidden) @ (hidden, n)",
-        )
+def _one(a: Tensor, u: Tensor) -> Tensor:
+    return torch.ones_like(u)
+
+
+def _from_truth(z: Tensor, y: Tensor, squash: Callable = lambda z: z.softmax(1)) -> Tensor:
+    return squash(z) - F.one_hot(y, z.shape[1])
+
+
+def _all_rows(z: Tensor, y: Tensor) -> Tensor:
+    p = z.softmax(1)
+    p[:, y] -= 1
+    return p
+
+
+def back(
+    weights, biases, x, y, *, bias=1, act=torch.tanh, error=_from_truth, slope=_slope, first=None, second=None,
+    way=1, mean=False, after: Part = _itself,
+):  # fmt: skip
+    """The error at the logits, carried back to the pixels."""
+    (w1, w2, w3), (b1, b2, b3) = weights, [bias * b for b in biases]
+    a1 = x @ w1.T + b1
+    a2 = act(a1) @ w2.T + b2
+    d2 = error(act(a2) @ w3.T + b3, y) @ w3 * (second or slope)(a2, act(a2))
+    return after(way * (d2 @ w2 * (first or slope)(a1, act(a1)) @ w1) / (len(x) if mean else 1), x)
+
+
+def _networks() -> list[Case]:
+    """Sizes (n, hidden, hidden, classes); the last are all alike, so that no shape warns of a wrong axis."""
+    found = []
+    for sizes, n in (((20, 9, 7, 5), 6), ((784, 32, 16, 10), 4), ((12, 8, 8, 8), 1), ((6, 6, 6, 6), 6)):
+        draw, dtype = torch.Generator().manual_seed(n), torch.float64 if sizes[0] == n else torch.float32
+        pairs = list(zip(sizes, sizes[1:]))
+        weights = [(1.5 * torch.randn(out, into, generator=draw) / into**0.5).to(dtype) for into, out in pairs]
+        biases = [(0.5 * torch.randn(out, generator=draw)).to(dtype) for _, out in pairs]
+        x, y = torch.rand(n, sizes[0], generator=draw).to(dtype), specimens.labels(n, sizes[-1], seed=n)
+        found.append(Case(f"layers of {', '.join(map(str, sizes))}, {n} images", weights, biases, x, y))
+    return found
+
+
+P, U = "the error at the logits is p − e_y, with p = z.softmax(1)", "1 - u**2, where u is what comes out of the tanh"
+TANH = "the slope of the tanh is not right"
+BACKPROP_WRONG = [
+    *AFTER,
+    Wrong({"after": lambda g, x: g.T}, "the result is transposed", "the images stand in columns", "a row per image"),
+    *instead_of(
+        "error",
+        (lambda z, y: z.softmax(1), "the true class plays no part", "e_y was not subtracted from p", P),
+        (lambda z, y: 0 * z - F.one_hot(y, z.shape[1]), "only the true class plays a part", "p is missing", P),
+        (lambda z, y: _from_truth(z, y, lambda z: z), "it starts from z − e_y", "the softmax is missing", P),
+        (lambda z, y: _from_truth(z, y, lambda z: z.log_softmax(1)), "it starts from log p − e_y", "log_softmax", P),
+        (lambda z, y: _from_truth(z, y, torch.sigmoid), "it starts from σ(z) − e_y", "a sigmoid, not the softmax", P),
+        (lambda z, y: _from_truth(z, y, lambda z: z.softmax(0)), "the probabilities add up to 1 over the batch",
+         "softmax over dim=0", P),
+        (_all_rows, "1 was subtracted in every row at every image's class", "error[:, y] takes all rows",
+         "error[torch.arange(len(x)), y] -= 1"),
+        (lambda z, y: _from_truth(z, z.argmax(1)), "this is the gradient for the class that the network reads",
+         "y was replaced by the prediction", "use the y that is passed"),
+        (lambda z, y: _from_truth(z, y[:1].expand_as(y)), "every image is taken to have the first image's label",
+         "y[0] was used for the whole batch", "error[torch.arange(len(x)), y] -= 1"),
+    ),
+    *instead_of(
+        "slope",
+        (_one, "the gradient passes the hidden layers as if there were no tanh", "the factors 1 − u² are missing",
+         "multiply by 1 - u2**2 after W3, and by 1 - u1**2 after W2"),
+        (lambda a, u: 1 - a**2, TANH, "1 − a² instead of 1 − u²", U),
+        (lambda a, u: 1 - torch.tanh(u) ** 2, TANH, "1 − tanh²(u): the tanh was taken twice", U),
+        (lambda a, u: 1 - u, TANH, "1 − u: the square is missing", U),
+        (lambda a, u: 1 + u**2, TANH, "1 + u² instead of 1 − u²", U),
+        (lambda a, u: u * (1 - u), TANH, "u (1 − u) is the slope of the sigmoid", U),
+        (lambda a, u: (a > 0).to(u), TANH, "a > 0 is the slope of a ReLU", U),
+        (lambda a, u: u, TANH, "u itself was multiplied", U),
+        (lambda a, u: u**2, TANH, "u² was multiplied: the “1 −” is missing", U),
+    ),
+    Wrong({"first": _one}, "the first tanh is left out on the way back", "the factor 1 − u₁² is missing",
+          "multiply by 1 - u1**2 before W1"),
+    Wrong({"second": _one}, "the second tanh is left out on the way back", "the factor 1 − u₂² is missing",
+          "multiply by 1 - u2**2 before W2"),
+    Wrong({"bias": 0}, "this is the gradient of a network without biases", "the forward pass leaves them out",
+          "x @ W.T + b"),
+    Wrong({"act": torch.relu, "slope": lambda a, u: (a > 0).to(u)}, "this is the gradient of a network with ReLUs",
+          "relu instead of tanh", "u = torch.tanh(a)"),
+    Wrong({"act": torch.sigmoid, "slope": lambda a, u: u * (1 - u)},
+          "this is the gradient of a network with sigmoids", "sigmoid instead of tanh", "u = torch.tanh(a)"),
+]  # fmt: skip
+
+backprop = Formula(
+    name="backprop",
+    chapter=3,
+    title="One layer more, by hand",
+    points=3,
+    right=back,
+    cases=_networks,
+    same=properties.to_scale,
+    properties=[properties.like],
+    by_hand=["grad", "backward", "grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "linearize"],
+    verified="the gradient of autograd on four networks with two hidden layers, batches of 1 to 6",
+    wrong=BACKPROP_WRONG,
+)
 
 
 # --- my_finite_differences(f, x, tau) -----------------------------------------------------------------------
 
 
-@checks_function
-def finite_differences(attempt: Attempt) -> str:
-    """``my_finite_differences(f, x, tau)`` is (f(x + τ·e_i) − f(x − τ·e_i)) / 2τ for every i."""
+def differences(
+    f, x, tau, *, ahead=1, behind=1, width=lambda tau: 2 * tau, reach=lambda tau, x: tau, kind=torch.float64,
+    after=lambda slopes: slopes,
+):  # fmt: skip
+    """(f(x + τ·e_i) − f(x − τ·e_i)) / 2τ for every i."""
+    nudges, x = (reach(tau, x) * torch.eye(len(x), dtype=x.dtype)).to(kind), x.to(kind)
+    return after(torch.stack([(f(x + ahead * e) - f(x - behind * e)) / width(tau) for e in nudges]))
+
+
+def _at_once(f, x, tau):
+    return (f(x + tau) - f(x - tau)) / (2 * tau)
+
+
+def _not_put_back(f, x, tau):
+    x, slopes = x.clone(), []
+    for i in range(len(x)):
+        x[i] += tau
+        above = f(x)
+        x[i] -= 2 * tau
+        slopes.append((above - f(x)) / (2 * tau))
+    return torch.stack(slopes)
+
+
+def _functions() -> list[Case]:
+    """Each of a vector. Autograd sees no slope of the staircase, and its slopes are not those of a coarse τ."""
     weights = torch.tensor([1.0, -2.0, 0.5, 3.0, -1.0], dtype=torch.float64)
-    functions = [
+    kinds = [
         ("a cubic", lambda v: (weights[: len(v)].to(v) * v**3).sum() + v[0] * v[-1], 4, 0.1),
-        ("an exponential", lambda v: (weights[: len(v)].to(v) * v).sum().exp(), 5, 1e-3),
+        ("a staircase", lambda v: (weights[: len(v)].to(v) * (8 * v).round()).sum(), 5, 0.3),
+        ("an exponential", lambda v: (weights[: len(v)].to(v) * v).sum().exp(), 5, 1e-6),
         ("a function of one number", lambda v: v[0].sin(), 1, 0.5),
     ]
-    for i, (name, f, n, tau) in enumerate(functions):
-        x = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(i)) + 0.5
-        before = x.clone()
-        result = attempt(f, x, tau)
-        if not torch.equal(x, before):
-            raise Mistake(
-                "x was changed",
-                "an entry was raised in place, and not put back",
-                "work on a copy, a fresh one for each i: x + nudge",
-            )
-        if not isinstance(result, Tensor) or result.shape != x.shape:
-            got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
-            raise Mistake(
-                f"on {name}, the result is {got}, expected a tensor of shape ({n},)",
-                "all entries were moved at once, or a list is returned",
-                "one slope for every i: torch.stack them",
-            )
-        _compare(result, mistakes.differences(f, x, tau), mistakes.of_differences(f, x, tau))
-    return "two-sided differences of three functions, with τ of 0.5, 0.1 and 0.001"
+    draw = torch.Generator().manual_seed(0)
+    return [Case(name, f, torch.rand(n, dtype=torch.float64, generator=draw) + 0.5, t) for name, f, n, t in kinds]
 
 
-def _compare(result: Tensor, right: Tensor, suspects: Suspects) -> None:
-    result = result.detach()
-    if mistakes.alike(result, right):
-        return
-    expect.no_known_mistake(result, suspects, right, same=mistakes.alike)
-    off = (result - right).norm() / right.norm()
-    raise Mistake(
-        f"the result is off by {off:.0%} of the right one's length",
-        "a factor, a layer or a sign is not the one of the derivation",
-        "compare with torch.autograd.grad on a batch of one, entry by entry",
-    )
+def _numbers_alike(a: Any, b: Any) -> bool:
+    """`to_scale`, whatever the type: slopes collected in a float32 tensor are as good."""
+    return properties.to_scale(*(v.double() if isinstance(v, Tensor) else v for v in (a, b)))
+
+
+TWO, ONE_SIDE = "raise and lower: (f(x + τ·e_i) − f(x − τ·e_i)) / (2 * tau)", "only one side was looked at"
+EACH, APART = "one slope for every i: x + tau * e_i and x − tau * e_i", "the points lie 2τ apart: divide by 2 * tau"
+FINITE_DIFFERENCES_WRONG = [
+    *instead_of(
+        "width",
+        (lambda tau: tau, "the slopes are twice too large", "divided by τ", APART),
+        (lambda tau: 1, "the slopes are 2τ times too small", "the division is missing", APART),
+        (lambda tau: 2, "the slopes are τ times too small", "divided by 2, not by 2τ", APART),
+        (lambda tau: 2 / tau, "multiplied by τ instead of divided", "/ 2 * tau divides by 2 and multiplies by tau",
+         "brackets: / (2 * tau)"),
+        (lambda tau: -2 * tau, "the sign is flipped", "f(x − …) minus f(x + …)", TWO),
+    ),
+    *(Wrong({"ahead": a, "behind": b, "width": lambda tau, w=w: w * tau}, *words, TWO) for a, b, w, *words in [
+        (1, 0, 1, "these are one-sided differences, (f(x + τ) − f(x)) / τ", ONE_SIDE),
+        (0, 1, 1, "these are one-sided differences, (f(x) − f(x − τ)) / τ", ONE_SIDE),
+        (1, 0, 2, "f(x + τ) was compared with f(x), but divided by 2τ", ONE_SIDE),
+        (0, 1, 2, "f(x) was compared with f(x − τ), but divided by 2τ", ONE_SIDE),
+        (2, 0, 2, "x + 2τ and x were compared", "both points lie on one side"),
+        (0.5, 0.5, 1, "x + τ/2 and x − τ/2 were compared", "τ was taken for the distance of the two points"),
+        (2, 2, 4, "x + 2τ and x − 2τ were compared", "τ was doubled"),
+    ]),
+    *(Wrong({"reach": lambda tau, x, own=own: own, "width": lambda tau, own=own: 2 * own},
+            f"the step is {own:g}, whatever τ is", "a number is written into the code", "use the argument tau")
+      for own in (1, 0.1, 0.01)),
+    *(Wrong({"reach": lambda tau, x: 1e-5, "width": lambda tau: 2e-5, "after": after}, f"these are derivatives{more}",
+            "autograd, or a far smaller step than τ", "only call f, at x + tau * e_i and x − tau * e_i")
+      for after, more in [(lambda slopes: slopes, ""), (torch.abs, ", without their signs")]),
+    Wrong({"reach": lambda tau, x: tau * x.abs()}, "the step is τ·|xᵢ|, other for each i",
+          "τ was taken as a share of xᵢ", "the step is τ for every i"),
+    Wrong({"kind": torch.float32}, "the slopes hold the noise of float32", "x was turned into float32",
+          "keep the type of x: chapter 3's figure shows why"),
+    *instead_of(
+        "after",
+        (torch.abs, "no slope is negative", "the absolute value was taken", "return the slopes themselves"),
+        (lambda s: s[:1].expand_as(s), "all slopes are the first one", "the same entry was moved each time", EACH),
+        (lambda s: s.mean().expand_as(s), "all slopes are their mean", "averaged over the entries", EACH),
+        (lambda s: torch.cat([s[:-1], 0 * s[:1]]), "the last slope is 0", "the loop ends early", "range(len(x))"),
+        (lambda s: torch.cat([0 * s[:1], s[1:]]), "the first slope is 0", "the loop begins at 1", "range(len(x))"),
+        (torch.zeros_like, "every slope is 0",
+         "f was asked twice at the same point (x_plus = x makes no copy), or nothing was written", EACH),
+        (lambda s: s.tolist(), "the result is a list", "the slopes were not made a tensor", "torch.stack them"),
+    ),
+    Wrong(_at_once, "there is one number instead of a slope for every i",
+          "all entries were moved at once, or the slopes added up", EACH),
+    Wrong(lambda f, x, tau: _at_once(f, x, tau).expand_as(x), "every slope is that of moving all entries",
+          "all entries were moved at once", EACH),
+    Wrong(lambda f, x, tau: torch.stack([f(x - x * e + tau * e) - f(x - x * e - tau * e) for e in torch.eye(len(x))])
+          / (2 * tau), "entries were set to τ and −τ", "= tau instead of += tau", EACH),
+    Wrong(_not_put_back, "each entry stays lowered while the next ones are moved", "x was changed in place",
+          "a fresh copy for each i: x + nudge"),
+]  # fmt: skip
+
+finite_differences = Formula(
+    name="finite_differences",
+    chapter=3,
+    title="Finite differences",
+    points=2,
+    right=differences,
+    cases=_functions,
+    same=_numbers_alike,
+    properties=[properties.like],
+    verified="two-sided differences of four functions, one of them a staircase, with τ from 0.5 to 0.000001",
+    wrong=FINITE_DIFFERENCES_WRONG,
+)
 
 
 # --- a network without gradient, fooled all the same ------------------------------------------------------
 
 
-@checks_value
-def silent_network(images: Tensor, model: nn.Module, x: Tensor, y: Tensor, *, eps: float, share: float = 1 / 3) -> str:
+def _silent(exercise, images, notes, model, x, y, *, eps: float = 8 / 255, share: float = 1 / 3) -> str:
     """``images`` are ``x``, no value changed by more than ``eps``; ``model`` misreads a ``share`` of them."""
-    expect.image_batch(images, x)
-    images = images.detach()
-    expect.inside_box(images)
-    expect.inside_ball((images - x).abs().flatten(1).amax(1), eps, "L∞")
-    fooled = (predict(model, images)[0] != y).float().mean().item()
-    if fooled >= share:
-        return f"{fooled:.0%} of {len(x)} signs are misread, no value changed by over {eps * 255:.0f}/255"
-    still = (images == x).flatten(1).all(1).float().mean().item()
-    seen = f"{fooled:.0%} of the signs are misread; {share:.0%} are asked for"
-    if still > 0.1:
+    levels = f"{eps * 255:.3g}/255"
+    if isinstance(images, Tensor) and images.shape == x.shape and images.abs().max() <= 1.001 * eps < x.max():
+        raise Mistake(f"no value is larger than {levels}: these are changes, not signs", mend="add them to x_net")
+    images = properties.images(images, x)
+    change = (images - x).abs().flatten(1)
+    properties.inside_ball(change.amax(1), eps, "L∞")
+    read = ~properties.misread(model, x, y)
+
+    def fooled(images: Tensor) -> float:
+        return (properties.misread(model, images, y) & read).float().mean().item()
+
+    if fooled(images) >= share:
+        return f"{fooled(images):.0%} of {len(x)} signs are misread, no value changed by over {levels}"
+    seen = f"{fooled(images):.0%} of the signs are misread; {share:.0%} are asked"
+    still = (change == 0).all(1)
+    silent = (gradient(model, x, y, lambda z, y: losses.margin(z, y).sum()) == 0).flatten(1).all(1)
+    if still.float().mean() > 0.1:
         raise Mistake(
-            f"{seen}. {still:.0%} of the pictures did not change at all",
-            "their gradient is exactly zero in the steep network",
-            "take the gradient of a network that reads alike and is not saturated",
+            f"{seen}. {still.sum()} of {len(x)} did not change at all; of these, {(still & silent).sum()} have no "
+            "gradient in the steep network",
+            mend="take the gradient of a network that reads alike and is not saturated",
         )
-    largest = (images - x).abs().flatten(1).amax(1)
-    if (largest < eps / 2).float().mean() > 0.5:
-        raise Mistake(
-            f"{seen}. Most pictures changed by less than half of what is allowed",
-            "too few or too short steps",
-            f"go up to {eps * 255:.0f}/255",
-        )
-    raise Mistake(
-        seen,
-        "the direction is not the one that the network reacts to, or only few values moved far",
-        "follow the gradient of the plain network, and let every value move: take its sign",
-    )
+    if (opposite := fooled((2 * x - images).clamp(0, 1))) >= share:
+        raise Mistake(f"{seen}. The opposite changes fool {opposite:.0%}", mend="turn the sign round: go uphill")
+    if (used := change.amax(1).median()) < 0.9 * eps:
+        raise Mistake(f"{seen}. Half of them change by {used * 255:.2g}/255 at most", mend=f"go up to {levels}")
+    if (used := change.mean()) < eps / 2:
+        mend = "let every value move by all that is allowed: take the sign of the gradient"
+        raise Mistake(f"{seen}. A value changes by {used * 255:.2g}/255 on average, {levels} are allowed", mend=mend)
+    raise Mistake(seen, mend="follow the gradient of the plain network")
+
+
+class Steep(nn.Module):
+    """A two-layer network with tanh(s · a) in place of tanh(a)."""
+
+    def __init__(self, net: nn.Module, s: float):
+        super().__init__()
+        self.net, self.s = net, s
+
+    def forward(self, x: Tensor) -> Tensor:
+        flatten, first, tanh, last = self.net
+        return last(tanh(self.s * first(flatten(x))))
+
+
+def _saturated() -> tuple[nn.Module, Tensor, Tensor]:
+    """A network whose hidden units are at their ends, in training mode, and images that it reads rightly."""
+    steep, x = Steep(specimens.mlp(3, 32, 4, seed=0), 1e4), specimens.images(60, 3, 32, seed=0)
+    with torch.no_grad():
+        return steep, x, steep(x).argmax(1)
+
+
+def _moved(steep: Steep, x: Tensor, y: Tensor, levels: float = 8, guide: nn.Module | None = None) -> Tensor:
+    g = gradient(guide or steep.net, x, y, lambda z, y: losses.margin(z, y).sum())
+    return (x + levels / 255 * g.sign()).clamp(0, 1)
+
+
+SILENT_NETWORK_WRONG = [
+    Wrong(lambda steep, x, y: x.clone(), "60 of 60 did not change at all"),
+    Wrong(lambda steep, x, y: _moved(steep, x, y, guide=steep), "have no gradient in the steep network"),
+    Wrong(lambda steep, x, y: _moved(steep, x, y, 16), "the L∞ size of a perturbation is 0.0627, but ε is 0.0314"),
+    Wrong(lambda steep, x, y: _moved(steep, x, y, 0.2), "Half of them change by 0.2/255 at most"),
+    Wrong(lambda steep, x, y: _moved(steep, x, y, -8), "The opposite changes fool"),
+    Wrong(lambda steep, x, y: _moved(steep, x, y) - x, "these are changes, not signs"),
+    Wrong(lambda steep, x, y: 2 * _moved(steep, x, y) - 0.5, "an image lies in [0, 1]"),
+    Wrong(lambda steep, x, y: torch.where(torch.arange(32) == 0, _moved(steep, x, y), x), "on average, 8/255 are"),
+    Wrong(lambda steep, x, y: _moved(steep, x, y)[:5], "shape (5, 3, 32, 32), expected (60, 3, 32, 32)"),
+]  # fmt: skip
+
+silent_network = Explore(
+    name="silent_network",
+    chapter=3,
+    title="Explore: fool the silent network",
+    points=3,
+    measured=_silent,
+    example=_saturated,
+    right=_moved,
+    wrong=SILENT_NETWORK_WRONG,
+)

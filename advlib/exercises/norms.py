@@ -1,231 +1,525 @@
-"""Checkers for the chapter on norms."""
+"""The exercises of chapter 4, norms."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from advlib.contract import check_images
 from advlib.evaluate import predict
-from advlib.exercises import expect
-from advlib.exercises import norms_mistakes as mistakes
-from advlib.exercises.frame import Attempt, Mistake, Unwritten, checks_function, checks_value
+from advlib.exercises import properties, specimens
+from advlib.exercises.frame import Case, Explore, Formula, Mistake, Number, Wrong, instead_of
+from advlib.exercises.steps import per_image
 from advlib.norms import L1, L2, Ball, Linf
 
-# --- sizes by hand -------------------------------------------------------------------------------------
+# --- sizes by hand: (0.1, 0, −0.4), (0, 0, 0), (0.2, 0.2, 0), (0, 0, 0) ---------------------------------------
 
-TRUE_SIZES = {"L0": 2, "L1": 0.9, "L2": 0.5, "L∞": 0.4}
-# What the best-known mistakes make of (0.1, 0, −0.4), (0, 0, 0), (0.2, 0.2, 0), (0, 0, 0).
-WRONG_SIZES = {
-    "L0": [
-        (4, "values were counted, not pixels", "a pixel counts once, however many of its colours change"),
-        (12, "all the values were counted", "count the pixels that are not (0, 0, 0)"),
-        (0.9, "this is the sum of the absolute values, the formula of L1", "count instead of adding up"),
-    ],
-    "L1": [
-        (0.1, "the signs were kept, so that −0.4 takes away", "add up absolute values"),
-        (0.075, "divided by the number of values", "a sum, not a mean"),
-        (0.25, "these are the squares, added up", "add up the absolute values as they are"),
-    ],
-    "L2": [
-        (0.25, "the root is missing: a sum of squares is no length", "take the root of 0.25"),
-        (0.9, "the root of each square alone is its absolute value", "add the squares up first, then one root"),
-        (0.3, "the square of −0.4 was subtracted, or left out", "the square of a negative number is positive"),
-        (0.125, "halved instead of the root taken", "which number times itself is 0.25?"),
-    ],
-    "L∞": [
-        (0.2, "the largest value, where the absolute values were asked", "−0.4 is a change of 0.4"),
-        (-0.4, "a size is never negative", "take the absolute value"),
-        (0.1, "the smallest change that is not zero, or the first", "take the largest absolute value"),
-    ],
-}
+NORMS_BY_HAND_WRONG = [Wrong({name: value}, *words) for name, value, *words in [
+    ("L0", 4, "values were counted, not pixels", "", "a pixel counts once, however many of its colours change"),
+    ("L0", 12, "all values were counted", "", "count the pixels that are not (0, 0, 0)"),
+    ("L0", 8, "that is the number of zeros", "", "count what changes: the pixels that are not (0, 0, 0)"),
+    ("L0", 0.9, "that is the sum of the absolute values, L1's formula", "", "count instead of adding up"),
+    ("L1", 0.1, "the signs were kept, so that −0.4 takes away", "", "add up absolute values"),
+    ("L1", 0.075, "that is the mean of the twelve values", "", "a sum, not a mean"),
+    ("L1", 0.225, "that is the mean of the four pixels", "", "a sum, not a mean"),
+    ("L1", 0.25, "that is the sum of the squares", "", "add up the absolute values as they are"),
+    ("L1", 0.7, "one value of 0.2 is missing", "", "both values of the third pixel count"),
+    ("L1", 0.5, "that is the first pixel alone", "", "add up all pixels"),
+    ("L2", 0.25, "the root is missing: a sum of squares is no length", "", "take the root of 0.25"),
+    ("L2", 0.9, "the root of each square alone is its absolute value", "", "add the squares up, then take one root"),
+    ("L2", 0.3, "the square of −0.4 is missing", "", "the square of a negative number is positive: 0.16"),
+    ("L2", 0.125, "the sum of the squares was halved", "", "which number times itself is 0.25?"),
+    ("L2", 0.0625, "the sum of the squares was squared again", "", "which number times itself is 0.25?"),
+    ("L2", 0.17**0.5, "that is the length of the first pixel alone", "", "add up the squares of all pixels"),
+    ("L2", 0.17**0.5 + 0.08**0.5, "one root was taken for each pixel", "", "add all squares up, then take one root"),
+    ("L2", 0.25 / 12, "that is the mean of the squares", "", "a sum of squares, and its root"),
+    ("L2", (0.25 / 12) ** 0.5, "that is the root of the mean square", "", "a sum of squares, and its root"),
+    ("L∞", 0.2, "that is the largest value, not the largest absolute value", "", "−0.4 is a change of 0.4"),
+    ("L∞", -0.4, "a size is never negative", "", "take the absolute value"),
+    ("L∞", 0.1, "that is the smallest change", "", "take the largest absolute value"),
+    ("L∞", 0.5, "that is the largest sum of a pixel", "", "each value by itself: take the largest absolute value"),
+    ("L∞", 0.6, "that is the span from −0.4 to 0.2", "", "measure from zero: the largest absolute value"),
+    ("L∞", 2, "that is a count", "", "take the largest absolute value"),
+]]  # fmt: skip
 
-
-@checks_value
-def norms_by_hand(sizes: dict[str, float]) -> str:
-    """``sizes`` holds the L0, L1, L2 and L∞ of the perturbation printed in the exercise."""
-    if not isinstance(sizes, dict) or set(sizes) != set(TRUE_SIZES):
-        raise Mistake(
-            f"got {sizes!r:.60}",
-            "the names of the four norms are gone",
-            "keep the dictionary with the keys L0, L1, L2 and L∞, and put numbers in",
-        )
-    if any(value is None or value is ... for value in sizes.values()):
-        raise Unwritten
-    for norm, value in sizes.items():
-        value = expect.number(value, norm)
-        if math.isclose(value, TRUE_SIZES[norm], abs_tol=1e-6):
-            continue
-        for wrong, cause, mend in WRONG_SIZES[norm]:
-            if math.isclose(value, wrong, abs_tol=1e-6):
-                raise Mistake(f"{norm} is {value:g}", cause, mend)
-        raise Mistake(
-            f"{norm} is {value:g}",
-            "another formula, or a slip in adding up",
-            "write the twelve absolute values down, and apply the norm's formula to them",
-        )
-    return "2 pixels, a sum of 0.9, a length of 0.5, and 0.4 at most"
+norms_by_hand = Number(
+    name="norms_by_hand",
+    chapter=4,
+    title="Norms by hand",
+    points=2,
+    right=lambda: {"L0": 2, "L1": 0.9, "L2": 0.5, "L∞": 0.4},
+    near=1e-4,
+    verified="2 pixels, a sum of 0.9, a length of 0.5, and 0.4 at most",
+    wrong=NORMS_BY_HAND_WRONG,
+)
 
 
-# --- projections and steps: functions of (N, C, H, W) and ε ----------------------------------------------
+# --- projections: functions of (N, C, H, W) and ε -----------------------------------------------------------
 
 
-@checks_function
-def project_linf(attempt: Attempt) -> str:
-    """``my_project_linf(delta, eps)`` clips every value to [−ε, ε]."""
-    return _projection(attempt, Linf, (0.3, 0.05), mistakes.project_linf)
+def _changes(norm: type[Ball], budgets: tuple[float, ...]) -> list[Case]:
+    """Perturbations outside, inside, at the centre and at the edge of the ball, for ε above and below 1."""
+    far, found = (3, 0.3, 0.9, 0, 1.1, 10), []
+    kinds = [("small images", (6, 1, 2, 2)), ("colour images", (6, 3, 8, 8)), ("a batch of 1", (1, 3, 4, 4))]
+    kinds += [("float64", (4, 1, 5, 7)), ("a batch inside the ball", (2, 3, 2, 3))]
+    for i, ((name, shape), eps) in enumerate(zip(kinds, budgets)):
+        delta = torch.randn(shape, generator=torch.Generator().manual_seed(i))
+        reach = torch.tensor([0.5, 0.9] if "inside" in name else far[: len(delta)])
+        delta = delta * per_image(reach * eps / norm(1).size(delta))
+        found.append(Case(f"{name}, ε = {eps:g}", delta.double() if name == "float64" else delta, eps))
+    return found
 
 
-@checks_function
-def project_l2(attempt: Attempt) -> str:
-    """``my_project_l2(delta, eps)`` is δ · min(1, ε / ‖δ‖₂), each image by itself."""
-    return _projection(attempt, L2, (2.0, 0.5), mistakes.project_l2)
+def _inside(norm: type[Ball]) -> Callable[[Case, Tensor, Tensor], None]:
+    def prove(case: Case, result: Tensor, right: Tensor) -> None:
+        delta, eps = case.args
+        properties.inside_ball(norm(1).size(result), eps, norm.symbol)
+        inside = norm(1).size(delta) <= eps
+        if not properties.to_scale(result[inside], delta[inside]):
+            raise Mistake("a perturbation that was inside the ball has been changed", mend="leave it exactly as it is")
+        further = (result - delta).flatten(1).norm(dim=1) - (right - delta).flatten(1).norm(dim=1)
+        raise Mistake(f"the result is in the ball, but not the nearest point: it is {further.max():.3g} further away")
+
+    return prove
 
 
-@checks_function
-def project_l1(attempt: Attempt) -> str:
-    """``my_project_l1(delta, eps)`` is the soft threshold with the price λ that makes the size ε."""
-    return _projection(attempt, L1, (6.0, 1.0), mistakes.project_l1)
+def _ray(size: Callable[[Tensor], Tensor], eps: float, delta: Tensor) -> Tensor:
+    return delta * (eps / size(delta)).nan_to_num(1).clamp_max(1)
 
 
-@checks_function
-def steepest_l1(attempt: Attempt) -> str:
-    """``my_steepest_l1(grad, eps)`` spends ε on the value of each image with the largest |gᵢ|."""
-    for shape, eps in (((5, 3, 8, 8), 3.0), ((3, 1, 5, 7), 0.5), ((1, 3, 4, 4), 12.0)):
-        grad = _random(shape)
-        right = L1(eps).steepest(grad)
-        result = _answer(attempt, grad, eps, right, mistakes.steepest_l1)
-        if result is not None:
-            _inside(result, L1(eps))
-            short = (grad * (right - result)).flatten(1).sum(1).max().item()
-            raise Mistake(
-                f"⟨g, δ⟩ is {short:.3g} below the largest possible, for one image at least",
-                "ε is not all on the value with the largest |gᵢ|",
-                "find that place for each image, and write ε times the sign of g there",
-            )
-    return "the largest ⟨g, δ⟩ in the ball, for three shapes and three ε"
+def l1(delta: Tensor) -> Tensor:
+    return delta.abs().sum((1, 2, 3), keepdim=True)
 
 
-def _projection(attempt: Attempt, norm: type[Ball], budgets: tuple[float, float], known: Callable) -> str:
-    colour, grey = (_random(shape) for shape in ((5, 3, 8, 8), (4, 1, 5, 7)))
-    colour[1] *= 0.2 * budgets[0] / norm(1).size(colour[1:2])  # well inside
-    with_zero = grey.clone()
-    with_zero[2] = 0
-    for delta, eps in zip((colour, colour[:1], grey, with_zero), budgets[:1] * 2 + budgets[1:] * 2, strict=True):
-        right = norm(eps).project(delta)
-        result = _answer(attempt, delta, eps, right, known)
-        if result is None:
-            continue
-        _inside(result, norm(eps))
-        was_inside = norm(eps).size(delta) <= eps
-        if not torch.allclose(result[was_inside], delta[was_inside], atol=1e-5):
-            raise Mistake(
-                "a perturbation that was inside the ball already has been changed",
-                "points inside are projected, too",
-                "they stay exactly as they are",
-            )
-        further = (L2(1).size(result - delta) - L2(1).size(right - delta)).max().item()
-        raise Mistake(
-            f"the result is inside the ball, but not the nearest point: {further:.3g} further away",
-            "another way into the ball than the projection",
-            "follow the formula for this norm",
-        )
-    return f"the nearest point of the {norm.symbol} ball, for batches, single images, points inside, and zero"
+def l2(delta: Tensor) -> Tensor:
+    return per_image(delta.flatten(1).norm(dim=1))
 
 
-def _answer(attempt: Attempt, given: Tensor, eps: float, right: Tensor, known: Callable) -> Tensor | None:
-    """The learner's result where it is not the right one and no known mistake; None where it is right."""
-    before = given.clone()
-    result = attempt(given, eps)
-    if not torch.equal(given, before):
-        raise Mistake(
-            "the tensor that was passed has been changed",
-            "an operation in place: *=, clamp_, …",
-            "compute a new tensor: delta * factor, delta.clamp(…)",
-        )
-    if not isinstance(result, Tensor) or result.shape != given.shape:
-        got = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
-        raise Mistake(
-            f"got {got}, expected a tensor of shape {tuple(given.shape)}",
-            "a reshape that was not undone, a lost axis, or a size instead of a change",
-            "return a change of the same shape as the one that is passed: .view_as(…)",
-        )
-    bad = (~result.isfinite()).flatten(1).any(1).sum().item()
-    if bad:
-        raise Mistake(
-            f"{bad} of {len(given)} results contain NaN or infinity",
-            "a division by zero: a perturbation can be zero",
-            "divide by size.clamp_min(1e-12)",
-        )
-    if torch.allclose(result, right, atol=1e-4, rtol=1e-4):
-        return None
-    expect.no_known_mistake(result, known(given, eps), right)
-    return result
+def linf(delta: Tensor) -> Tensor:
+    return delta.abs().amax((1, 2, 3), keepdim=True)
 
 
-def _inside(result: Tensor, ball: Ball) -> None:
-    largest = ball.size(result).max().item()
-    if largest > ball.eps * (1 + 1e-3):
-        raise Mistake(
-            f"a result has the {ball.symbol} size {largest:.4g}, but ε is {ball.eps:g}",
-            "another norm, or a number written into the code instead of eps",
-            f"check with {type(ball).__name__}(eps).size(result): at most eps for each image",
-        )
+Project = Callable[[Tensor, float], Tensor]
 
 
-def _random(shape: tuple[int, ...]) -> Tensor:
-    """Changes of very different sizes, so that one budget for the whole batch is noticed."""
-    delta = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
-    return delta * torch.linspace(0.5, 2, len(delta))[:, None, None, None]
+def _after(project: Project) -> list[Wrong]:
+    """Slips common to all projections, around a right one."""
+    return [Wrong(way, *words) for way, *words in [
+        (lambda d, e: d - project(d, e), "the result is what was cut off", "δ minus its projection (a clip to ±λ)",
+         "return what is left"),
+        (lambda d, e: project(d, e).abs(), "all changes have become positive", "the sign was lost with abs()",
+         "keep the sign of each value"),
+        (lambda d, e: project(d, e).clamp(0, 1), "negative changes are gone", "the result was clipped like an image",
+         "a change may be negative"),
+        (lambda d, e: project(d, e).float(), "in float64 the result is float32",
+         "a .float(), or a tensor made without dtype=delta.dtype", "compute in the type of delta"),
+        (lambda d, e: project(d, e / 255), "ε was divided by 255", "taken for grey levels", "eps is in pixel units"),
+        (lambda d, e: project(d, e / 2), "the result goes to half of ε", "ε was taken for a width",
+         "ε is measured from zero"),
+        (lambda d, e: project(d, 2 * e), "the result goes to twice ε", "ε was taken for half of the size",
+         "ε is the largest size"),
+        (lambda d, e: project(d, 1), "the ball has radius 1, whatever ε is", "a number in place of eps", "use eps"),
+        (lambda d, e: project(d, 8 / 255), "the ball has radius 8/255, whatever ε is", "a number in place of eps",
+         "use eps"),
+        (lambda d, e: d.clone(), "δ comes back as it was", "nothing is done to it, or a result is thrown away",
+         "return what you computed"),
+    ]]  # fmt: skip
+
+
+RAY = ("shrunk as a whole, which is the projection onto a round ball only", "scaled by ε / size, as in L2",
+       "this ball's nearest point lies elsewhere: follow its own formula")  # fmt: skip
+EACH_VALUE = "each value has its own limit: clamp(-eps, eps)"
+
+
+def clip(delta: Tensor, eps: float) -> Tensor:
+    """Each value to [−ε, ε]."""
+    return delta.clamp(-eps, eps)
+
+
+PROJECT_LINF_WRONG = [
+    *(Wrong(way, *words) for way, *words in [
+        (lambda d, e: d.clamp(max=e), "changes below −ε are left as they are", "only the upper side is clipped",
+         EACH_VALUE),
+        (lambda d, e: d.clamp(min=-e), "changes above ε are left as they are", "only the lower side is clipped",
+         EACH_VALUE),
+        (lambda d, e: d.clamp(0, 1), "the perturbation was clipped like an image", "clamp(0, 1)", EACH_VALUE),
+        (lambda d, e: e * d.clamp(-1, 1), "clipped to [−1, 1], then multiplied by ε", "a clip of the wrong range",
+         EACH_VALUE),
+        (lambda d, e: e * d.sign(), "small changes were made larger", "every value is set to ±ε: a step",
+         EACH_VALUE),
+        (lambda d, e: e * (d / e).tanh(), "values inside were changed, too", "squashed by tanh", EACH_VALUE),
+        (lambda d, e: d * (d.abs() <= e), "values beyond ε became 0", "cut out instead of clipped", EACH_VALUE),
+        (lambda d, e: torch.where(d.abs() > e, e, d), "changes below −ε became +ε", "the sign of the value is lost",
+         EACH_VALUE),
+        (lambda d, e: torch.where(linf(d) > e, e * d.sign(), d), "one value too large sets all of the image to ±ε",
+         "the whole image is handled at once", EACH_VALUE),
+        (lambda d, e: _ray(linf, e, d), *RAY),
+        (lambda d, e: d * e / linf(d).clamp_min(1e-12), "each image's largest value is ±ε",
+         "scaled by ε / size, also inside", EACH_VALUE),
+        (lambda d, e: _ray(lambda d: d.abs().max(), e, d), "all images are shrunk by one factor",
+         "scaled by ε / the largest of the batch", EACH_VALUE),
+        (lambda d, e: _ray(l2, e, d), "this is the projection onto the L2 ball", "the formula of L2", EACH_VALUE),
+    ]),
+    *_after(clip),
+]  # fmt: skip
+
+project_linf = Formula(
+    name="project_linf",
+    chapter=4,
+    title="Two projections: L∞",
+    points=1,
+    right=clip,
+    cases=lambda: _changes(Linf, (0.3, 0.05, 8 / 255, 0.5, 0.3)),
+    same=properties.to_scale,
+    properties=[properties.like, _inside(Linf)],
+    verified="the nearest point of the L∞ ball, for batches, single images, points inside, and zero",
+    wrong=PROJECT_LINF_WRONG,
+)
+
+
+def shrink(delta: Tensor, eps: float, *, size=l2, factor=lambda e, s: (e / s.clamp_min(1e-12)).clamp_max(1)) -> Tensor:
+    """δ · min(1, ε / ‖δ‖₂), each image by itself."""
+    return delta * factor(eps, size(delta))
+
+
+def _if(some: Callable[[Tensor], Tensor]) -> Callable[[float, Tensor], Tensor]:
+    return lambda e, s: e / s.clamp_min(1e-12) if some(s > e) else torch.ones_like(s)
+
+
+MINIMUM, ROOT = "the factor is min(1, ε / size)", "the L2 size is the root of the sum of squares"
+PER_IMAGE = "one size per image: flatten(1) before norm, sum or max; then shape (N, 1, 1, 1)"
+PROJECT_L2_WRONG = [
+    *instead_of(
+        "size",
+        (lambda d: d.norm(), "the images of a batch share one budget", "the norm was taken over the batch", PER_IMAGE),
+        (lambda d: l2(d).max(), "all images are shrunk by the same factor", "the largest size of the batch decides",
+         PER_IMAGE),
+        (lambda d: l2(d).mean(), "all images are shrunk by the same factor", "the mean size of the batch decides",
+         PER_IMAGE),
+        (lambda d: l2(d)[:1], "all images are shrunk by the first one's factor", "[0] picks one image", PER_IMAGE),
+        (lambda d: l2(d) ** 2, "long ones are shrunk too much, short ones too little", "the root is missing", ROOT),
+        (lambda d: l2(d) / d[0].numel() ** 0.5, "the size is the root of the mean square", "mean for sum", ROOT),
+        (l1, "the size is that of L1", "absolute values were added up", ROOT),
+        (linf, "the size is that of L∞", "the largest value was taken", ROOT),
+        (lambda d: d.norm(dim=1, keepdim=True), "every pixel has a budget of its own", "the norm is over the colours",
+         PER_IMAGE),
+        (lambda d: d.norm(dim=-1, keepdim=True), "every row has a budget of its own", "the norm is over dim=-1",
+         PER_IMAGE),
+    ),
+    *instead_of(
+        "factor",
+        (lambda e, s: (e / s.flatten()).clamp_max(1), "the factors, shape (N,), do not fit the images, (N, C, H, W)",
+         "the last axis of the images met the N factors", "[:, None, None, None] makes them (N, 1, 1, 1)"),
+        (lambda e, s: e / s.clamp_min(1e-12), "a perturbation inside the ball was made larger",
+         "every point is scaled to the surface", MINIMUM),
+        (lambda e, s: e / s, "a perturbation inside the ball was made larger, and zero became NaN",
+         "every point is scaled to the surface", MINIMUM),
+        (lambda e, s: e / s.clamp_min(1), "where ε < 1, points inside the ball are shrunk",
+         "the size was kept above 1, or the factor below ε", MINIMUM),
+        (lambda e, s: 1 / s.clamp_min(1e-12), "every perturbation has length 1", "ε and the minimum are missing",
+         MINIMUM),
+        (lambda e, s: e, "every perturbation is multiplied by ε", "the division by its size is missing", MINIMUM),
+        (lambda e, s: (s / e).clamp_max(1), "long perturbations stay long, short ones shrink",
+         "the fraction is upside down", MINIMUM),
+        (lambda e, s: (e / s.clamp_min(1e-12)).clamp_min(1), "short perturbations grow, long ones stay",
+         "clamp_min for clamp_max", MINIMUM),
+        (lambda e, s: (e / s.clamp_min(1e-12)).clamp_max(1).sqrt(), "the factor is the root of min(1, ε / size)",
+         "ε was compared with the sum of squares", MINIMUM),
+        (_if(torch.any), "a perturbation inside grows where another of the batch is outside",
+         "one `if` for the whole batch", "torch.where, or a minimum, for each image"),
+        (_if(torch.all), "nothing is projected while one of the batch is inside", "one `if` for the whole batch",
+         "torch.where, or a minimum, for each image"),
+        (lambda e, s: (s <= e).to(s), "what is outside became 0", "thrown away instead of shrunk", MINIMUM),
+    ),
+    *(Wrong({"factor": lambda e, s, tiny=tiny: (e / (s + tiny)).clamp_max(1)}, "the results are shorter than ε",
+            f"about {tiny:g} was added to the size", "divide by size.clamp_min(1e-12)") for tiny in (0.1, 0.01, 1e-3)),
+    Wrong(clip, "every value is clipped by itself", "this is the projection onto the L∞ ball", MINIMUM),
+    *_after(shrink),
+]  # fmt: skip
+
+project_l2 = Formula(
+    name="project_l2",
+    chapter=4,
+    title="Two projections: L2",
+    points=2,
+    right=shrink,
+    cases=lambda: _changes(L2, (0.5, 2.0, 0.3, 1.0, 0.8)),
+    same=properties.to_scale,
+    properties=[properties.like, _inside(L2)],
+    verified="the nearest point of the L2 ball, for batches, single images, points inside, and zero",
+    wrong=PROJECT_L2_WRONG,
+)
+
+
+def _soft(delta: Tensor, price: Tensor | float) -> Tensor:
+    return delta.sign() * (delta.abs() - price).clamp_min(0)
+
+
+def threshold(
+    delta, eps, *, u=lambda d: d.abs().flatten(1), order=lambda u: u.sort(dim=1, descending=True).values, spent=1,
+    start=1, pick=lambda prices: prices.amax(1), floor=lambda price: price.clamp_min(0), way=_soft,
+):  # fmt: skip
+    """The soft threshold with the price λ = max_k λ_k, at least 0."""
+    u = order(u(delta))
+    price = pick((u.cumsum(1) - spent * eps) / torch.arange(start, start + u.shape[1]))
+    return way(delta, per_image(floor(price)))
+
+
+LARGEST = "sort with descending=True, take the largest of all λₖ, and at least 0"
+PROJECT_L1_WRONG = [
+    *instead_of(
+        "u",
+        (lambda d: d.flatten(1), "the price is too low where changes are negative", "δ was sorted without abs()",
+         "sort delta.abs()"),
+        (lambda d: d.abs().reshape(1, -1), "the images of a batch share one budget", "sorted over the whole batch",
+         "one price per image: delta.flatten(1)"),
+    ),
+    *instead_of(
+        "order",
+        (lambda u: u.sort(dim=1).values, "λ was computed as if all values stayed above 0 (k = n)",
+         "sorted from small to large, or the maximum is missing", LARGEST),
+        (lambda u: u, "the price is that of values as they come", "not sorted", "sort with descending=True"),
+        (lambda u: u.sort(dim=0, descending=True).values, "the values were sorted across the batch", "dim=0",
+         "sort along each row: dim=1"),
+    ),
+    *instead_of(
+        "pick",
+        (lambda p: p.amin(1), "the smallest λₖ was taken", "amin for amax", LARGEST),
+        (lambda p: p[:, 0], "λ was computed as if one value stayed above 0 (k = 1)", "the maximum is missing",
+         LARGEST),
+        (lambda p: p.mean(1), "the mean of the λₖ was taken", "mean for maximum", LARGEST),
+        (lambda p: p.max().expand(len(p)), "the images of a batch pay one price", "the maximum is over the batch",
+         "one price per image: amax(1)"),
+    ),
+    Wrong({"floor": lambda price: price}, "a perturbation inside the ball was made larger",
+          "a negative price was paid", "inside the price is 0: .clamp_min(0)"),
+    Wrong({"spent": 0}, "λₖ is the mean of the first k values", "ε was not subtracted", "(u.cumsum(1) - eps) / k"),
+    Wrong({"start": 0}, "k runs from 0, and the first λₖ is infinite", "torch.arange(n)", "torch.arange(1, n + 1)"),
+    Wrong({"start": 2}, "k runs from 2", "k was counted one too high", "torch.arange(1, n + 1)"),
+    *instead_of(
+        "way",
+        (lambda d, p: (d - p).clamp_min(0), "negative changes are gone", "the threshold was applied to δ, not to |δ|",
+         "sign(δ) · max(|δ| − λ, 0)"),
+        (lambda d, p: d - p * d.sign(), "small values come out on the other side of 0",
+         "the threshold does not stop at 0", "max(|δᵢ| − λ, 0): .clamp_min(0)"),
+        (lambda d, p: d - p, "λ was taken off every value, also off negative ones", "the sign plays no part",
+         "sign(δ) · max(|δ| − λ, 0)"),
+        (lambda d, p: d * (d.abs() > p), "values above λ were kept as they are", "a hard threshold",
+         "they shrink by λ, too: max(|δᵢ| − λ, 0)"),
+    ),
+    Wrong(lambda d, e: _soft(d, e), "every value is shrunk by ε", "ε was taken for the price λ", LARGEST),
+    Wrong(lambda d, e: _ray(l1, e, d), *RAY),
+    Wrong(lambda d, e: d * e / l1(d).clamp_min(1e-12), "every perturbation has the L1 size ε",
+          "scaled by ε / size", RAY[2]),
+    Wrong(shrink, "this is the projection onto the L2 ball", "the formula of L2", RAY[2]),
+    Wrong(clip, "every value is clipped by itself", "this is the projection onto the L∞ ball", RAY[2]),
+    *_after(threshold),
+]  # fmt: skip
+
+project_l1 = Formula(
+    name="project_l1",
+    chapter=4,
+    title="The price without a search",
+    points=3,
+    right=threshold,
+    cases=lambda: [*_changes(L1, (0.5, 6.0, 12.0, 3.0, 0.8)), Case("ties, ε = 2", torch.ones(2, 1, 2, 3), 2.0)],
+    same=properties.to_scale,
+    properties=[properties.like, _inside(L1)],
+    verified="the nearest point of the L1 ball, for batches, single images, points inside, ties, and zero",
+    wrong=PROJECT_L1_WRONG,
+)
+
+
+# --- my_steepest_l1(grad, eps) ------------------------------------------------------------------------------
+
+
+def steepest(
+    grad, eps, *, score=torch.abs, value=lambda g, e: e * g.sign(), place=lambda s: s.argmax(1, keepdim=True),
+    rest=torch.zeros_like,
+):  # fmt: skip
+    """All of ε on each image's value with the largest |gᵢ|."""
+    flat = grad.flatten(1)
+    there = place(score(flat))
+    return rest(flat).scatter(1, there, value(flat, eps).gather(1, there)).view_as(grad)
+
+
+# Several answers are right here: two values share the first place, all do, or no value earns anything.
+TIED = torch.tensor([[[[3.0, -1.0, -3.0]]], [[[2.0, 2.0, 2.0]]], [[[0.0, 0.0, 0.0]]]])
+
+
+def _as_good(a: Any, b: Any) -> bool:
+    """The same result, or, on ties, one that gains as much inside the same ball."""
+    if properties.to_scale(a, b):
+        return True
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape == TIED.shape):
+        return False
+    inside = all((l1(result) <= 2 * (1 + 1e-4)).all() for result in (a, b))
+    return inside and properties.alike((TIED * a).sum((1, 2, 3)), (TIED * b).sum((1, 2, 3)))
+
+
+def _gradients() -> list[Case]:
+    found = []
+    for i, (shape, eps) in enumerate(
+        (((4, 2, 2, 3), 3.0), ((5, 3, 8, 8), 0.5), ((1, 3, 4, 4), 12.0), ((3, 1, 5, 7), 1.0))
+    ):
+        grad = torch.randn(shape, generator=torch.Generator().manual_seed(i))
+        grad *= per_image(torch.logspace(-8, 0, shape[0]))
+        found.append(Case(f"gradients {shape}, ε = {eps:g}", grad.double() if i == 3 else grad, eps))
+    return [*found, Case("ties and a gradient of zero, ε = 2", TIED.clone(), 2.0)]
+
+
+def _best_pixel(g: Tensor) -> Tensor:
+    earned = g.abs().sum(1, keepdim=True)
+    return earned == earned.amax((2, 3), keepdim=True)
+
+
+def _short(case: Case, result: Tensor, right: Tensor) -> None:
+    """What is proved of a step that is none of the known wrong ones."""
+    grad, eps = case.args
+    properties.inside_ball(L1(1).size(result), eps, "L1")
+    gained, most = ((grad * step).sum((1, 2, 3)) for step in (result, right))
+    worst = (gained / most).nan_to_num(1).min()
+    raise Mistake(f"on {case.name}, one image gains {worst:.2g} of the largest possible ⟨g, δ⟩")
+
+
+AT_ONE, ALL_ON_ONE = "ε times the sign of g there", "in L1, all of ε goes to the one value that earns most"
+STEEPEST_L1_WRONG = [
+    *instead_of(
+        "score",
+        (lambda g: g, "a large negative gradient is overlooked", "argmax of g, without absolute values",
+         "argmax of grad.abs(): turning a value down can earn most"),
+        (lambda g: -g, "a large positive gradient is overlooked", "argmin of g", "argmax of grad.abs()"),
+        (lambda g: -g.abs(), "the value with the smallest |gᵢ| was chosen", "argmin", "argmax of grad.abs()"),
+        (lambda g: g.abs().sum(0, keepdim=True).expand_as(g), "all images change the same value",
+         "the gradients were added up over the batch", "flatten(1), then argmax(dim=1)"),
+    ),
+    *instead_of(
+        "place",
+        (lambda s: s.argmax(1, keepdim=True)[:1].expand(len(s), 1), "all images change the first one's best value",
+         "one place for the whole batch", "flatten(1), then argmax(dim=1)"),
+        (lambda s: (s.argmax(1, keepdim=True) + 1) % s.shape[1], "the value next to the best one was changed",
+         "counted from 1", "argmax counts from 0"),
+    ),
+    *instead_of(
+        "value",
+        (lambda g, e: 0 * g + e, "the chosen value always goes up", "the sign is missing", AT_ONE),
+        (lambda g, e: -e * g.sign(), "⟨g, δ⟩ is as small as possible", "the sign is turned round", AT_ONE),
+        (lambda g, e: e * g, "the step grows with the gradient", "the value of g was taken, not its sign", AT_ONE),
+        (lambda g, e: e * g.abs(), "the step grows with the gradient, and always goes up",
+         "|g| was taken, not the sign of g", AT_ONE),
+        (lambda g, e: e * g / g.abs(), "where the gradient is zero, the step is NaN", "g / |g| for the sign", AT_ONE),
+        (lambda g, e: e * g / (g.abs() + 1e-8), "where the gradient is tiny, the step is shorter than ε",
+         "g / (|g| + 1e-8) for the sign", "grad.sign()"),
+        (lambda g, e: g.sign(), "the step is 1 whatever ε is", "ε is missing", AT_ONE),
+        (lambda g, e: g, "the chosen value changes by its gradient", "ε and the sign are missing", AT_ONE),
+        (lambda g, e: g.abs(), "the largest |gᵢ| itself stands there", "ε and the sign are missing", AT_ONE),
+        (lambda g, e: e / 255 * g.sign(), "ε was divided by 255", "taken for grey levels", "eps is in pixel units"),
+        (lambda g, e: 8 / 255 * g.sign(), "the step is 8/255 whatever ε is", "a number in place of eps", AT_ONE),
+        (lambda g, e: e / 2 * g.sign(), "the step is half of ε", "ε was taken for a width", AT_ONE),
+    ),
+    Wrong({"rest": torch.clone}, "the other values hold the gradient", "a copy of g was filled, not zeros",
+          "torch.zeros_like(flat)"),
+    *(Wrong(way, *words) for way, *words in [
+        (lambda g, e: e * g.sign() * (g.abs() == linf(g)), "where several values share the first place, each gets ε",
+         "a mask of all that equal the maximum", "one of them gets ε: argmax, or divide by their number"),
+        (lambda g, e: e * g.sign() * (g.abs() == g.abs().max()), "only one image of the batch gets a step",
+         "the maximum of the whole batch", "flatten(1), then argmax(dim=1)"),
+        (lambda g, e: e * g.sign(), "every value changes by ε", "this is the step for an L∞ ball", ALL_ON_ONE),
+        (lambda g, e: torch.nan_to_num(e * g / l2(g)), "the step runs along the gradient",
+         "this is the step for an L2 ball", ALL_ON_ONE),
+        (lambda g, e: e * g / l2(g), "the step runs along the gradient, and is NaN where that is zero",
+         "this is the step for an L2 ball", ALL_ON_ONE),
+        (lambda g, e: torch.nan_to_num(e * g / l1(g)), "the size is ε, but spread over all values",
+         "the gradient was divided by its L1 size", ALL_ON_ONE),
+        (lambda g, e: e * g / l1(g), "the size is ε, spread over all values, and NaN where the gradient is zero",
+         "the gradient was divided by its L1 size", ALL_ON_ONE),
+        (lambda g, e: e * g.sign() / g[0].numel(), "every value changes by ε / n", "ε was shared out", ALL_ON_ONE),
+        (lambda g, e: e * g.sign() * (g.abs() == g.abs().amax(1, keepdim=True)), "every pixel gets a step of ε",
+         "the maximum over the colours (dim=1) alone", "flatten(1), then argmax(dim=1)"),
+        (lambda g, e: e * g.sign() * _best_pixel(g), "all colours of the best pixel change by ε",
+         "pixels were ranked, not values", ALL_ON_ONE),
+        (lambda g, e: g + steepest(g, e), "the gradient was added to the step", "two things in one tensor",
+         "return the step alone"),
+        (lambda g, e: steepest(g, e).flatten(1), "the result is flat", "it keeps the shape (N, n)", ".view_as(grad)"),
+        (lambda g, e: steepest(g, e).float(), "in float64 the result is float32",
+         "a .float(), or a tensor made without dtype=grad.dtype", "compute in the type of grad: torch.zeros_like"),
+    ]),
+]  # fmt: skip
+
+steepest_l1 = Formula(
+    name="steepest_l1",
+    chapter=4,
+    title="The steepest step in L1",
+    points=2,
+    right=steepest,
+    cases=_gradients,
+    same=_as_good,
+    properties=[properties.like, _short],
+    verified="the largest ⟨g, δ⟩ in the ball, for five shapes and ε, also with ties and tiny gradients",
+    wrong=STEEPEST_L1_WRONG,
+)
 
 
 # --- far away, and the same -------------------------------------------------------------------------------
 
 
-@checks_value
-def far_but_same(image: Tensor, model: nn.Module, one: Tensor, label: Tensor, others: Tensor) -> str:
+def _far(exercise, image, notes, model: nn.Module, one: Tensor, label: Tensor, others: Tensor) -> str:
     """``image`` shows the sign of ``one`` and lies further from it, in L2, than the nearest of ``others``."""
-    if not isinstance(image, Tensor) or image.shape != one.shape:
-        raise Mistake(
-            f"got {type(image).__name__} of shape {tuple(getattr(image, 'shape', ()))}, "
-            f"expected a tensor of shape {tuple(one.shape)}",
-            "an axis is lost, or a batch is passed",
-            "pass one image with its batch axis: image[None]",
-        )
-    image = image.detach()
-    try:
-        check_images(image)
-    except (TypeError, ValueError) as error:
-        raise Mistake(str(error), "what was done to the image left the box", "end with .clamp(0, 1)") from None
-    nearest = L2(1).size(others - one).min().item()
-    length = L2(1).size(image - one).item()
+    if isinstance(image, Tensor) and image.shape == one.shape and image.min() < 0 <= (one + image).min():
+        seen = f"the values reach from {image.min():.2f} to {image.max():.2f}; added to the sign they make an image"
+        raise Mistake(seen, mend="pass the changed image itself, not the change")
+    image = properties.images(image, one)
+    nearest, length = L2(1).size(others - one).min().item(), L2(1).size(image - one).item()
     likeness = torch.corrcoef(torch.stack([image.flatten(), one.flatten()]))[0, 1].item()
     reading, probability = predict(model, image)
+    found = []
     if length <= nearest:
-        raise Mistake(
-            f"the L2 distance is {length:.1f}, but the nearest other sign lies at {nearest:.1f}",
-            "the change is too small",
-            "change every value by much: L2 adds up over all of them",
-        )
+        seen = f"the L2 distance is {length:.1f}, but the nearest other sign lies at {nearest:.1f}"
+        found.append(Mistake(seen, mend="change every value by much: L2 adds up over all of them"))
     if not likeness >= 0.9:
-        raise Mistake(
-            f"the values' correlation with the original is {likeness:.2f}, and 0.9 is asked",
-            "the pattern is gone: noise, another picture, too far a shift, or white-out",
-            "keep the order of dark and bright, and change the light",
-        )
+        seen = f"the values' correlation with the original is {likeness:.2f}, and 0.9 is asked"
+        found.append(Mistake(seen, mend="keep the order of dark and bright, and change the light"))
     if reading != label:
-        raise Mistake(
-            "the network reads another sign",
-            "too much for the network, or an attack",
-            "the goal is a far image that keeps its meaning, for you and for the network",
-        )
-    if probability < 0.9:
-        raise Mistake(
-            f"the network reads it rightly, but with only {probability.item():.0%}",
-            "close to the edge of what it can read",
-            "change it a little less",
-        )
+        found.append(Mistake("the network reads another sign", mend="keep the meaning, for you and for the network"))
+    elif probability < 0.9:
+        seen = f"the network reads it rightly, but with only {probability.item():.0%}; 90% are asked"
+        found.append(Mistake(seen, mend="change it a little less"))
+    if found:
+        raise Mistake.all(found)
     return f"{length:.1f} away, further than the nearest other sign ({nearest:.1f}), and read rightly"
+
+
+def _bright() -> tuple[nn.Module, Tensor, Tensor, Tensor]:
+    """A linear reader of which half is brighter, an image with a bright left half, and others at a distance of 4.9."""
+    model = specimens.linear(3, 8, 2, seed=0)
+    side = torch.where(torch.arange(8) < 4, 1.0, -1.0).expand(3, 8, 8)
+    model[1].weight.data = torch.stack([side.flatten(), -side.flatten()])
+    model[1].bias.data.zero_()
+    one = (0.6 + 0.3 * side)[None]
+    return model, one, torch.tensor([0]), one.flip(3) * torch.tensor([1.0, 0.9]).view(2, 1, 1, 1)
+
+
+FAR_BUT_SAME_WRONG = [
+    Wrong(lambda model, one, label, others: 0.9 * one, "the L2 distance is"),
+    Wrong(lambda model, one, label, others: one[0], "the result has shape (3, 8, 8), expected (1, 3, 8, 8)"),
+    Wrong(lambda model, one, label, others: 1.5 * one, "pixels reach from 0.450 to 1.350"),
+    Wrong(lambda model, one, label, others: -0.9 * one, "added to the sign they make an image"),
+    Wrong(lambda model, one, label, others: 1 - one, "the network reads another sign"),
+    Wrong(lambda model, one, label, others: others[:1], "correlation with the original is -1.00"),
+    Wrong(lambda model, one, label, others: 0.001 * one, "the network reads it rightly, but with only 53%"),
+    Wrong(lambda model, one, label, others: torch.zeros_like(one), "correlation with the original is nan"),
+    Wrong(lambda model, one, label, others: one.numpy(), "got an object of type ndarray"),
+]  # fmt: skip
+
+far_but_same = Explore(
+    name="far_but_same",
+    chapter=4,
+    title="Explore: far away, and the same",
+    points=3,
+    measured=_far,
+    example=_bright,
+    right=lambda model, one, label, others: 0.1 * one,
+    wrong=FAR_BUT_SAME_WRONG,
+)

@@ -30,7 +30,7 @@ def described(value: object) -> str:
         return f"a tensor{kind} of shape {tuple(value.shape)} and type {str(value.dtype).removeprefix('torch.')}"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float | str):
         return f"{value!r:.40}"
     return f"an object of type {type(value).__name__}"
 
@@ -61,6 +61,14 @@ def to_three_digits(a: Any, b: Any) -> bool:
     """Two shares, either of which may have been rounded."""
     values = [_scalar(a), _scalar(b)]
     return alike(a, b) or (None not in values and math.isclose(*values, abs_tol=1e-3))  # type: ignore[arg-type]
+
+
+def to_scale(a: Any, b: Any) -> bool:
+    """`alike`, in units of the largest entry of ``b``: for gradients and changes, which may be tiny."""
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and b.is_floating_point() and b.numel()):
+        return alike(a, b)
+    largest = b.detach().abs().nan_to_num(0, 0, 0).max()
+    return alike(a / largest, b / largest) if largest > 0 else alike(a, b)
 
 
 def _scalar(value: Any) -> float | None:

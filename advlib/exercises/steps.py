@@ -65,7 +65,7 @@ def of_batch(direction: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
 
 LOSS = [
     Wrong({"loss": lambda z, y: ce(z, z.argmax(1))},
-          "the step raises the loss of the model's own prediction, not that of y",
+          "the gradient is that of the model's own prediction's loss, not of y's",
           "y was replaced by model(x).argmax(1): a cure for label leaking, but another attack",
           "use the y that is passed"),
     Wrong({"loss": lambda z, y: ce(z.softmax(1), y)}, "the gradient is that of cross-entropy applied to probabilities",
@@ -89,10 +89,10 @@ LOSS = [
           "every image is attacked with the labels of all images", "z[:, y] takes all labels' columns for every image",
           "one entry per row: z[torch.arange(len(z)), y]"),
     Wrong({"loss": lambda z, y: ce(z, y[:1].expand_as(y))},
-          "every image is attacked as if it had the first image's label", "y[0] was used for the whole batch",
+          "every image is taken to have the first image's label", "y[0] was used for the whole batch",
           "give cross_entropy the whole y, shape (N,)"),
-    Wrong({"loss": lambda z, y: ce(z[:1], y[:1])}, "only the first image is attacked", "the loss is that of one image",
-          "give cross_entropy all logits and all labels"),
+    Wrong({"loss": lambda z, y: ce(z[:1], y[:1])}, "only the first image has a gradient",
+          "the loss is that of one image", "give cross_entropy all logits and all labels"),
 ]  # fmt: skip
 WAY = Wrong(
     {"way": -1},
