@@ -2,6 +2,7 @@
 
 import ast
 import re
+import symtable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,23 +49,34 @@ def _is_stub(cell: NotebookNode) -> bool:
 
 def _slice(above: list[ast.stmt], code: str) -> list[ast.stmt]:
     """The statements above that set or change what ``code`` reads, and what those read in turn."""
-    wanted, kept = _names(ast.parse(code), ast.Load), []
-    for statement in reversed(above):
-        shows = isinstance(statement, ast.Expr | ast.Assert) and SHOWS.match(ast.unparse(statement))
-        touches = _binds(statement) | (_names(statement, ast.Load) if isinstance(statement, ast.Expr) else set())
-        if touches & wanted and not shows:
-            kept.append(statement)
-            wanted |= _names(statement, ast.Load)
-    return kept[::-1]
+    wanted, kept = _reads(code), set()
+    more = True
+    while more:  # a function reads names that are set below it
+        more = False
+        for number, statement in enumerate(above):
+            if number not in kept and _sets(statement) & wanted:
+                kept.add(number)
+                wanted |= _reads(ast.unparse(statement))
+                more = True
+    return [above[number] for number in sorted(kept)]
 
 
-def _names(tree: ast.AST, kind: type) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
+def _sets(statement: ast.stmt) -> set[str]:
+    """What a statement binds or, standing for its own sake, may change."""
+    text = ast.unparse(statement)
+    if isinstance(statement, ast.Expr | ast.Assert):
+        return set() if SHOWS.match(text) else _reads(text)
+    table = symtable.symtable(text, "cell", "exec")
+    return {name.get_name() for name in table.get_symbols() if name.is_assigned() or name.is_imported()}
 
 
-def _binds(statement: ast.stmt) -> set[str]:
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        return {statement.name}
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        return {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
-    return _names(statement, ast.Store)
+def _reads(code: str) -> set[str]:
+    """The notebook's names that the code looks up, those inside its functions among them."""
+    top = symtable.symtable(code, "cell", "exec")
+    names = {name.get_name() for name in top.get_symbols() if name.is_referenced()}
+    tables = top.get_children()
+    while tables:
+        table = tables.pop()
+        names |= {name.get_name() for name in table.get_symbols() if name.is_global()}
+        tables += table.get_children()
+    return names
