@@ -133,7 +133,7 @@ def _not_fooled(eps: float, right: float, model: nn.Module, x: Tensor, y: Tensor
         )
     raise Mistake(
         f"ε = {eps:.4f} fools the model, but so does ε = {right:.4f}, which is smaller",
-        mend="try one ε after the other, from 0 upwards, and stop at the first that fools",
+        mend="step along sign(∇ₓ loss) of this image, ε in steps of 0.001, and stop at the first that fools",
     )
 
 

@@ -72,7 +72,7 @@ def guarded(function: Callable, args: tuple, watch: Watch) -> Any:
         ) from None
     if called:
         raise Mistake(
-            f"it calls {called[0]}: that works, and it is what this exercise asks you to write",
+            f"it calls {called[0]}, and that is what this exercise asks you to write",
             mend="write it yourself, from the formula; compare with the library afterwards",
         )
     if result is None and not advice.is_stub(function):

@@ -486,7 +486,10 @@ def _no_factor(factor: float, right: float, z: Tensor, y: Tensor) -> None:
         raise Mistake(f"{seen}, but times {right:.4g} is enough", mend="try smaller factors")
     if _silent_in_mean(factor, z, y) >= 0.5:
         raise Mistake(f"{seen}; half have none in the mean of the losses, which is N times flatter", mend=SUM)
-    raise Mistake(f"{seen}; {_no_loss(factor, z, y):.0%} have a loss of 0", mend=ALL_ENTRIES)
+    silent = _no_loss(factor, z, y)
+    if 0.45 < silent < 0.55:
+        raise Mistake(f"{seen}; {silent:.0%} have a loss of 0, which comes earlier", mend=ALL_ENTRIES)
+    raise Mistake(f"{seen}, and half of them are asked", mend="try larger factors")
 
 
 SUM = "reduction='sum' leaves each image its own gradient"

@@ -231,7 +231,7 @@ def _withstands(
             raise Mistake(f"it does not take these digits and give logits for them: {error}") from None
         found = list(_layout(model, x))
         # The margin's gradient does not vanish where the network is certain, as that of cross-entropy does.
-        x_adv = attacks.pgd(model, x, y, within, steps=20, loss=losses.log_odds)
+        x_adv = attacks.pgd(model, x, y, within, steps=20, loss=losses.margin)
         masked = any(issubclass(warning.category, attacks.GradientMaskingWarning) for warning in warned)
         many, one = (accuracy(model, images, y) for images in (x_adv, attacks.fgsm(model, x, y, within)))
         left = (predict(model, x_adv)[0] == y).nonzero().flatten()[:ASKED]

@@ -251,7 +251,7 @@ def which_images(case: Any, result: Tensor, right: Tensor) -> None:
         "the last image": rows == len(x) - 1,
     }.items():
         if torch.equal(wrong, these):
-            raise Mistake(f"on {case.name}, just {words}{still}", mend="the formula makes no exception for them")
+            raise Mistake(f"on {case.name}, just {words}{still}")
 
 
 def change(case: Any, result: Tensor, right: Tensor) -> None:

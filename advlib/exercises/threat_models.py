@@ -344,9 +344,12 @@ def _only_asks(exercise: Explore, answer: Callable, notes: list[str], model: nn.
             mend="find the pictures inside the function, for whatever `ask` and x it is given",
         )
     if won < len(x) / 2:
+        change = (result - x).abs().max().item()
+        how = (
+            f"; the largest change is {change:.3g}, ε is {EPS:.3g}" if change else "; the pictures came back unchanged"
+        )
         raise Mistake(
-            f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}. {(len(x) + 1) // 2} have to be",
-            mend="keep a change where the probability of y fell, and try the next",
+            f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}. {(len(x) + 1) // 2} have to be{how}"
         )
     return f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}"
 

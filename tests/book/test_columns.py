@@ -48,7 +48,9 @@ def test_79_columns_need_no_second_line(book: Book, place: str) -> None:
 
 def test_a_cut_off_line_is_noticed(book: Book) -> None:
     page = book.open("chapters/06_fgsm").page
-    page.add_style_tag(content=".bd-article pre { white-space: pre !important; overflow: auto; }")
+    page.locator(".bd-article .cell_input pre").first.evaluate("pre => { pre.textContent = 'x'.repeat(200); }")
+    assert not page.evaluate(CUT_OFF)
+    page.add_style_tag(content=".bd-article pre { white-space: pre !important; overflow: auto !important; }")
     assert page.evaluate(CUT_OFF)
     page.locator(".bd-article .cell_input pre").first.evaluate("pre => { pre.style.paddingRight = '6rem'; }")
     page.add_style_tag(content=".bd-article pre { white-space: pre-wrap !important; }")

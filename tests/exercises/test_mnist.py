@@ -48,7 +48,7 @@ def test_an_image_at_a_time_is_right(capsys):
 )
 def test_autograd_is_noticed_whatever_its_name(capsys, derivative):
     said = verdict(capsys, check.relu_gradient, lambda W, b, x, y: derivative(lambda x: loss(W, b, x, y), x))
-    assert "it is what this exercise asks you to write" in said
+    assert "that is what this exercise asks you to write" in said
 
 
 def test_a_network_of_ones_own_of_float64_in_training_mode_with_huge_logits_is_right(capsys):
