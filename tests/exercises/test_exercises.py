@@ -9,7 +9,10 @@ from advlib.exercises.frame import Exercise, Explore, Formula, Number
 from tests.exercises.verdicts import verdict
 
 EXERCISES = {name: value for name, value in vars(check).items() if isinstance(value, Exercise)}
-WRONG = [(name, i) for name, exercise in EXERCISES.items() for i in range(len(exercise.wrong))]
+# An open exercise attacks or trains a network for each answer.
+MARKS = {name: [pytest.mark.slow] * isinstance(exercise, Explore) for name, exercise in EXERCISES.items()}
+NAMES = [pytest.param(name, marks=MARKS[name]) for name in EXERCISES]
+WRONG = [pytest.param(name, i, marks=MARKS[name]) for name, one in EXERCISES.items() for i in range(len(one.wrong))]
 
 
 @functools.cache
@@ -27,7 +30,7 @@ def answer(exercise: Exercise, wrong):
     return wrong.way(*given)
 
 
-@pytest.mark.parametrize("name", EXERCISES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_right_answer_passes(capsys, name):
     exercise = EXERCISES[name]
     right = exercise.right if isinstance(exercise, Formula) else exercise.right(*example(name))
