@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from advlib.ball import wide
 from advlib.exercises.frame import Wrong
-from advlib.exercises.steps import Loss, ce, gradient, of_batch, per_image, unit
+from advlib.exercises.steps import Loss, ce, gradient, of_batch, unit
 
 
 def into_ball(x_adv: Tensor, x: Tensor, eps: float) -> Tensor:
@@ -69,10 +70,10 @@ def climb(
         g = memory(g, gradient(model, at(x, x_adv), y, loss))
         moved = back(base(x, x_adv) + way * length(step, eps, steps) * direction(g), centre(x, x_adv), eps)
         with torch.no_grad():
-            x_adv = torch.where(per_image(stop(model(x_adv), y)), x_adv, moved) if stop else moved
+            x_adv = torch.where(wide(stop(model(x_adv), y)), x_adv, moved) if stop else moved
             if score:
                 now = score(model(x_adv), y)
-                best, highest = torch.where(per_image(now > highest), x_adv, best), torch.maximum(now, highest)
+                best, highest = torch.where(wide(now > highest), x_adv, best), torch.maximum(now, highest)
     return after(best if score else x_adv, x, eps)
 
 

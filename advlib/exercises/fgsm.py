@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from advlib.ball import wide
 from advlib.contract import frozen
 from advlib.evaluate import predict
 from advlib.exercises import properties, specimens, steps
 from advlib.exercises.frame import Formula, Mistake, Number, Wrong
-from advlib.exercises.steps import clipped, gradient, per_image, unit
+from advlib.exercises.steps import clipped, gradient, unit
 
 FGSM_WRONG = [
     *steps.COMMON,
@@ -47,30 +48,30 @@ FGM_L2_WRONG = [
     Wrong(_divided(lambda g: g.norm(dim=1, keepdim=True)), "every pixel gets a step of length ε",
           "the norm was taken over the colour channels only",
           "flatten each image before taking its norm: g.flatten(1).norm(dim=1)"),
-    Wrong(_divided(lambda g: per_image(g.flatten(1).abs().sum(1))), "the step has length ε in the L1 norm",
+    Wrong(_divided(lambda g: wide(g.flatten(1).abs().sum(1))), "the step has length ε in the L1 norm",
           "divided by the sum of the absolute values", "the L2 norm is the root of the sum of squares"),
     Wrong(_divided(lambda g: g.abs().amax((1, 2, 3), keepdim=True)),
           "the largest change of a pixel is ε, so the L2 size is larger", "divided by the largest entry, the L∞ norm",
           "the L2 norm is the root of the sum of squares"),
-    Wrong(_divided(lambda g: per_image(g.flatten(1).norm(dim=1)) ** 2),
+    Wrong(_divided(lambda g: wide(g.flatten(1).norm(dim=1)) ** 2),
           "the step gets shorter where the gradient gets longer", "divided by the squared norm: the root is missing",
           "the L2 norm is the root of the sum of squares"),
-    Wrong(_divided(lambda g: per_image(g.flatten(1).norm(dim=1)) ** 2 / len(g)),
+    Wrong(_divided(lambda g: wide(g.flatten(1).norm(dim=1)) ** 2 / len(g)),
           "the step gets shorter where the gradient of the mean loss gets longer",
           "divided by the squared norm: the root is missing", "the L2 norm is the root of the sum of squares"),
     Wrong({"direction": lambda g: g}, "the step grows with the gradient", "the gradient was not divided by its length",
           "every image's step has length ε: eps * g / ‖g‖₂"),
     Wrong({"direction": lambda g: g / len(g)}, "the step grows with the gradient of the mean loss",
           "the gradient was not divided by its length", "every image's step has length ε: eps * g / ‖g‖₂"),
-    Wrong({"direction": lambda g: g / per_image(g.flatten(1).norm(dim=1))},
+    Wrong({"direction": lambda g: g / wide(g.flatten(1).norm(dim=1))},
           "images whose gradient is exactly zero come back as NaN", "zero was divided by zero",
           "torch.where(norm > 0, g / norm, 0)"),
-    *(Wrong({"direction": lambda g, tiny=tiny: g / (per_image(g.flatten(1).norm(dim=1)) + tiny)},
+    *(Wrong({"direction": lambda g, tiny=tiny: g / (wide(g.flatten(1).norm(dim=1)) + tiny)},
             "where the gradient is tiny, the step is shorter than ε",
             f"about {tiny:g} was added to the norm; confident networks have gradients far smaller than that",
             "divide by the norm itself where it is not zero: torch.where(norm > 0, g / norm, 0)")
       for tiny in (1e-4, 1e-6, 1e-8, 1e-10)),
-    *(Wrong({"direction": lambda g, tiny=tiny: g / per_image(g.flatten(1).norm(dim=1).clamp_min(tiny))},
+    *(Wrong({"direction": lambda g, tiny=tiny: g / wide(g.flatten(1).norm(dim=1).clamp_min(tiny))},
             "where the gradient is tiny, the step is far shorter than ε",
             f"the norm was kept above {tiny:g}; confident networks have gradients far smaller than that",
             "divide by the norm itself where it is not zero: torch.where(norm > 0, g / norm, 0)")

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from advlib.ball import wide
 from advlib.evaluate import predict
 from advlib.exercises import properties, specimens
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Number, Wrong, instead_of
-from advlib.exercises.steps import per_image
 from advlib.norms import L1, L2, Ball, Linf
 
 # --- sizes by hand: (0.1, 0, −0.4), (0, 0, 0), (0.2, 0.2, 0), (0, 0, 0) ---------------------------------------
@@ -67,7 +67,7 @@ def _changes(norm: type[Ball], budgets: tuple[float, ...]) -> list[Case]:
     for i, ((name, shape), eps) in enumerate(zip(kinds, budgets)):
         delta = torch.randn(shape, generator=torch.Generator().manual_seed(i))
         reach = torch.tensor([0.5, 0.9] if "inside" in name else far[: len(delta)])
-        delta = delta * per_image(reach * eps / norm(1).size(delta))
+        delta = delta * wide(reach * eps / norm(1).size(delta))
         found.append(Case(f"{name}, ε = {eps:g}", delta.double() if name == "float64" else delta, eps))
     return found
 
@@ -94,7 +94,7 @@ def l1(delta: Tensor) -> Tensor:
 
 
 def l2(delta: Tensor) -> Tensor:
-    return per_image(delta.flatten(1).norm(dim=1))
+    return wide(delta.flatten(1).norm(dim=1))
 
 
 def linf(delta: Tensor) -> Tensor:
@@ -264,7 +264,7 @@ def threshold(
     """The soft threshold with the price λ = max_k λ_k, at least 0."""
     u = order(u(delta))
     price = pick((u.cumsum(1) - spent * eps) / torch.arange(start, start + u.shape[1]))
-    return way(delta, per_image(floor(price)))
+    return way(delta, wide(floor(price)))
 
 
 LARGEST = "sort with descending=True, take the largest of all λₖ, and at least 0"
@@ -365,7 +365,7 @@ def _gradients() -> list[Case]:
         (((4, 2, 2, 3), 3.0), ((5, 3, 8, 8), 0.5), ((1, 3, 4, 4), 12.0), ((3, 1, 5, 7), 1.0))
     ):
         grad = torch.randn(shape, generator=torch.Generator().manual_seed(i))
-        grad *= per_image(torch.logspace(-8, 0, shape[0]))
+        grad *= wide(torch.logspace(-8, 0, shape[0]))
         found.append(Case(f"gradients {shape}, ε = {eps:g}", grad.double() if i == 3 else grad, eps))
     return [*found, Case("ties and a gradient of zero, ε = 2", TIED.clone(), 2.0)]
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advlib.ball import wide
 from advlib.exercises import specimens
 from advlib.exercises.frame import Case, Wrong
 
@@ -28,14 +29,9 @@ def gradient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss = ce) -> Tensor:
     return torch.autograd.grad(loss(model(x), y), x)[0]
 
 
-def per_image(norm: Tensor) -> Tensor:
-    """(N,) → (N, 1, 1, 1), to divide a batch of images."""
-    return norm[:, None, None, None]
-
-
 def unit(g: Tensor) -> Tensor:
     """g / ‖g‖₂ for each image; a gradient of zero stays zero."""
-    norm = per_image(g.flatten(1).norm(dim=1))
+    norm = wide(g.flatten(1).norm(dim=1))
     return torch.where(norm > 0, g / norm, 0)
 
 

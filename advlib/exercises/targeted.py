@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advlib.attacks import pgd
+from advlib.ball import wide
 from advlib.evaluate import logits_of, predict
 from advlib.exercises import climbing, properties, specimens, steps
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
@@ -96,7 +97,7 @@ def _two_steps(model: nn.Module, x: Tensor, y: Tensor, target: Tensor, eps: floa
 
 def _left_out(model: nn.Module, x: Tensor, y: Tensor, target: Tensor, eps: float) -> Tensor:
     moved = aimed(model, x, y, target, eps, refuse=refusing(lambda same: False))
-    return torch.where(steps.per_image(target == y), x, moved)
+    return torch.where(wide(target == y), x, moved)
 
 
 BOTH = (
