@@ -164,7 +164,7 @@ def ascend(
     target: int | Tensor | None = None,
     steps: int = 40,
     schedule=Linear(),  # noqa: B008 - a value that nothing can change
-    loss: Callable = losses.cross_entropy,
+    loss: Callable = losses.log_odds,
     momentum: float = 0.0,
     inertia: float = 0.0,
     random_start: bool = False,
@@ -185,7 +185,10 @@ def ascend(
     target      makes it a targeted attack: a class index, or one per image (N,).
     steps       gradients taken in each run, and steps made.
     schedule    step sizes: ``Constant(0.1)`` is a tenth of ε at each step, ``Fixed(0.01)`` is 0.01 whatever ε is.
-    loss        one of ``advlib.losses``. Where its gradient is exactly zero, the margin takes its place.
+    loss        one of ``advlib.losses``. The log-odds have cross-entropy's direction for each image, without its
+                rounding on confident ones; each step is normalised per image, so that climbing them is climbing
+                cross-entropy exactly. ``losses.cross_entropy`` is the textbook's. Where a loss has a gradient of
+                exactly zero, the margin takes its place.
     momentum    μ of MI-FGSM: the steps follow a decaying sum of normalised gradients.
     inertia     share of the last move that is made again (1 − α of Auto-PGD's heavy ball).
     random_start  begin at a random δ of the ball (and of the box), not at x.

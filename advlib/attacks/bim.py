@@ -23,6 +23,7 @@ def bim(
     steps: int = 10,
     step: float | None = None,
     target: int | Tensor | None = None,
+    loss: Callable = losses.log_odds,
     keep: str = "best",
     early_stop: bool = True,
     mask: Tensor | None = None,
@@ -33,11 +34,12 @@ def bim(
     """Basic iterative method: FGSM repeated with a small step, clipped back into the ball each time.
 
     Kurakin, Goodfellow & Bengio (2017), "Adversarial examples in the physical world", Section 2.2:
-    x₀ = x, xₖ₊₁ = clip(xₖ + α · sign(∇ₓ loss(xₖ, y))) for L∞; other balls take their own steepest step.
+    x₀ = x, xₖ₊₁ = clip(xₖ + α · sign(∇ₓ loss(xₖ, y))) for L∞; other balls take their own steepest step. The direction
+    of the paper's cross-entropy is computed from the log-odds, which do not round.
 
     step        α, in the units of the ball's ε; None for 2.5 · ε / steps, which reaches the ball's surface and
                 leaves some steps to move along it (Madry et al. 2018, Appendix A).
-    model, within, steps, target, keep, early_stop, mask, batch_size, fast, callback: as in
+    model, within, steps, target, loss, keep, early_stop, mask, batch_size, fast, callback: as in
     ``advlib.attacks.ascend``.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
@@ -59,6 +61,7 @@ def bim(
         target=target,
         steps=steps,
         schedule=_constant(within, step, 2.5, steps),
+        loss=loss,
         keep=keep,
         early_stop=early_stop,
         mask=mask,
@@ -80,7 +83,7 @@ def pgd(
     random_start: bool = True,
     momentum: float = 0.3,
     target: int | Tensor | None = None,
-    loss: Callable = losses.cross_entropy,
+    loss: Callable = losses.log_odds,
     keep: str = "best",
     early_stop: bool = True,
     seed: int = 0,
@@ -105,6 +108,9 @@ def pgd(
     is ``pgd(model, x, y, Linf(eps), steps=steps, step=step, momentum=0, keep="last", early_stop=False, seed=seed)``, up
     to rounding, for a model in eval mode. Begun at ``x_adv = x``, these lines are
     ``bim(model, x, y, Linf(eps), steps=steps, step=step, keep="last", early_stop=False)``.
+
+    The log-odds have cross-entropy's direction, so that the two agree where that loss does not round; with
+    ``loss=losses.cross_entropy`` they do on every image that has a gradient.
 
     By default the step shrinks in a straight line from 1.5 ε to 0 and the gradient carries momentum 0.3 (with 40 steps
     that finds more than constant steps of any size), the best iterate is kept, and a fooled image is left alone.
@@ -159,6 +165,7 @@ def mifgsm(
     step: float | None = None,
     momentum: float = 1.0,
     target: int | Tensor | None = None,
+    loss: Callable = losses.log_odds,
     keep: str = "best",
     early_stop: bool = True,
     mask: Tensor | None = None,
@@ -168,10 +175,11 @@ def mifgsm(
 ) -> Tensor:
     """Momentum iterative FGSM: steps follow gₖ₊₁ = μ·gₖ + ∇/‖∇‖₁, a memory that transfers better to other models.
 
-    Dong et al. (2018), "Boosting adversarial attacks with momentum", Eq. 6 and 7.
+    Dong et al. (2018), "Boosting adversarial attacks with momentum", Eq. 6 and 7, with cross-entropy's direction
+    computed from the log-odds.
 
     step        α, in the units of the ball's ε; None for ε / steps, as in the paper.
-    model, within, steps, target, keep, early_stop, mask, batch_size, fast, callback: as in
+    model, within, steps, target, loss, keep, early_stop, mask, batch_size, fast, callback: as in
     ``advlib.attacks.ascend``.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
@@ -193,6 +201,7 @@ def mifgsm(
         target=target,
         steps=steps,
         schedule=_constant(within, step, 1.0, steps),
+        loss=loss,
         momentum=momentum,
         keep=keep,
         early_stop=early_stop,
@@ -212,7 +221,7 @@ def apgd(
     steps: int = 100,
     restarts: int = 1,
     target: int | Tensor | None = None,
-    loss: Callable = losses.cross_entropy,
+    loss: Callable = losses.log_odds,
     random_start: bool = True,
     early_stop: bool = True,
     seed: int = 0,
@@ -226,8 +235,8 @@ def apgd(
     Croce & Hein (2020), Algorithm 1, with α = 0.75. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
     targeted DLR attack.
 
-    model, within, steps, restarts, target, random_start, early_stop, seed, mask, batch_size, fast, callback: as in
-    ``advlib.attacks.ascend``.
+    model, within, steps, restarts, target, loss, random_start, early_stop, seed, mask, batch_size, fast, callback: as
+    in ``advlib.attacks.ascend``.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x.
 
     Raises

@@ -66,7 +66,7 @@ class Fact:
         """The function with its arguments and their defaults, without types and without those of ``COMMON``.
 
         >>> FACTS[0].call
-        'fgsm(model, x, y, within, *, target=None, mask=None)'
+        'fgsm(model, x, y, within, *, target=None, loss=log_odds, mask=None)'
         """
         signature = inspect.signature(self.attack)
         shown = [

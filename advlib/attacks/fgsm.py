@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
+from advlib import losses
 from advlib.attacks.ascent import Constant, ascend
 from advlib.norms import Ball
 
@@ -17,6 +20,7 @@ def fgsm(
     within: Ball,
     *,
     target: int | Tensor | None = None,
+    loss: Callable = losses.log_odds,
     mask: Tensor | None = None,
     batch_size: int | None = None,
 ) -> Tensor:
@@ -26,7 +30,10 @@ def fgsm(
     Section 4. In an L2 ball δ runs along the gradient, in an L1 or L0 ball it fills the pixels with the largest
     one. With ``target`` it steps towards that class (Kurakin et al. 2017, Eq. 4).
 
-    model, within, target, mask, batch_size: as in ``advlib.attacks.ascend``.
+    The loss of the paper is cross-entropy. Its direction is computed by way of the log-odds, which have the same sign
+    in every pixel and do not round: on confident images cross-entropy itself, in float32, steps elsewhere.
+
+    model, within, target, loss, mask, batch_size: as in ``advlib.attacks.ascend``.
     Shapes: x (N, C, H, W) in [0, 1], y (N,) class indices; returns images like x.
 
     Raises
@@ -46,6 +53,7 @@ def fgsm(
         y,
         within,
         target=target,
+        loss=loss,
         steps=1,
         schedule=Constant(1.0),
         keep="last",

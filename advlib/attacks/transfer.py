@@ -32,6 +32,7 @@ def transfer(
     target: int | Tensor | None = None,
     steps: int = 20,
     step: float | None = None,
+    loss: Callable = losses.log_odds,
     momentum: float = 1.0,
     diversity: float = 0.5,
     keep: str = "last",
@@ -43,12 +44,13 @@ def transfer(
 
     MI-FGSM (Dong et al. 2018, Eq. 6 and 7) on the mean of the substitutes' logits (their Section 3.2; Liu et al. 2017
     were the first to attack an ensemble), where at each step, with probability ``diversity``, the image is shrunk by
-    chance and padded back to its size at a chance position (Xie et al. 2019, DI²-FGSM). It climbs the margin, which
-    stays steep when a substitute is very sure of itself.
+    chance and padded back to its size at a chance position (Xie et al. 2019, DI²-FGSM). Cross-entropy's
+    direction is computed from the log-odds, which stay steep when a substitute is very sure of itself.
 
     substitutes  one ``nn.Module`` or several with the same classes, all on one device.
     within       any ball; one made of a tensor (N,) gives each image an ε of its own.
     target       a class index, or one per image (N,).
+    loss         one of ``advlib.losses``.
     step         a constant step in units of the ball's ε; None for ε / steps, as in MI-FGSM.
     keep, early_stop  the last iterate and all steps, because fooling the substitute is not the goal: the further past
                  its boundary, the likelier past the victim's.
@@ -93,7 +95,7 @@ def transfer(
             target=None if target is None else target[rows],
             steps=steps,
             schedule=Constant(1 / steps) if step is None else Fixed(step),
-            loss=losses.margin,
+            loss=loss,
             momentum=momentum,
             keep=keep,
             early_stop=early_stop,

@@ -118,7 +118,8 @@ class Victim:
         elif flat > MANY * n:
             text = (
                 f"the gradient of {getattr(self.loss, '__name__', 'the loss')} is exactly zero on {flat} of {n} "
-                "images (a saturated softmax); the margin loss was climbed there instead."
+                "images (a saturated softmax); the margin loss was climbed there instead. losses.log_odds has "
+                "cross-entropy's direction without its rounding."
             )
         else:
             return

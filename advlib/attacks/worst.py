@@ -38,7 +38,8 @@ def worst_case(
 ) -> Tensor:
     """The strongest answer for each image from a set of attacks that leave nothing to choose, cheapest first.
 
-    The idea is AutoAttack's (Croce & Hein 2020): gradients of the cross-entropy, gradients of the DLR loss towards
+    The idea is AutoAttack's (Croce & Hein 2020): gradients of the log-odds (which have
+    cross-entropy's direction), gradients of the DLR loss towards
     each rival class, a minimal-norm attack, and random search without any gradient. An image that falls is out. What
     still stands goes on to the next attack, which begins where it can from the best failure so far.
 
@@ -95,7 +96,7 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
     if target is not None:
         rivals = target[:, None]
 
-    def by_cross_entropy(model, x, y, *, rows, start, batch_size):
+    def by_log_odds(model, x, y, *, rows, start, batch_size):
         return pgd(model, x, y, within.rows(rows), target=aim(rows), seed=seed, batch_size=batch_size)
 
     def towards(rank):
@@ -144,4 +145,4 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
     ranks = range(min(RIVALS, logits.shape[1] - 1) if target is None else 1)
     # From the best failure Square finds quickly what it finds; from its own stripes it finds others, slowly.
     search = {Linf: [improved_at_random, at_random], L2: [improved_at_random, at_random], L0: [at_random], L1: []}
-    return [by_cross_entropy, *(towards(rank) for rank in ranks), nearest, *(search[type(within)] if queries else [])]
+    return [by_log_odds, *(towards(rank) for rank in ranks), nearest, *(search[type(within)] if queries else [])]

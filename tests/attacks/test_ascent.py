@@ -173,7 +173,7 @@ def test_a_callback_sees_every_iterate_and_its_loss():
     assert torch.equal(seen[0].x_adv, X) and torch.equal(seen[-1].x_adv, last)
     for now in seen:
         assert now.rows.tolist() == list(range(8)) and not now.x_adv.requires_grad
-        expected = losses.cross_entropy(logits_of(linear_model(), now.x_adv), Y)
+        expected = losses.log_odds(logits_of(linear_model(), now.x_adv), Y)
         assert torch.allclose(now.loss, expected, atol=1e-6)
     shorter = attacks.bim(linear_model(), X, Y, Linf(0.1), steps=2, step=0.25 / 3, **ALL_STEPS)
     assert torch.allclose(seen[2].x_adv, shorter)
@@ -244,12 +244,16 @@ def test_a_callback_is_called_and_may_end_the_attack_by_an_error():
 
 @pytest.mark.parametrize("scale", [1e3, 1e5])
 def test_a_saturated_softmax_is_seen_and_passed_by(scale):
-    """Logits so large that cross-entropy has no gradient left: the margin takes its place, and that is said."""
+    """Logits so large that cross-entropy has no gradient left: the margin takes its place, and that is said. The
+    log-odds do not even notice."""
     model = linear_model(scale=scale)
     y = logits_of(model, X).argmax(1)
-    with pytest.warns(GradientMaskingWarning, match="saturated softmax.*margin loss was climbed"):
-        x_adv = ascend(model, X, y, Linf(0.9), steps=5)
+    with pytest.warns(GradientMaskingWarning, match="saturated softmax.*margin loss was climbed.*log_odds"):
+        x_adv = ascend(model, X, y, Linf(0.9), steps=5, loss=losses.cross_entropy)
     assert accuracy(model, x_adv, y) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert accuracy(model, ascend(model, X, y, Linf(0.9), steps=5), y) == 0
 
 
 def test_no_warning_without_a_reason():
@@ -268,9 +272,11 @@ def test_logits_times_thirty_fall_like_the_plain_ones(lenet, mnist):
             return 30 * self.net(x)
 
     (x, y), model = mnist(100), Scaled(lenet("clntrained"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert accuracy(model, ascend(model, x, y, Linf(0.3), steps=40), y) == 0
     with pytest.warns(GradientMaskingWarning):
-        x_adv = ascend(model, x, y, Linf(0.3), steps=40)
-    assert accuracy(model, x_adv, y) == 0
+        assert accuracy(model, ascend(model, x, y, Linf(0.3), steps=40, loss=losses.cross_entropy), y) == 0
 
 
 def test_targeted_ascent_arrives():

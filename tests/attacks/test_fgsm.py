@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from advlib import losses
 from advlib.attacks import fgsm
-from advlib.evaluate import logits_of
+from advlib.data import load_images
+from advlib.evaluate import accuracy, logits_of
+from advlib.models import load_model
 from advlib.norms import L0, L1, L2, Linf
 
 
@@ -88,3 +91,13 @@ def test_it_costs_one_forward_and_one_backward_pass():
     model[1].register_full_backward_hook(lambda *_: passes.append("backward"))
     fgsm(model, X, Y, Linf(0.1))
     assert passes == ["forward", "backward"]
+
+
+@pytest.mark.slow
+def test_rounding_does_not_decide_the_sign():
+    """On signs-cnn cross-entropy in float32 loses the sign of many a pixel: FGSM with it leaves 37 % of 512 signs
+    right, where the same formula in float64 leaves 22 %, and by way of the log-odds 19.5 %."""
+    signs, model = load_images("signs", "test", n=512), load_model("signs-cnn")
+    left = lambda **loss: accuracy(model, fgsm(model, signs.x, signs.y, Linf(8 / 255), **loss), signs.y)
+    assert left() <= 0.205
+    assert left(loss=losses.cross_entropy) > 0.33
