@@ -14,8 +14,20 @@ from advlib.answers import logits_of, predict
 from advlib.attacks.worst import worst_case
 from advlib.intervals import interval, interval_over_runs
 from advlib.norms import L1, L2, Ball, Linf, readable
+from advlib.sanity import SanityChecks, sanity_checks
 
-__all__ = ["predict", "accuracy", "robust_accuracy", "interval", "report", "Report", "curve", "Curve"]
+__all__ = [
+    "predict",
+    "accuracy",
+    "robust_accuracy",
+    "interval",
+    "report",
+    "Report",
+    "curve",
+    "Curve",
+    "sanity_checks",
+    "SanityChecks",
+]
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = None) -> float:

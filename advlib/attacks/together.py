@@ -101,8 +101,12 @@ def climb_together(
 
 def _clipped_cross_entropy(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     """Cross-entropy up to log K. A label with less than 1/K of the probability has lost: it need not pull any more,
-    or a few images that are easy to fool would own the mean."""
-    return losses.cross_entropy(logits, y, target).clamp_max(math.log(logits.shape[1]))
+    or a few images that are easy to fool would own the mean.
+
+    Here the images' gradients are added up, and their sizes count: log(1 + exp u) of the log-odds u is cross-entropy
+    with its size, without its rounding."""
+    u = losses.log_odds(logits, y, target)
+    return F.softplus(u).clamp_max(math.log(logits.shape[1])) if target is None else -F.softplus(-u)
 
 
 def _minibatches(n: int, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, bool]]:
