@@ -35,6 +35,9 @@ def bim(
     Kurakin, Goodfellow & Bengio (2017), "Adversarial examples in the physical world", Section 2.2:
     x₀ = x, xₖ₊₁ = clip(xₖ + α · sign(∇ₓ loss(xₖ, y))) for L∞; other balls take their own steepest step.
 
+    Deviations: the paper's α is one grey level of 255, and the number of steps follows from ε; it keeps the last
+    iterate and takes all steps (here ``keep="last", early_stop=False``).
+
     step        α, in the units of the ball's ε; None for 2.5 · ε / steps, which reaches the ball's surface and
                 leaves some steps to move along it (Madry et al. 2018, Appendix A).
     model, within, steps, target, keep, early_stop, mask, batch_size, fast, callback: as in
@@ -170,6 +173,10 @@ def mifgsm(
 
     Dong et al. (2018), "Boosting adversarial attacks with momentum", Eq. 6 and 7.
 
+    Deviations: the paper keeps the last iterate and takes all steps (here ``keep="last", early_stop=False``), as
+    ``transfer`` does; an image that only has to fool the model at hand can stop. Other balls than L∞ take their own
+    steepest step.
+
     step        α, in the units of the ball's ε; None for ε / steps, as in the paper.
     model, within, steps, target, keep, early_stop, mask, batch_size, fast, callback: as in
     ``advlib.attacks.ascend``.
@@ -225,6 +232,11 @@ def apgd(
 
     Croce & Hein (2020), Algorithm 1, with α = 0.75. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
     targeted DLR attack.
+
+    Deviations: the first step has no earlier move to repeat and is 0.75 of a step, where the paper's is a whole one.
+    The random start is a point of the ball; the authors' code begins on the surface in L∞ and L2. In L1 and L0 it is
+    the same algorithm with the ball's own steepest step. The authors' attack for L1 is another (Croce & Hein 2021: the
+    first step is ε, and how many values it changes adapts), and for L0 there is none.
 
     model, within, steps, restarts, target, random_start, early_stop, seed, mask, batch_size, fast, callback: as in
     ``advlib.attacks.ascend``.
