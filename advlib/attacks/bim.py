@@ -235,8 +235,8 @@ def apgd(
 
     Deviations: the first step has no earlier move to repeat and is 0.75 of a step, where the paper's is a whole one.
     The random start is a point of the ball; the authors' code begins on the surface in L∞ and L2. In L1 and L0 it is
-    the same algorithm with the ball's own steepest step. The authors' attack for L1 is another (Croce & Hein 2021: the
-    first step is ε, and how many values it changes adapts), and for L0 there is none.
+    the same algorithm with the ball's own steepest step. The authors' attack for L1 is another (Croce & Hein 2021,
+    "Mind the box": its first step is ε, and the number of values that a step changes adapts), and for L0 there is none.
 
     model, within, steps, restarts, target, random_start, early_stop, seed, mask, batch_size, fast, callback: as in
     ``advlib.attacks.ascend``.

@@ -36,7 +36,7 @@ def hop_skip_jump(
 ) -> Attacked:
     """The smallest perturbation that fools a victim which tells its label and nothing else.
 
-    HopSkipJump, Chen, Jordan & Wainwright (2020), Algorithm 2. From an image that is far away but fools the victim,
+    HopSkipJump: Chen, Jordan & Wainwright (2020), Algorithm 2. From an image that is far away but fools the victim,
     each round goes (1) straight towards x by bisection until just before the decision boundary, (2) along the
     boundary's normal, which is the mean of those directions in which a tiny step still fools (Eq. 16), (3) as far as
     a step that is halved until it fools. Untargeted it starts from noise; targeted it needs ``start``.

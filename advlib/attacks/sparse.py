@@ -33,10 +33,10 @@ def jsma(
 ) -> Tensor:
     """Change the most salient pair of pixels, look again, and so on: the Jacobian-based saliency map attack.
 
-    Papernot et al. (2016), Algorithms 2 and 3: with α = what the target's logit gains from a change of two pixels and β
-    = what all others gain together, the pair with the largest −αβ (α > 0 > β) is changed. Deviations: each value goes
-    to the end of the range that raises the target (the paper adds one θ to all), one pixel alone may beat all pairs,
-    and only the 32 positions with the largest α − β are paired.
+    Papernot et al. (2016), "The limitations of deep learning in adversarial settings", Algorithms 2 and 3: with α =
+    what the target's logit gains from a change of two pixels and β = what all others gain together, the pair with the
+    largest −αβ (α > 0 > β) is changed. Deviations: values go to the end of the range that raises the target, one pixel
+    alone may beat all pairs, and only the 32 positions with the largest α − β are paired.
 
     within      ``L0(k)``: at most k pixels change; an image that is won with fewer stops there.
     target      a class index, or one per image (N,); None aims at each image's likeliest other class.
