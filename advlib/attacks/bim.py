@@ -37,6 +37,9 @@ def bim(
     x₀ = x, xₖ₊₁ = clip(xₖ + α · sign(∇ₓ loss(xₖ, y))) for L∞; other balls take their own steepest step. The direction
     of the paper's cross-entropy is computed from the log-odds, which do not round.
 
+    Deviations: the paper's α is one grey level of 255, and the number of steps follows from ε; it keeps the last
+    iterate and takes all steps (here ``keep="last", early_stop=False``).
+
     step        α, in the units of the ball's ε; None for 2.5 · ε / steps, which reaches the ball's surface and
                 leaves some steps to move along it (Madry et al. 2018, Appendix A).
     model, within, steps, target, loss, keep, early_stop, mask, batch_size, fast, callback: as in
@@ -178,6 +181,10 @@ def mifgsm(
     Dong et al. (2018), "Boosting adversarial attacks with momentum", Eq. 6 and 7, with cross-entropy's direction
     computed from the log-odds.
 
+    Deviations: the paper keeps the last iterate and takes all steps (here ``keep="last", early_stop=False``), as
+    ``transfer`` does; an image that only has to fool the model at hand can stop. Other balls than L∞ take their own
+    steepest step.
+
     step        α, in the units of the ball's ε; None for ε / steps, as in the paper.
     model, within, steps, target, loss, keep, early_stop, mask, batch_size, fast, callback: as in
     ``advlib.attacks.ascend``.
@@ -234,6 +241,11 @@ def apgd(
 
     Croce & Hein (2020), Algorithm 1, with α = 0.75. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
     targeted DLR attack.
+
+    Deviations: the first step has no earlier move to repeat and is 0.75 of a step, where the paper's is a whole one.
+    The random start is a point of the ball; the authors' code begins on the surface in L∞ and L2. In L1 and L0 it is
+    the same algorithm with the ball's own steepest step. The authors' attack for L1 is another (Croce & Hein 2021,
+    "Mind the box": its first step is ε, and the number of values that a step changes adapts), and for L0 there is none.
 
     model, within, steps, restarts, target, loss, random_start, early_stop, seed, mask, batch_size, fast, callback: as
     in ``advlib.attacks.ascend``.

@@ -28,7 +28,10 @@ def fgsm(
 
     In an L∞ ball this is clip(x + ε · sign(∇ₓ loss)), the fast gradient sign method of Goodfellow et al. (2015),
     Section 4. In an L2 ball δ runs along the gradient, in an L1 or L0 ball it fills the pixels with the largest
-    one. With ``target`` it steps towards that class (Kurakin et al. 2017, Eq. 4).
+    one. With ``target`` it steps towards that class: the one-step target class method of Kurakin, Goodfellow & Bengio
+    (2017), "Adversarial machine learning at scale".
+
+    Deviation: the paper leaves out the pixel box. Here the step is the best one that stays in it.
 
     The loss of the paper is cross-entropy. Its direction is computed by way of the log-odds, which have the same sign
     in every pixel and do not round: on confident images cross-entropy itself, in float32, steps elsewhere.

@@ -43,6 +43,11 @@ def deepfool(
     Moosavi-Dezfooli, Fawzi & Frossard (2016), Algorithm 2. Seen linearly, class k takes over from the label y
     at distance (z_y − z_k) / ‖∇(z_k − z_y)‖* (Eq. 8), reached along the steepest direction of the norm.
 
+    Deviations: the paper looks at all classes, and its authors' code at the ten likeliest of the clean image; here they
+    are ranked anew at each step. Each step is stretched by 1 + η, as in that code (in the paper their sum is, at the
+    end), and clipped to the pixel box, which neither knows. An image that is misread already is left alone: the walk is
+    away from ``y``, the paper's from the model's own answer.
+
     norm        what to make small: ``L2`` or ``Linf``, in at most ``steps`` steps, ``batch_size`` images at once.
     overshoot   η: each step is stretched by 1 + η, to end beyond the boundary.
     candidates  how many of the likeliest other classes are looked at; each costs one backward pass per step.
@@ -115,6 +120,10 @@ def carlini_wagner(
     Adam minimises over w without a constraint. After ``steps`` of it, c moves halfway to the largest constant
     that failed where the attack won, and up (tenfold, until it wins once) where it did not.
 
+    Deviations: the defaults are made for small networks and a laptop. The authors' code tries 9 constants from 0.001 on
+    with 10,000 steps of 0.01 each, fewer where the objective stops falling; here it is 5 constants from 1 on, with 200
+    steps of 0.1. Pass theirs for a result to publish.
+
     target      a class index, or one per image (N,): the margin of the target instead.
     confidence  κ, the margin by which to win.
     lr          Adam's step size in w.
@@ -177,8 +186,10 @@ def fmn(
     Fast minimum norm, Pintor, Roli, Brendel & Biggio (2021), Algorithm 1: any norm, one model pass per step.
     Until an image is fooled for the first time, ε reaches at least to where the linearised margin is zero.
 
-    Two departures make it stronger at the same cost: the projection is the exact one onto ball ∩ pixel box,
-    and a step is as long as ``step`` · ε, along the gradient (its sign for L∞).
+    Deviations: the paper's ε *is* that distance as long as nothing fools, and so may shrink; here it also grows by 1 +
+    γ or more at each step. The projection is the exact one onto ball ∩ pixel box, where the paper projects and then
+    clips. A step is ``step`` · ε long, along the gradient (its sign for L∞); the paper's does not depend on ε and is
+    along the gradient for all norms.
 
     norm        what to make small: ``Linf``, ``L2``, ``L1`` or ``L0``.
     target      a class index, or one per image (N,).

@@ -36,6 +36,7 @@ def nes(
     Natural evolution strategies, Ilyas et al. (2018), Algorithm 1: ∇ ≈ 1/(σn) Σ f(x + σuᵢ) uᵢ with Gaussian uᵢ, drawn
     in antithetic pairs ±u. f is the margin. The ascent is the engine's: (queries − 1) / (samples + 1) steps that
     shrink in a straight line, since each also costs the query that tells whether the image fools by now.
+    (The paper's f is the class's probability, which goes flat where the victim is sure.)
 
     victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
     queries     the most images the victim is shown for each image of x; one that fools is asked about no more.

@@ -146,8 +146,12 @@ def eot(model: nn.Module, transform: Callable, samples: int = 10, seed: int = 0)
     """Expectation over transformations: a model whose logits are the mean over ``samples`` transformed images.
 
     Athalye et al. (2018), "Synthesizing robust adversarial examples", Section 2.1: maximise E[log P(y | t(x))] over
-    the transformations t. Up to a constant per image the mean of logits *is* that mean of log-probabilities, so any
-    attack on this model is the EOT attack. Each call draws anew, so each step of an attack sees other views.
+    the transformations t. Each call draws anew, so each step of an attack sees other views.
+
+    Deviations: the paper holds the distance in LAB colours down by a penalty; here a ball does. And only with
+    ``samples=1`` is the gradient of cross-entropy on this model the paper's, on average. With more, the log-probability
+    is that of the *mean logits*, which is at least the mean of log-probabilities (log Σ exp is convex), and its
+    gradient weighs all views by one set of probabilities, where the paper's weighs each by its own.
 
     transform   ``transform(x, generator) -> x'``, such as ``Views(...)``: each image in a way of its own,
                 differentiable, drawing from the generator (which lives on the CPU) and from nothing else.
@@ -230,7 +234,8 @@ def patch(
 
     Brown et al. (2017), "Adversarial patch", Section 2: maximise E[log P(target | A(p, x, place, t))] over the
     picture p on the patch, the expectation being over images x, places and transformations t. Its pixels are free,
-    only its size is limited. Without ``target`` it hides what there is to see (E[−log P(y | …)]).
+    only its size is limited. Without ``target`` it hides what there is to see (E[−log P(y | …)]). Deviation: the paper
+    knows targets only.
 
     size        of the square patch in pixels; or its shape, a mask (h, w) of 0 and 1.
     views       how it may be stuck on; its light and noise fall on the patched image. ``Views(0, (1, 1), shift=0)``

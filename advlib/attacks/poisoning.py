@@ -150,8 +150,8 @@ def label_flip(
 ) -> Poisoned:
     """Give a ``fraction`` of the images a wrong label; of class ``source`` only, if given.
 
-    The new label is ``target``, or else any other class by chance (Biggio et al. 2012 studied the worst choice). The
-    choice is by ``seed``; a larger fraction flips the same labels and more.
+    The new label is ``target``, or else any other class by chance, and so are the images. (Biggio, Nelson & Laskov 2011
+    look for the worst ones.) The choice is by ``seed``; a larger fraction flips the same labels and more.
 
     Raises
         TypeError, ValueError: a source or target that is no class, both the same, a fraction outside [0, 1].

@@ -1,7 +1,4 @@
-"""Few pixels, each changed at will: JSMA with gradients, one pixel and Sparse-RS with scores alone.
-
-A pixel is a position; its channels count once, as in ``L0``.
-"""
+"""Few pixels, each changed at will: JSMA by gradients, one pixel and Sparse-RS by scores. All channels count once."""
 
 from __future__ import annotations
 
@@ -36,9 +33,10 @@ def jsma(
 ) -> Tensor:
     """Change the most salient pair of pixels, look again, and so on: the Jacobian-based saliency map attack.
 
-    Papernot et al. (2016), Algorithms 2 and 3: with α = what the target's logit gains from a change of two
-    pixels and β = what all others gain together, the pair with the largest −αβ (α > 0 > β) is changed. Here
-    each value goes to the end of the range that raises the target, and one pixel alone may beat all pairs.
+    Papernot et al. (2016), "The limitations of deep learning in adversarial settings", Algorithms 2 and 3: with α =
+    what the target's logit gains from a change of two pixels and β = what all others gain together, the pair with the
+    largest −αβ (α > 0 > β) is changed. Deviations: values go to the end of the range that raises the target, one pixel
+    alone may beat all pairs, and only the 32 positions with the largest α − β are paired.
 
     within      ``L0(k)``: at most k pixels change; an image that is won with fewer stops there.
     target      a class index, or one per image (N,); None aims at each image's likeliest other class.
@@ -131,8 +129,9 @@ def one_pixel(
 ) -> Attacked:
     """Breed the one pixel (or the few) that fools, from the victim's scores: differential evolution.
 
-    Su, Vargas & Sakurai (2019), Section III: a candidate is a place and a colour for each pixel; children are
-    a + F · (b − c) of three parents with F = 0.5, and a child that does better takes its parent's place.
+    Su, Vargas & Sakurai (2019), Section III: a candidate is a place and a colour for each pixel; children are a + F ·
+    (b − c) of three parents with F = 0.5, and a child that does better takes its parent's place. Deviations: the first
+    colours are uniform (theirs: normal around grey), and fitness is the margin, no probability.
 
     victim      an ``nn.Module`` or any callable that answers images (N, C, H, W) with scores (N, K).
     target      a class index, or one per image (N,).
@@ -225,14 +224,15 @@ def sparse_rs(
 ) -> Attacked:
     """Random search over which k pixels to change, and to what: keep a swap that the victim's margin rewards.
 
-    Sparse-RS, Croce et al. (2022), for the L0 ball. A candidate is a set of k pixels, and for each of them a
-    corner of the colour cube. A share of the set, smaller and smaller, is swapped for pixels outside it.
+    Sparse-RS, Croce et al. (2022), for the L0 ball. A candidate is a set of k pixels, and for each of them a corner of
+    the colour cube. A share of the set, smaller and smaller, is swapped for pixels outside it. Deviations: with a
+    target it climbs the margin, the authors' code cross-entropy.
 
     victim      an ``nn.Module`` or any callable that answers images (N, C, H, W) with scores (N, K).
     within      ``L0(k)``.
     target      a class index, or one per image (N,).
     queries     the most images the victim is shown for each image of x; an image stops once it is won.
-    alpha       the share swapped first.
+    alpha       the share swapped first; 0.8 is the default of the authors' class, 0.3 of their script.
     seed, batch_size  of the draws, each image having its own; and how many images the victim is shown at once.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, the best found where none fools. With
     ``return_queries`` the result is (x_adv, queries used (N,)).

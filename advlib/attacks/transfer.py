@@ -47,6 +47,10 @@ def transfer(
     chance and padded back to its size at a chance position (Xie et al. 2019, DI²-FGSM). Cross-entropy's
     direction is computed from the log-odds, which stay steep when a substitute is very sure of itself.
 
+    Deviations: DI²-FGSM enlarges, by up to a tenth, and pads to the largest size; here the image shrinks, by up to a
+    tenth, and is padded to its own size, because not every substitute takes images of other sizes. The papers climb
+    cross-entropy.
+
     substitutes  one ``nn.Module`` or several with the same classes, all on one device.
     within       any ball; one made of a tensor (N,) gives each image an ε of its own.
     target       a class index, or one per image (N,).
