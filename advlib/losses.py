@@ -36,6 +36,9 @@ def log_odds(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     the same order of values. In float32 p_y rounds to 1 on a confident image: the term −∇z_y of ∇ℓ is lost, then all of
     it. u has no such rounding. Targeted: −u of the target, the log-odds that it wins.
 
+    The rounding is analysed by Yu et al. (2025), "Theoretical analysis of relative errors in gradient computations for
+    adversarial attacks with CE loss", who scale the logits against it.
+
     >>> log_odds(torch.tensor([[40.0, 0.0]]), torch.tensor([0]))
     tensor([-40.])
     """
