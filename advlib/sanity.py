@@ -98,8 +98,8 @@ def sanity_checks(
     withstood, a change without limit that does not win, random points that beat the gradient, questions that
     beat the gradient, and starts that decide.
 
-    A sign says that gradient attacks prove little here, and how an adaptive attack begins. None is no proof of the
-    contrary: only an attack made for the defence is (Tramèr et al. 2020, "On adaptive attacks").
+    A sign says that gradient attacks prove little here, and how an adaptive attack begins. None proves nothing: that
+    takes an attack for the defence (Tramèr et al. 2020, "On adaptive attacks to adversarial example defenses").
 
     within   with one ε, large enough that attacks succeed on some images.
     steps    of PGD. queries: questions per image that a black-box attack may ask. seed: of all chance.
