@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import torch
 
+Run = TypeVar("Run")  # what a run is called by
 
-def times(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+
+def times(runs: dict[Run, Callable[[], object]], repeats: int) -> dict[Run, float]:
     """The median time of each run in seconds. They take turns, so that a slow minute slows all of them.
 
     The first turn, which still looks for kernels and memory, is an outlier: a median of three or more drops it.

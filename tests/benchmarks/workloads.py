@@ -47,7 +47,7 @@ def for_time(share: float = 1.0) -> list[Workload]:
 def for_strength(n: int) -> list[Workload]:
     """The course's own network, and advertorch's two where ``ADVLIB_DATA`` has them."""
     published = [lenet("advtrained", n, 0.3), lenet("clntrained", n, 0.1), lenet("clntrained", n, 0.3)]
-    return [_signs(n, 4 / 255), *filter(None, published)]
+    return [_signs(n, 4 / 255), _signs(n, 8 / 255), *filter(None, published)]
 
 
 def lenet(weights: str, n: int, eps: float) -> Workload | None:
