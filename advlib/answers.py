@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from advlib import contract
 from advlib.device import at_least_float32, in_batches, width
 
-__all__ = ["logits_of", "predict"]
+__all__ = ["answer", "logits_of", "predict"]
 
 
 def predict(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
@@ -35,10 +37,28 @@ def logits_of(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> 
         images = x.detach().to(contract.model_device(model))
 
         def run(rows: Tensor) -> None:
-            logits = model(images[rows])
+            logits = answer(model, images[rows])
             contract.check_logits(logits, len(rows))
             parts.append(at_least_float32(logits))
 
         in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     contract.check_probabilities(parts[0])
     return torch.cat(parts)
+
+
+def answer(model: Callable, images: Tensor):
+    """``model(images)``; where it cannot calculate with their dtype, TypeError names both.
+
+    A model may well take images of another dtype than its parameters': then nothing is said.
+    """
+    try:
+        return model(images)
+    except RuntimeError as error:
+        own = next((p.dtype for p in model.parameters()), None) if isinstance(model, nn.Module) else None
+        if own in (None, images.dtype) or "type" not in str(error):
+            raise
+        ours, theirs = (str(dtype).removeprefix("torch.") for dtype in (images.dtype, own))
+        raise TypeError(
+            f"x has dtype {ours}, but the model's parameters are {theirs}; expected the same. Convert the images, "
+            f"x.to(torch.{theirs}), or the model, model.to(torch.{ours})."
+        ) from error

@@ -1,12 +1,17 @@
-"""Where to compute, how much at once, and how precisely."""
+"""Where to compute, how much at once, and how precisely.
+
+torch is imported by the functions: to import this, as ``import advlib`` does, costs nothing.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 __all__ = ["at_least_float32", "device", "in_batches", "width"]
 
@@ -23,6 +28,8 @@ def device() -> torch.device:
     >>> device().type in ("cuda", "mps", "cpu")
     True
     """
+    import torch
+
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -35,9 +42,13 @@ def width(model: Callable, image: Tensor) -> int:
 
     That is behind the first convolution as a rule, or else in what an attack keeps of the image itself.
 
+    >>> import torch
+    >>> from torch import nn
     >>> width(nn.Conv2d(1, 32, 3), torch.rand(1, 28, 28)), width(nn.Flatten(), torch.rand(1, 28, 28))
     (25088, 7840)
     """
+    from torch import nn
+
     growth = [
         conv.out_channels / (conv.in_channels * math.prod(conv.stride))
         for conv in (model.modules() if isinstance(model, nn.Module) else ())
@@ -52,6 +63,8 @@ def in_batches(run: Callable[[Tensor], None], rows: Tensor, values: int, batch_s
     values      numbers held for one row (``width``), from which a batch size is chosen where ``batch_size`` is None:
                 parts of equal size, as large as pays.
     """
+    import torch
+
     if batch_size is None:
         most = max(FEWEST, VALUES_AT_ONCE.get(rows.device.type, VALUES_AT_ONCE["cpu"]) // values)
         batch_size = math.ceil(len(rows) / math.ceil(len(rows) / most)) if len(rows) else most
@@ -72,4 +85,6 @@ def in_batches(run: Callable[[Tensor], None], rows: Tensor, values: int, batch_s
 
 def at_least_float32(numbers: Tensor) -> Tensor:
     """The same in float32, or as it is in float64: half precision overflows in exp and rounds margins away."""
+    import torch
+
     return numbers.to(torch.promote_types(numbers.dtype, torch.float32))

@@ -7,19 +7,21 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from advlib import contract
 from advlib.answers import logits_of, predict
 from advlib.attacks.worst import worst_case
-from advlib.intervals import interval, interval_over_runs
-from advlib.norms import L1, L2, Ball, Linf, readable
+from advlib.intervals import Share, interval, interval_over_runs
+from advlib.norms import L0, L1, L2, Ball, Linf, readable
 from advlib.sanity import SanityChecks, sanity_checks
 
 __all__ = [
     "predict",
     "accuracy",
     "robust_accuracy",
+    "Share",
     "interval",
     "report",
     "Report",
@@ -51,16 +53,17 @@ def robust_accuracy(
     attack: Callable[..., Tensor] = worst_case,
     batch_size: int | None = None,
     **settings,
-) -> float:
+) -> Share:
     """The share of images that are right, and stay right under ``attack``: by default ``attacks.worst_case``.
 
     Only the images that are right are attacked. No attack proves robustness: this is an upper bound on it, and
-    ``advlib.attacks.worst_case`` makes it a tight one.
+    ``advlib.attacks.worst_case`` makes it a tight one. The share is a float that knows its 95 % interval.
 
-    Shapes: x (N, C, H, W) in [0, 1], y (N,). ``settings`` go to the attack.
+    Shapes: x (N, C, H, W) in [0, 1], y (N,). ``settings`` go to the attack, which may be anybody's: what it returns
+    is checked, and does not count as an attack where it left the ball or the box.
 
     Raises
-        TypeError, ValueError: input that breaks the pixel-space contract.
+        TypeError, ValueError: input that breaks the pixel-space contract, or an attack whose result does.
 
     >>> import torch
     >>> from advlib.norms import Linf
@@ -68,16 +71,44 @@ def robust_accuracy(
     >>> _ = model[1].weight.data.copy_(torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 1, 1]]))
     >>> x = torch.tensor([[0.9, 0.9, 0.1, 0.1], [0.55, 0.5, 0.5, 0.45]]).view(2, 1, 2, 2)   # far, near the boundary
     >>> robust_accuracy(model, x, torch.tensor([0, 0]), Linf(0.1), queries=50)
-    0.5
+    50.0% (9.5% to 90.5%, 2 images)
     """
     contract.check_images(x)
     contract.check_ball(within, x)
     right = _right(model, x, y, batch_size)
     if not right.any():
-        return 0.0
+        return Share(0, len(x))
     rows = right.nonzero().flatten().to(x.device)
-    x_adv = attack(model, x[rows], y.to(x.device)[rows], within.rows(rows), batch_size=batch_size, **settings)
-    return int(_right(model, x_adv, y.to(x.device)[rows], batch_size).sum()) / len(x)
+    attacked, y, within = x[rows], y.to(x.device)[rows], within.rows(rows)
+    x_adv = attack(model, attacked, y, within, batch_size=batch_size, **settings)
+    _check_result(x_adv, attacked, within, attack)
+    return Share(int(_right(model, x_adv, y, batch_size).sum()), len(x))
+
+
+def _check_result(x_adv, x: Tensor, within: Ball, attack: Callable) -> None:
+    """What an attack returned is images like x, inside the ball and the box but for rounding; else ValueError."""
+    name = getattr(attack, "__name__", "the attack")
+    if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape or not x_adv.is_floating_point():
+        got = f"{x_adv.dtype} {tuple(x_adv.shape)}" if isinstance(x_adv, Tensor) else type(x_adv).__name__
+        raise ValueError(f"{name} returned {got}; expected images like its own, {x.dtype} {tuple(x.shape)}.")
+    low, high = (float(end) for end in x_adv.detach().aminmax())
+    if not (low >= -1e-6 and high <= 1 + 1e-6):
+        raise ValueError(
+            f"{name} returned pixels from {low:.4g} to {high:.4g}; expected [0, 1], or no such picture exists. Clip "
+            "them: x_adv.clamp(0, 1)."
+        )
+    delta = x_adv.detach().to(x.device).double() - x.double()
+    # Each pixel may have been rounded by half a step of its dtype below 1. Of a count of pixels nothing is forgiven.
+    half_a_step = max(torch.finfo(one.dtype).eps for one in (x, x_adv)) / 4
+    slack = 1e-6 + (0 if isinstance(within, L0) else half_a_step * within.size(torch.ones_like(delta[:1])).item())
+    size, eps = within.size(delta), torch.as_tensor(within.eps_for(x)).double().to(delta.device)
+    outside = (size > eps + slack).nonzero().flatten().tolist()
+    if outside:
+        raise ValueError(
+            f"{name} left the ball on {len(outside)} of {len(x)} images: the first has {within.symbol} = "
+            f"{size[outside[0]].item():.6g}, but {within} was asked for. It cannot be counted. (ε in other units, such "
+            f"as 0 to 255 or normalised pixels?) Or project it: x + within.project(x_adv - x, x)."
+        )
 
 
 def _right(model: nn.Module, x: Tensor, y: Tensor, batch_size: int | None = None) -> Tensor:
@@ -225,8 +256,8 @@ def curve(
             one attack.) None runs it once, as ``settings`` say.
 
     Raises
-        TypeError, ValueError: input that breaks the pixel-space contract; no ε at all; seeds for an attack without a
-        ``seed``, or that are not different whole numbers.
+        TypeError, ValueError: input that breaks the pixel-space contract, or an attack whose result does; no ε at all;
+        seeds for an attack without a ``seed``, or that are not different whole numbers.
 
     >>> import torch
     >>> from advlib.attacks import fgsm
@@ -248,7 +279,10 @@ def curve(
     clean = _right(model, x, y, batch_size)
 
     def count(ball: Ball, run: dict) -> int:
-        x_adv = attack(model, x, y, ball, **run) if ball.eps else x
+        x_adv = x
+        if ball.eps:
+            x_adv = attack(model, x, y, ball, **run)
+            _check_result(x_adv, x, ball, attack)
         return int((_right(model, x_adv, y, batch_size) & clean).sum())
 
     counts = [[count(ball, run) for run in runs] for ball in balls]

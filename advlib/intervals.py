@@ -10,7 +10,38 @@ from scipy.special import stdtrit
 
 from advlib import contract
 
-__all__ = ["interval", "interval_over_runs"]
+__all__ = ["Share", "interval", "interval_over_runs"]
+
+
+class Share(float):
+    """How many of n images: a float that also says how sure it is, and shows that when printed.
+
+    ``low`` and ``high`` are the ends of its 95 % interval (Wilson's), for other images of the same kind; ``n`` is the
+    number of images. It calculates, compares and formats (``f"{share:.1%}"``) as the float that it is.
+
+    >>> share = Share(293, 512)
+    >>> share, share > 0.5, f"{share:.0%}"
+    (57.2% (52.9% to 61.4%, 512 images), True, '57%')
+    """
+
+    low: float
+    high: float
+    n: int
+
+    def __new__(cls, successes: int, n: int):
+        low, high = interval(successes, n)
+        share = super().__new__(cls, successes / n)
+        share.low, share.high, share.n = low, high, n
+        return share
+
+    def __getnewargs__(self) -> tuple[int, int]:  # copied and pickled as what it was made of
+        return round(self * self.n), self.n
+
+    def __repr__(self) -> str:
+        images = "1 image" if self.n == 1 else f"{self.n:,} images"
+        return f"{self:.1%} ({self.low:.1%} to {self.high:.1%}, {images})"
+
+    __str__ = __repr__
 
 
 def interval(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:

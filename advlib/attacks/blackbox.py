@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract, losses
+from advlib.answers import answer
 from advlib.attacks.victim import round_towards
 from advlib.device import in_batches, width
 from advlib.progress import progress
@@ -101,9 +102,9 @@ class BlackBox:
             shown = images[part]
             if shown.dtype != self.x.dtype:
                 shown = round_towards(self.clean[rows[part]], shown, self.x.dtype)
-            answer = self.victim(shown)
-            check(answer, len(part), f" at query {asked}")
-            answers.append(answer.to(rows.device))
+            said = answer(self.victim, shown)
+            check(said, len(part), f" at query {asked}")
+            answers.append(said.to(rows.device))
 
         in_batches(ask, torch.arange(len(rows), device=rows.device), width(self.victim, images[0]), self.batch_size)
         self.bar.update(len(rows))

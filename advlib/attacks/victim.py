@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract, losses
+from advlib.answers import answer
 
 __all__ = ["GradientMaskingWarning", "Victim", "round_towards"]
 
@@ -93,14 +94,14 @@ class Victim:
 
     def logits(self, adv: Tensor, where: str) -> Tensor:
         """The model's checked answer (n, K); ``where`` names the moment in an error's text."""
-        logits = self.model(adv.to(self.dtype))
+        logits = answer(self.model, adv.to(self.dtype))
         contract.check_logits(logits, len(adv), where)
         if self.classes is None:
             self.classes = logits.shape[1]
             contract.check_probabilities(logits)
             contract.check_labels(self.y, len(self.y), self.classes)
             contract.check_target(self.target, self.y, self.classes)
-        return logits
+        return logits.to(torch.promote_types(logits.dtype, adv.dtype))  # a model may calculate in less than it gets
 
     def goal(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """The labels and targets of these images, as losses take them."""

@@ -7,6 +7,7 @@ them needs.
 from __future__ import annotations
 
 import argparse
+import codecs
 import importlib
 import math
 import os
@@ -14,24 +15,58 @@ import sys
 from collections.abc import Sequence
 
 from advlib import __version__
+from advlib.names import alike
+
+# What a terminal without these letters gets instead.
+ASCII = {"✓": "ok", "✗": "FAILED", "–": "-", "ε": "eps", "∞": "inf", "≤": "<=", "×": "x", "…": "...", "δ": "delta"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit status: 0 all well, 1 some of it failed, 2 it could not start."""
+    """Run one command. Exit status: 0 all well, 1 some of it failed, 2 it could not start, 130 it was stopped."""
+    codecs.register_error("advlib", _spell)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a notebook's has not
-            stream.reconfigure(errors="replace")  # a Windows console may have no ✓, ε or ∞
+            stream.reconfigure(errors="advlib")
     if not sys.stderr.isatty() and "tqdm" not in sys.modules:
         os.environ["TQDM_DISABLE"] = "1"  # no progress bars in log files; tqdm looks once, when it is imported
-    args = _parser().parse_args(argv)
+    args = _parse(argv)
     try:
         return importlib.import_module(f"advlib.cli.{args.command}").run(args)
     except (ValueError, OSError) as error:
-        print(f"advlib {args.command}: {error}", file=sys.stderr)
+        words = "\n".join(map(printable, str(error).split("\n")))
+        print(f"advlib {args.command}: {words}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+
+
+def printable(text: str) -> str:
+    """Text that may hold any file's name, with what could steer a terminal written out.
+
+    >>> printable("cat\\x1b[2J\\r.png")
+    'cat\\\\x1b[2J\\\\r.png'
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """The error handler of codecs that `ASCII` describes; other letters become a question mark."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(ASCII.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; an option that is not known gets the one that may have been meant."""
+    parser, commands = _parser()
+    args, others = parser.parse_known_args(argv)
+    if others:
+        command = commands.choices[args.command]
+        known = [option for action in command._actions for option in action.option_strings if option[:2] == "--"]
+        near = alike(others[0].partition("=")[0].lstrip("-"), [option.lstrip("-") for option in known])
+        guess = f"did you mean --{near[0]}? Known: " if near else ""
+        command.error(f"unknown: {printable(' '.join(others))}; {guess}{', '.join(known)}")
+    return args
 
 
 def size(text: str) -> float:
@@ -52,6 +87,27 @@ def size(text: str) -> float:
     return value
 
 
+def picture_size(text: str) -> int:
+    """The side of a model's square pictures.
+
+    >>> picture_size("32"), picture_size("32x32")
+    (32, 32)
+    """
+    sides = set(text.lower().replace("×", "x").split("x"))
+    side = sides.pop() if len(sides) == 1 else ""
+    if not side.isdecimal() or int(side) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no side of a square picture; write 32 or 32x32")
+    return int(side)
+
+
+def megapixels(text: str) -> int:
+    """Millions of pixels, as pixels."""
+    value = size(text)
+    if not 1 <= value <= 178:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 178 (million pixels)")
+    return round(value * 1e6)
+
+
 def usable_device(name: str | None):
     """The torch device of ``--device``; the best one there is where none was named."""
     import torch
@@ -64,7 +120,7 @@ def usable_device(name: str | None):
         raise ValueError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     parser = argparse.ArgumentParser(prog="advlib", description="Attack, train and check image classifiers.")
     parser.add_argument("--version", action="version", version=f"advlib {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -76,15 +132,22 @@ def _parser() -> argparse.ArgumentParser:
         description="For every photo, write a picture of clean / perturbation / adversarial and the adversarial image "
         "as a lossless PNG,\nread it back, and print what the model sees in it.",
         epilog="examples:\n  advlib attack stop.jpg --eps 8/255\n"
-        "  advlib attack cat.jpg --model imagenet:squeezenet1_1 --eps 2/255 --target guacamole",
+        "  advlib attack cat.jpg --model imagenet:squeezenet1_1 --eps 2/255 --target guacamole\n"
+        "  advlib attack cat.jpg --model my_model.py:make --weights my_weights.safetensors --size 32",
     )
     attack.add_argument("photos", nargs="+", metavar="PHOTO", help="an image file; wildcards are expanded")
     attack.add_argument(
         "--model",
         default="signs-cnn",
-        help="a name that 'advlib models' lists, imagenet:NAME, or the "
-        "path of a .safetensors file (default: %(default)s)",
+        help="a name that 'advlib models' lists, imagenet:NAME, the path of a .safetensors file that advlib wrote, or "
+        "FILE.py:FUNCTION, a function that returns your own network of pixels in [0, 1] (default: %(default)s)",
     )
+    own = attack.add_argument_group("a model of your own, FILE.py:FUNCTION")
+    own.add_argument("--weights", metavar="FILE", help="its state_dict, as a .safetensors file")
+    own.add_argument(
+        "--classes", metavar="NAMES", help="cat,dog,… or a file of a name per line (default: its .classes)"
+    )
+    own.add_argument("--size", type=picture_size, metavar="N", help="it takes N × N pixels (default: its .input_size)")
     attack.add_argument("--norm", default="linf", choices=["linf", "l2", "l1", "l0"], help="default: %(default)s")
     attack.add_argument(
         "--eps",
@@ -97,6 +160,12 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("--label", metavar="CLASS", help="what the photos really show (default: what the model reads)")
     attack.add_argument("--target", metavar="CLASS", help="what the model shall read: a class by name or number")
     attack.add_argument("--out", default="adversarial", metavar="DIR", help="default: %(default)s")
+    attack.add_argument(
+        "--largest",
+        type=megapixels,
+        metavar="N",
+        help="the largest picture to decode, in million pixels; needs up to 16 MB for each (default: 64)",
+    )
     _add_device(attack)
 
     train = commands.add_parser(
@@ -110,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("models", help="list the models and what was measured on them")
     commands.add_parser("doctor", help="check that everything is installed and works")
-    return parser
+    return parser, commands
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,101 +17,160 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from advlib import attacks, plots
-from advlib.cli import usable_device
+from advlib.cli import cautions, own_model, printable, usable_device
+from advlib.cli.results import ADVERSARIAL, FIGURE, Row, print_table, save, save_figure, stems
 from advlib.contract import check_count
-from advlib.data.photos import load_photo, save_png, to_8bit, to_8bit_within
+from advlib.data.photos import MOST_DECODED, load_photo, picture, to_8bit, to_8bit_within
 from advlib.data.signs import CLASSES
 from advlib.evaluate import predict
-from advlib.files import replacing
 from advlib.models.zoo import load_model
 from advlib.names import unknown
 from advlib.norms import L0, L1, L2, Ball, Linf, readable
 from advlib.panels import percent
 
 EXAMPLE_EPS = {"l2": "0.5", "l1": "12", "l0": "20"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table."""
-
-    photo: str
-    clean: str
-    clean_probability: str
-    adversarial: str
-    adversarial_probability: str
-    fooled: str
-    size: str
+NOT_OF_ONE_PHOTO = {"ascend", "universal"}  # the engine of the others; and what returns one δ for many images
+MOST_ATTACKED = 8_000_000  # pixels of a photo; an attack holds about ten such tensors, a gigabyte
+MISREAD = "misread before"
 
 
 def run(args: Namespace) -> int:
     within = ball(args.norm, args.eps)
     attack = chosen_attack(args.attack, args.steps)
-    model = load_model(args.model, usable_device(args.device))
+    model = chosen_model(args)
     classes = model.classes
     label, target = (class_index(name, classes) if name else None for name in (args.label, args.target))
     if label is not None and label == target:
         raise ValueError(f"--label and --target are both {classes[target]!r}; a targeted attack goes to another class")
 
-    rows, failed = [], 0
     photos = list(expand(args.photos))
-    for photo, stem in zip(tqdm(photos, unit="photo", disable=None, delay=2, leave=False), stems(photos)):
-        try:
-            rows.append(attack_photo(photo, Path(args.out, stem), model, attack, within, label, target))
-        except (ValueError, RuntimeError, MemoryError) as error:  # a bad photo, or one too large for this machine
-            failed += 1
-            tqdm.write(f"advlib attack: {' '.join(str(error).split()) or 'out of memory'}", file=sys.stderr)
+    one = OnePhoto(args.model, model, attack, within, label, target, args.largest or MOST_DECODED)
+    rows, failed, status = [], 0, 0
+    try:
+        for photo, stem in zip(tqdm(photos, unit="photo", disable=None, delay=2, leave=False), stems(photos, args.out)):
+            try:
+                rows.append(one.attacked(photo, Path(args.out, stem)))
+            except (
+                ValueError,
+                TypeError,
+                RuntimeError,
+                MemoryError,
+            ) as error:  # a bad photo, or too large for this machine
+                failed, status = failed + 1, 1
+                say(f"advlib attack: {' '.join(str(error).split()) or 'out of memory'}")
+    except KeyboardInterrupt:
+        status = 130
+        say(f"stopped after {len(rows) + failed} of {len(photos)} photos")
+    except OSError as error:  # nothing more can be written, but what is done is done
+        status = 2
+        say(f"advlib attack: {error}")
+    report(args, rows, failed, within, f"read as {classes[target]}" if target is not None else "fooled")
+    for footnote in one.footnotes() if rows else ():
+        print(printable(footnote))
+    return status
+
+
+def report(args: Namespace, rows: list[Row], failed: int, within: Ball, goal: str) -> None:
+    misread = sum(row.fooled == MISREAD for row in rows)
     if rows:
         print_table(rows, within.symbol)
-    goal = f"read as {classes[target]}" if target is not None else "fooled"
     print(
-        f"{args.attack}, {within}: {sum(row.fooled == 'yes' for row in rows)} of {len(rows)} {goal}"
-        + (f"; {failed} of {len(photos)} photos could not be attacked" if failed else "")
+        printable(f"{args.attack}, {within}: {sum(row.fooled == 'yes' for row in rows)} of {len(rows)} {goal}")
+        + (f"; {misread} misread before any attack" if misread else "")
+        + (f"; {failed} of {len(rows) + failed} photos could not be attacked" if failed else "")
     )
-    if rows:
-        print(f"pictures and adversarial images are in {args.out}")
-    return 1 if failed else 0
+    if len(rows) > misread:
+        print(printable(f"pictures and adversarial images are in {args.out}"))
 
 
-def attack_photo(
-    photo: str, stem: Path, model: nn.Module, attack: Callable, within: Ball, label: int | None, target: int | None
-) -> Row:
-    """Attack one photo, write ``stem-adversarial.png`` and ``stem-figure.png``, and judge the file that was written."""
-    x, classifier = read(photo), model
-    if hasattr(model, "on_photos"):
-        classifier = model.on_photos()  # the photo keeps its size: the attack goes through the resizing
-    else:
-        x = model.preprocess(x)
-    x = to_8bit(x)
-    seen, seen_probability = reading(classifier, x)
-    y = seen if label is None else label
-    if y == target:
-        raise ValueError(f"{photo}: is read as {model.classes[target]!r} already; choose another --target")
+def chosen_model(args: Namespace) -> nn.Module:
+    device = usable_device(args.device)
+    if own_model.is_own(args.model):
+        return own_model.load(args.model, args.weights, args.classes, args.size, device)
+    given = [f"--{name}" for name in ("weights", "classes", "size") if getattr(args, name) is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)}: only for a model of your own, --model FILE.py:FUNCTION")
+    return load_model(args.model, device)
 
-    x_adv = attack(classifier, x, torch.tensor([y]), within, target=target)
-    if classifier is not model:
-        x_adv = torch.where(in_view(model, x), x_adv, x)  # a random start leaves noise where no gradient reaches
-    before_rounding, _ = reading(classifier, x_adv)
-    x_adv = to_8bit_within(x_adv, x, within)
-    file = stem.with_name(f"{stem.name}-adversarial.png")
-    save_png(x_adv, file)
-    x_adv = load_photo(file)
-    save_figure(plots.triptych(x, x_adv, classifier, classes=model.classes), stem.with_name(f"{stem.name}-figure.png"))
 
-    found, found_probability = reading(classifier, x_adv)
-    wins = {True: "yes", False: "no"}
-    fooled = wins[succeeds(found, y, target)]
-    if fooled == "no" and succeeds(before_rounding, y, target):
-        fooled = "no (lost in rounding to 8 bits)"
-    return Row(
-        photo,
-        model.classes[seen],
-        percent(seen_probability),
-        model.classes[found],
-        percent(found_probability),
-        fooled,
-        size(x_adv - x, within),
-    )
+@dataclass
+class OnePhoto:
+    """How each photo is attacked, and what was noticed on the way."""
+
+    name: str
+    model: nn.Module
+    attack: Callable
+    within: Ball
+    label: int | None
+    target: int | None
+    largest: int
+    doubts: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
+    warned: str | None = None
+
+    def attacked(self, photo: str, stem: Path) -> Row:
+        """Attack one photo, write ``stem-adversarial.png`` and ``stem-figure.png``; judge the file that was written."""
+        model, classes, target = self.model, self.model.classes, self.target
+        x, classifier = read(photo, self.largest), model
+        if hasattr(model, "on_photos"):
+            classifier = model.on_photos()  # the photo keeps its size: the attack goes through the resizing
+        else:
+            x = self.fitted(x, photo)
+        x = to_8bit(x)
+        seen, probability = reading(classifier, x)
+        self.beware(photo, x, seen, probability)
+        y = seen if self.label is None else self.label
+        clean = (photo, classes[seen], percent(probability))
+        if seen == target:
+            raise ValueError(f"{photo}: is read as {classes[target]!r} already; choose another --target")
+        if target is None and seen != y:
+            return Row(*clean, "–", "", MISREAD, "–")
+
+        x_adv = self.attack(classifier, x, torch.tensor([y]), self.within, target=target)
+        if classifier is not model:
+            x_adv = torch.where(in_view(model, x), x_adv, x)  # a random start leaves noise where no gradient reaches
+        before_rounding, _ = reading(classifier, x_adv)
+        x_adv = to_8bit_within(x_adv, x, self.within)
+        file = stem.with_name(f"{stem.name}{ADVERSARIAL}")
+        save(picture(x_adv), file)
+        x_adv = load_photo(file)[:, : x.shape[1]]  # a grey picture comes back in three equal channels
+        figure = plots.triptych(x, x_adv, classifier, classes=classes)
+        save_figure(plots.png_of(figure), stem.with_name(f"{stem.name}{FIGURE}"))
+
+        found, found_probability = reading(classifier, x_adv)
+        fooled = "yes" if succeeds(found, y, target) else "no"
+        if fooled == "no" and succeeds(before_rounding, y, target):
+            fooled = "no (lost in rounding to 8 bits)"
+        return Row(*clean, classes[found], percent(found_probability), fooled, size(x_adv - x, self.within))
+
+    def fitted(self, x: Tensor, photo: str) -> Tensor:
+        """The photo at the size that the model takes."""
+        small = self.model.preprocess(x)
+        if small.shape[2:] != x.shape[2:]:
+            self.resized.append(
+                f"{photo} has {x.shape[3]}×{x.shape[2]} pixels; {self.name} reads, and the results are, "
+                f"{small.shape[3]}×{small.shape[2]}."
+            )
+        return small
+
+    def beware(self, photo: str, x: Tensor, seen: int, probability: float) -> None:
+        """Note what should make the person doubt a clean reading; a mistake in a model of their own shows in it."""
+        label = self.model.classes[seen]
+        if doubt := cautions.doubt(self.name, photo, label, probability):
+            self.doubts.append(doubt)
+        if own_model.is_own(self.name):
+            say(f"{photo}: read as {label} ({percent(probability)}) before any attack")
+            if not self.warned and (warned := cautions.normalisation(self.model, x)):
+                self.warned = warned
+                say(f"warning: {warned}")
+
+    def footnotes(self) -> Iterable[str]:
+        """What belongs below the table."""
+        if only_signs := cautions.only_signs(self.name, self.model.classes):
+            yield only_signs
+        others = len(self.resized) - 1
+        yield from (one + (f" So with {others} more." if others else "") for one in self.resized[:1])
+        yield from self.doubts
 
 
 def succeeds(found: int, y: int, target: int | None) -> bool:
@@ -130,19 +189,20 @@ def reading(model: nn.Module, x: Tensor) -> tuple[int, float]:
     return int(label), float(probabilities.max())
 
 
-def read(photo: str) -> Tensor:
+def read(photo: str, largest: int) -> Tensor:
     """`load_photo`, with its remarks as lines on stderr."""
     with warnings.catch_warnings(record=True) as remarks:
         warnings.simplefilter("always")
-        x = load_photo(photo)
+        x = load_photo(photo, most_pixels=MOST_ATTACKED, most_decoded=largest)
     for remark in remarks:
-        tqdm.write(f"note: {remark.message}", file=sys.stderr)
+        say(f"note: {remark.message}")
     return x
 
 
-def save_figure(figure, path: Path) -> None:
-    with replacing(path) as temporary:
-        temporary.write_bytes(plots.png_of(figure))
+def say(*lines: str) -> None:
+    """Print on stderr, past the progress bar."""
+    for line in lines:
+        tqdm.write(printable(line), file=sys.stderr)
 
 
 def ball(norm: str, eps: float | None) -> Ball:
@@ -163,14 +223,20 @@ def ball(norm: str, eps: float | None) -> Ball:
     return {"linf": Linf, "l2": L2, "l1": L1}[norm](eps)
 
 
-def chosen_attack(name: str, steps: int | None) -> Callable:
-    """An attack of `advlib.attacks` that takes a norm ball, with its options."""
-    known = {
-        key: set(inspect.signature(getattr(attacks, key)).parameters)
-        for key in attacks.__all__
-        if inspect.isfunction(getattr(attacks, key))
+def offered_attacks() -> dict[str, set[str]]:
+    """The attacks of `advlib.attacks` that change one photo within a norm ball, with the options that each takes."""
+    functions = {name: getattr(attacks, name) for name in attacks.__all__ if name not in NOT_OF_ONE_PHOTO}
+    options = {
+        name: set(inspect.signature(function).parameters)
+        for name, function in functions.items()
+        if inspect.isfunction(function)
     }
-    known = {key: options for key, options in known.items() if {"within", "target"} <= options and key != "ascend"}
+    return {name: options for name, options in options.items() if {"within", "target"} <= options}
+
+
+def chosen_attack(name: str, steps: int | None) -> Callable:
+    """The attack of ``--attack``, with its options."""
+    known = offered_attacks()
     if name not in known:
         raise ValueError(unknown("attack", name, known))
     if steps is not None and "steps" not in known[name]:
@@ -210,22 +276,6 @@ def expand(photos: Iterable[str]) -> Iterable[str]:
         yield from matches or [photo]
 
 
-def stems(photos: Sequence[str]) -> Iterable[str]:
-    """A name for each photo's results, its own where no other photo has it.
-
-    >>> list(stems(["a/1.png", "b/1.png", "b/2.png"]))
-    ['1', 'b-1', '2']
-    """
-    taken: set[str] = set()
-    for photo in photos:
-        path = Path(photo)
-        plain, longer = path.stem, f"{path.parent.name}-{path.stem}"
-        candidates = [plain, longer, *(f"{longer}-{k}" for k in range(2, len(photos) + 2))]
-        stem = next(name for name in candidates if name.lower() not in taken)
-        taken.add(stem.lower())
-        yield stem
-
-
 def size(delta: Tensor, within: Ball) -> str:
     """How large one perturbation is, in the norm of the ball.
 
@@ -234,11 +284,3 @@ def size(delta: Tensor, within: Ball) -> str:
     """
     value = within.size(delta).item()
     return readable(value, digits=3) if isinstance(within, Linf) else f"{value:.3g}"
-
-
-def print_table(rows: Sequence[Row], norm: str) -> None:
-    """Columns as wide as their longest entry."""
-    lines = [("photo", "clean", "", "adversarial", "", "fooled", f"{norm} size"), *(astuple(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())

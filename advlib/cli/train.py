@@ -18,6 +18,7 @@ from advlib.cli import usable_device
 from advlib.data import Images, load_images
 from advlib.defenses.training import fit
 from advlib.evaluate import accuracy
+from advlib.files import try_writing
 from advlib.models.nets import NETS
 from advlib.models.recipes import RECIPES, Recipe
 from advlib.models.zoo import save_model
@@ -37,6 +38,7 @@ ATTACKS = {
 def run(args: Namespace) -> int:
     if args.name not in RECIPES:
         raise ValueError(unknown("recipe", args.name, RECIPES))
+    try_writing(args.out)
     recipe = RECIPES[args.name]
     model = train(recipe, usable_device(args.device))
     test = load_images(recipe.data, "test", TEST_IMAGES, recipe.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from advlib import contract
 from advlib.files import replacing
 
 if TYPE_CHECKING:
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 
 SMALLEST_SIDE = 16
 MOST_PIXELS = 25_000_000  # a 24-megapixel photo stays as it is; its float tensor takes 300 MB
+MOST_DECODED = 64_000_000  # pixels held at once while a file is read, at up to 16 bytes each
 TOO_MANY_PIXELS = 178_000_000  # where Pillow, too, takes a file for a decompression bomb
+# Pillow knows more formats; some of them, such as EPS, hand a stranger's file to another program.
+FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".tif", ".tiff", ".webp", ".bmp"}
 
 WITH_ALPHA = {"RGBA", "RGBa", "LA", "La", "PA"}
 FULL_SCALE = {"I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "I": 65535}
@@ -35,15 +41,18 @@ class PhotoWarning(UserWarning):
     """A photo was read, but not quite as it is in the file; the message says what was changed."""
 
 
-def load_photo(path: str | os.PathLike) -> Tensor:
-    """Read any photo that Pillow can read as a float32 tensor of shape (1, 3, H, W) in [0, 1].
+def load_photo(path: str | os.PathLike, *, most_pixels: int = MOST_PIXELS, most_decoded: int = MOST_DECODED) -> Tensor:
+    """Read a JPEG, PNG, GIF, TIFF, WebP or BMP file as a float32 tensor of shape (1, 3, H, W) in [0, 1].
 
     The orientation tag is obeyed; greyscale, palette, CMYK and 16-bit pictures become RGB. What cannot be kept is
     said in a `PhotoWarning`: transparency is laid on white, of several frames the first is used, a picture of more
-    than 25 million pixels is scaled down.
+    than ``most_pixels`` is scaled down.
+
+    A picture of more than ``most_decoded`` pixels is refused, since reading it takes up to 16 bytes for each; a JPEG
+    is read at a half, a quarter or an eighth of its size where that is enough. The limit can be raised to 178 million.
 
     Raises `PhotoError` (a `ValueError`) with a one-line message for a file that is missing, no image, damaged,
-    smaller than 16 pixels on a side or so large that decoding it is not safe, and `TypeError` for no path at all.
+    smaller than 16 pixels on a side or too large, `TypeError` for no path at all, and both for limits that are none.
 
     >>> load_photo("holiday.jpg")
     Traceback (most recent call last):
@@ -51,19 +60,21 @@ def load_photo(path: str | os.PathLike) -> Tensor:
     advlib.data.photos.PhotoError: holiday.jpg: there is no such file
     """
     path = _existing_file(path)
+    contract.check_count(most_pixels, "most_pixels", least=SMALLEST_SIDE**2)
+    contract.check_count(most_decoded, "most_decoded", least=SMALLEST_SIDE**2)
     notes: list[str] = []
     try:
         # Pillow's own warning about large files is replaced by the checks on the size below.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                x = _pixels(image, notes)
+            with Image.open(path, formats=FORMATS) as image:
+                x = _pixels(image, notes, most_pixels, most_decoded)
     except PhotoError as error:
         raise PhotoError(f"{path}: {error}") from None
     except UnidentifiedImageError:
         raise PhotoError(f"{path}: {_why_unknown(path)}") from None
     except Image.DecompressionBombError:
-        raise PhotoError(f"{path}: {_too_large()}") from None
+        raise PhotoError(f"{path}: {_too_large(TOO_MANY_PIXELS)}") from None
     except PermissionError:
         raise PhotoError(f"{path}: no permission to read it") from None
     except Exception as error:  # Pillow's decoders raise anything from OSError to struct.error on damaged files
@@ -135,10 +146,18 @@ def to_8bit_within(x_adv: Tensor, x: Tensor, within: Ball) -> Tensor:
 def to_jpeg(x: Tensor, quality: int) -> Tensor:
     """What comes back from JPEG files of ``quality`` 1 to 95: images (N, 1 or 3, H, W) in [0, 1]; not differentiable.
 
+    Raises `TypeError`, `ValueError` for pixels that are none, other channels, and a quality that JPEG does not have.
+
     >>> x = torch.full((2, 3, 8, 8), 100 / 255)
     >>> (to_jpeg(x, 75) * 255).unique()
     tensor([100.])
     """
+    contract.check_images(x)
+    contract.check_count(quality, "quality")
+    if quality > 95:
+        raise ValueError(f"quality is {quality}; expected 1 to 95, where JPEG ends (75 is usual).")
+    if x.shape[1] not in (1, 3):
+        raise ValueError(f"x has shape {tuple(x.shape)}; a JPEG file holds 1 or 3 channels.")
     back = []
     for image in x:
         file = io.BytesIO()
@@ -149,13 +168,24 @@ def to_jpeg(x: Tensor, quality: int) -> Tensor:
 
 
 def save_png(x: Tensor, path: str | os.PathLike) -> None:
-    """Write one image (1, C, H, W) or (C, H, W), pixels in [0, 1], as an 8-bit PNG; whole or not at all."""
-    if x.ndim == 4 and len(x) == 1:
-        x = x[0]
-    if x.ndim != 3 or len(x) not in (1, 3):
-        raise ValueError(f"save_png writes one image of 1 or 3 channels, but got the shape {tuple(x.shape)}")
+    """Write one image (1, C, H, W) or (C, H, W), pixels in [0, 1], as an 8-bit PNG; whole or not at all.
+
+    Raises `TypeError`, `ValueError` for several images, other channels, and pixels that are NaN or not in [0, 1].
+    """
+    image = picture(x)
     with replacing(path) as temporary:
-        _picture(x).save(temporary, format="PNG")
+        image.save(temporary, format="PNG")
+
+
+def picture(x: Tensor) -> Image.Image:
+    """What `save_png` writes, as Pillow's image."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"an image to save is a torch.Tensor (C, H, W), but got {type(x).__name__}")
+    one = x if x.ndim == 4 else x[None]
+    if one.ndim != 4 or len(one) != 1 or one.shape[1] not in (1, 3):
+        raise ValueError(f"save_png writes one image of 1 or 3 channels, but got the shape {tuple(x.shape)}")
+    contract.check_images(one)
+    return _picture(one[0])
 
 
 def _picture(image: Tensor) -> Image.Image:
@@ -172,12 +202,20 @@ def _existing_file(path: str | os.PathLike) -> Path:
         if path.is_file():
             return path
         if path.is_dir():
-            raise PhotoError(f"{path}: is a folder; give the photos in it, for example {path / '*.png'}")
+            raise PhotoError(f"{path}: is a folder{_photos_in(path)}")
         if path.exists():
             raise PhotoError(f"{path}: is not an ordinary file")
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise PhotoError(f"{path}: {error.strerror}") from None
     raise PhotoError(f"{path}: there is no such file")
+
+
+def _photos_in(folder: Path) -> str:
+    """Which wildcard stands for the photos of a folder; the suffix that most of them have."""
+    found = Counter(path.suffix for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        return " without photos in it"
+    return f"; give the photos in it, for example {folder / f'*{found.most_common(1)[0][0]}'}"
 
 
 def _why_unknown(path: Path) -> str:
@@ -188,25 +226,28 @@ def _why_unknown(path: Path) -> str:
     return "is not an image (JPEG, PNG, GIF, TIFF, WebP and BMP are read)"
 
 
-def _too_large() -> str:
-    return f"has more than {TOO_MANY_PIXELS // 10**6} million pixels; scale it down first"
+def _too_large(limit: int) -> str:
+    raised = "" if limit >= TOO_MANY_PIXELS else ", or raise the limit (most_decoded=, --largest) if there is memory"
+    return f"has more than {limit / 1e6:g} million pixels; scale it down first{raised}"
 
 
-def _pixels(image: Image.Image, notes: list[str]) -> Tensor:
+def _pixels(image: Image.Image, notes: list[str], most_pixels: int, most_decoded: int) -> Tensor:
     """Decode an opened picture to (1, 3, H, W) in [0, 1]; `notes` collects what could not be kept."""
     width, height = image.size
     if min(width, height) < SMALLEST_SIDE:
         raise PhotoError(f"is {width}×{height} pixels; at least {SMALLEST_SIDE}×{SMALLEST_SIDE} are needed")
     if width * height > TOO_MANY_PIXELS:
-        raise PhotoError(_too_large())
+        raise PhotoError(_too_large(TOO_MANY_PIXELS))
     # A multi-picture JPEG, as phones write it, is one photo with a preview or a depth map, not an animation.
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
         notes.append(f"has {frames} frames; only the first is used")
 
-    shrink = max(1.0, (width * height / MOST_PIXELS) ** 0.5)
+    shrink = max(1.0, (width * height / most_pixels) ** 0.5)
     smaller = (round(width / shrink), round(height / shrink))
     if shrink > 1:
         image.draft(None, smaller)  # lets JPEG decode at a half, a quarter, an eighth straight away
+    if image.width * image.height > most_decoded:
+        raise PhotoError(_too_large(most_decoded))
     image.load()
     image = _rgb_or_grey(_upright(image, notes), notes)
     if shrink > 1:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from advlib.data.photos import fit_square
-from advlib.files import replacing
+from advlib.files import replacing_together
 from advlib.models import nets
 from advlib.names import unknown
 
@@ -63,7 +63,7 @@ def load_model(name: str | os.PathLike, device: str | torch.device | None = None
     except (KeyError, RuntimeError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path} does not fit the network that its card names: {error}") from error
     model.classes = tuple(card["classes"])
-    model.preprocess = partial(_preprocess, channels=card["input"][0], size=card["input"][-1])
+    model.preprocess = partial(preprocess, channels=card["input"][0], size=card["input"][-1])
     model.card = card
     return model.eval().to(device or "cpu")
 
@@ -74,7 +74,7 @@ def read_card(name: str | os.PathLike) -> dict:
     >>> read_card("signs-cnn")["command"]
     'advlib train signs-cnn'
     """
-    path = _weights_path(name).with_suffix(".json")
+    path = _card_path(_weights_path(name))
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         missing = {"name", "net", "input", "classes", "sha256"} - set(card)
@@ -91,23 +91,33 @@ def save_model(model: nn.Module, card: dict, folder: str | os.PathLike) -> Path:
     """Write ``NAME.safetensors`` and its card ``NAME.json`` to `folder`, and return the path of the weights.
 
     `card` says at least name, net (a key of `nets.NETS`), input (C, H, W) and classes; the number of parameters and
-    the hash are added.
+    the hash are added. Both files are written before either is replaced.
+
+    Raises `ValueError` for a card that says too little, or whose name is no plain file name.
     """
     missing = {"name", "net", "input", "classes"} - set(card)
     if missing:
         raise ValueError(f"the card does not say: {', '.join(sorted(missing))}")
+    name = card["name"]
+    if not isinstance(name, str) or name.strip(". ") == "" or {"/", "\\", ":", "\0"} & set(name):
+        raise ValueError(
+            f"the card's name is {name!r}; expected a plain file name, such as 'my-model': no folder in it"
+        )
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     data = safetensors.torch.save(weights)
     card = card | {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    path = Path(folder) / f"{card['name']}.safetensors"
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-    with replacing(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path = Path(folder) / f"{name}.safetensors"
+    with replacing_together(path, _card_path(path)) as (weights_file, card_file):
+        weights_file.write_bytes(data)
+        card_file.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def _card_path(weights: Path) -> Path:
+    return weights.with_suffix(".json")
 
 
 def _weights_path(name: str | os.PathLike) -> Path:
@@ -127,12 +137,13 @@ def _checked_bytes(path: Path, card: dict) -> bytes:
     if found != card["sha256"] or card["name"] != path.stem:
         raise ValueError(
             f"the weights in {path} are not the ones that the card {card['name']!r} describes (SHA-256 {found[:12]}…, "
-            f"expected {str(card['sha256'])[:12]}…): the file is broken or was swapped. Install advlib anew, or make "
-            f"it again: {card.get('command', 'advlib train')}"
+            f"expected {str(card['sha256'])[:12]}…): the file is broken or was swapped, or saving was cut short "
+            f"between the two. Install advlib anew, or make it again: {card.get('command', 'advlib train')}"
         )
     return data
 
 
-def _preprocess(photos: Tensor, channels: int, size: int) -> Tensor:
+def preprocess(photos: Tensor, channels: int, size: int) -> Tensor:
+    """Photos (N, 3, H, W) of any size as (N, channels, size, size): the middle square, grey for one channel."""
     photos = fit_square(photos, size)
     return photos.mean(1, keepdim=True) if channels == 1 else photos

@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from advlib.data import photos
-from advlib.data.photos import PhotoError, PhotoWarning, fit_square, load_photo, save_png, to_8bit, to_8bit_within
+from advlib.data.photos import (
+    PhotoError,
+    PhotoWarning,
+    fit_square,
+    load_photo,
+    save_png,
+    to_8bit,
+    to_8bit_within,
+    to_jpeg,
+)
 from advlib.norms import L0, L1, L2, Linf
 
 
@@ -170,21 +178,19 @@ def test_a_phones_multi_picture_file_is_one_photo(tmp_path):
     assert quietly(path).shape == (1, 3, 40, 40)
 
 
-def test_a_very_large_photo_is_scaled_down_and_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(photos, "MOST_PIXELS", 10_000)
+def test_a_very_large_photo_is_scaled_down_and_said(tmp_path):
     for suffix in ("jpg", "png"):
         path = save(Image.new("RGB", (400, 100), "red"), tmp_path / f"a.{suffix}")
         with pytest.warns(PhotoWarning, match="has 400×100 pixels; scaled down to 200×50"):
-            assert load_photo(path).shape == (1, 3, 50, 200)
+            assert load_photo(path, most_pixels=10_000).shape == (1, 3, 50, 200)
 
 
-def test_scaling_down_and_turning_go_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(photos, "MOST_PIXELS", 10_000)
+def test_scaling_down_and_turning_go_together(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = save(Image.new("RGB", (400, 100)), tmp_path / "a.jpg", exif=exif)
     with pytest.warns(PhotoWarning, match="scaled down"):
-        assert load_photo(path).shape == (1, 3, 200, 50)
+        assert load_photo(path, most_pixels=10_000).shape == (1, 3, 200, 50)
 
 
 def bomb(path, width, height):
@@ -204,6 +210,24 @@ def test_nothing_depends_on_pillows_own_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(PhotoError, match="178 million"):
         load_photo(bomb(tmp_path / "a.png", 100_000, 100_000))
+
+
+def test_what_takes_too_much_memory_to_decode_is_refused_until_the_limit_is_raised(tmp_path):
+    path = save(Image.new("RGB", (400, 100)), tmp_path / "a.png")
+    with pytest.raises(PhotoError, match="more than 0.03 million pixels; .* raise the limit"):
+        load_photo(path, most_decoded=30_000)
+    assert quietly(path).shape == load_photo(path, most_decoded=40_000).shape == (1, 3, 100, 400)
+    jpeg = save(Image.new("RGB", (400, 100)), tmp_path / "a.jpg")  # decoded at half its size, and so within the limit
+    with pytest.warns(PhotoWarning, match="scaled down"):
+        assert load_photo(jpeg, most_pixels=10_000, most_decoded=10_000).shape == (1, 3, 50, 200)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.5, True, None, "64"])
+@pytest.mark.parametrize("name", ["most_pixels", "most_decoded"])
+def test_a_limit_is_a_number_of_pixels(tmp_path, name, limit):
+    path = save(Image.new("RGB", (40, 40)), tmp_path / "a.png")
+    with pytest.raises((TypeError, ValueError), match=f"{name} is {limit}|{name} is '64'"):
+        load_photo(path, **{name: limit})
 
 
 @pytest.mark.parametrize("width, height", [(15, 40), (40, 15), (1, 1)])
@@ -255,6 +279,7 @@ def test_no_damage_raises_anything_else(tmp_path_factory, noise, kind, at):
         ("a.jpg", b"", "the file is empty"),
         ("a.HEIC", b"\0\0\0\x18ftypheic", "HEIC photos are not read"),
         ("a.svg", b"<svg/>", "is not an image"),
+        ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n%%EndComments\n", "is not an image"),
     ],
 )
 def test_what_is_no_image_is_refused(tmp_path, name, content, message):
@@ -272,6 +297,15 @@ def test_a_missing_file_a_folder_and_no_path_at_all(tmp_path):
         load_photo("x" * 5000)
     with pytest.raises(TypeError, match="by its path .* got int"):
         load_photo(3)
+
+
+def test_a_folder_names_the_photos_that_are_in_it(tmp_path):
+    with pytest.raises(PhotoError, match="is a folder without photos in it"):
+        load_photo(tmp_path)
+    for name in ("a.JPEG", "b.JPEG", "c.png", "d.txt", "e.txt", "f.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(PhotoError, match=r"is a folder; give the photos in it, for example .*\*\.JPEG"):
+        load_photo(tmp_path)
 
 
 def test_a_photo_error_is_a_value_error():
@@ -366,3 +400,38 @@ def test_in_a_ball_of_the_largest_change_each_pixel_takes_the_nearest_level_insi
     outside = (distances + (x_adv - x)[..., None]).abs() > within.eps + 1e-6
     nearest = distances.abs().masked_fill(outside, torch.inf).amin(-1)
     torch.testing.assert_close((to_8bit_within(x_adv, x, within) - x_adv).abs(), nearest, rtol=0, atol=1e-7)
+
+
+# -- what cannot be written ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "x, error, words",
+    [
+        (torch.full((1, 3, 20, 20), torch.nan), ValueError, "NaN or infinite"),
+        (torch.full((1, 3, 20, 20), 255.0), ValueError, "from 255 to 255.*divide by 255"),
+        (torch.full((3, 20, 20), -0.5), ValueError, "from -0.5 to -0.5"),
+        (torch.full((1, 3, 20, 20), 255, dtype=torch.uint8), TypeError, "uint8.*Divide by 255"),
+        (np.zeros((3, 20, 20)), TypeError, "got ndarray"),
+    ],
+)
+def test_pixels_that_are_none_are_not_saved(tmp_path, x, error, words):
+    with pytest.raises(error, match=words):
+        save_png(x, tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "quality, error, words",
+    [(500, ValueError, "quality is 500; expected 1 to 95"), (0, ValueError, "quality is 0"), ("75", TypeError, "'75'")],
+)
+def test_a_quality_that_jpeg_does_not_have(quality, error, words):
+    with pytest.raises(error, match=words):
+        to_jpeg(torch.rand(1, 3, 20, 20), quality)
+
+
+def test_a_jpeg_has_one_channel_or_three_and_pixels_in_the_box():
+    with pytest.raises(ValueError, match=r"\(1, 2, 20, 20\); a JPEG file holds 1 or 3"):
+        to_jpeg(torch.rand(1, 2, 20, 20), 75)
+    with pytest.raises(ValueError, match="NaN"):
+        to_jpeg(torch.full((1, 3, 20, 20), torch.nan), 75)

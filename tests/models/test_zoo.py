@@ -111,6 +111,40 @@ def test_an_incomplete_card_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("name", ["../escape", "a/b", "a\\b", "c:evil", "..", ".", "", " ", 3, None])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="name is .*; expected a plain file name"):
+        save_model(nets.signs_linear(), CARD | {"name": name}, tmp_path / "in")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_and_card_are_replaced_together(saved, monkeypatch):
+    path, model = saved
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    monkeypatch.setattr(zoo.json, "dumps", lambda *a, **k: 1 / 0)  # the weights are written by then, but not moved
+    with pytest.raises(ZeroDivisionError):
+        save_model(nets.signs_linear(), CARD, path.parent)
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
+def test_a_save_cut_short_between_the_two_is_said(saved, monkeypatch):
+    path, _ = saved
+    moved = []
+
+    def once(source, target):
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(target)
+        Path(source).rename(target)
+
+    monkeypatch.setattr("advlib.files.os.replace", once)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(nets.signs_linear(), CARD, path.parent)
+    assert moved == [path] and len(list(path.parent.iterdir())) == 2
+    with pytest.raises(ValueError, match="or saving was cut short between the two"):
+        load_model(path)
+
+
 def test_a_grey_model_gets_grey_photos(tmp_path):
     card = CARD | {"net": "mnist-mlp", "input": [1, 28, 28], "classes": [*"0123456789"]}
     model = load_model(save_model(nets.mnist_mlp(), card, tmp_path))
