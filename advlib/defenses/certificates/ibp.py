@@ -19,7 +19,7 @@ __all__ = ["IBP"]
 class IBP:
     """The objective of IBP training, κ · CE(z(x), y) + (1 − κ) · CE(ẑ, y): Gowal et al. (2018), Eq. 12.
 
-    ẑ are the worst logits that interval bounds allow on the ball (their Eq. 11), all relative to z_y: 0 for y, and for
+    ẑ are the worst logits that interval bounds allow on the ball, all relative to z_y: 0 for y, and for
     j ≠ y minus the lower bound of z_y − z_j. An objective is called as ``objective(model, x, x_attacked, y)`` and gives
     (value, logits of x); this one does not look at ``x_attacked``.
 
@@ -31,8 +31,8 @@ class IBP:
     keeps its mode.
 
     Raises
-        TypeError, ValueError: no L∞ ball or one with several ε; κ outside of [0, 1]. In a call: images and labels
-        that break the pixel-space contract, and layers through which no bounds are known.
+        TypeError, ValueError: no L∞ ball or one with several ε; κ outside of [0, 1]. In a call: labels out
+        of range, and layers through which no bounds are known.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ class Bounds(NamedTuple):
 def interval_bounds(model: nn.Module, x: Tensor, within: Ball, *, batch_size: int | None = None) -> Bounds:
     """Bounds of the logits, each (N, K), over the L∞ ball around each image, cut to the pixel box.
 
-    Gowal et al. (2018), Eq. 6: of Wz + b over the box with centre μ and radius r, the centre is Wμ + b and the radius
+    Gowal et al. (2018), Section 3: of Wz + b over the box with centre μ and radius r, the centre is Wμ + b and the radius
     |W| r; a monotone layer (ReLU, pooling) maps the ends. Every logit that the ball can reach is inside, up to
     rounding; most boxes are far too large, for each layer forgets how its entries move together.
 
@@ -78,8 +78,8 @@ def layers_of(model: nn.Module) -> list[nn.Module]:
 
 def _layers(module: nn.Module, name: str) -> Iterator[nn.Module]:
     changed = "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks
-    if type(module).forward is nn.Sequential.forward and not changed:
-        for child, inner in module.named_children():
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not changed:
+        for child, inner in zip(module._modules, module):  # named_children() would leave out a layer's second use
             yield from _layers(inner, child if name == "the model" else f"{name}.{child}")
     elif type(module) in SUPPORTED and not changed and getattr(module, "track_running_stats", True):
         yield module
@@ -130,7 +130,11 @@ def step(layer: nn.Module, bounds: Bounds) -> Bounds:
 def _positive(layer: nn.Module) -> dict[str, Tensor]:
     """The parameters and buffers with which the layer computes |W| r: no sign, and nothing added."""
     tensors = dict([*layer.named_parameters(), *layer.named_buffers()])
-    changed = {"weight": torch.abs, "bias": torch.zeros_like, "running_mean": torch.zeros_like}
+    changed: dict[str, Callable[[Tensor], Tensor]] = {
+        "weight": torch.abs,
+        "bias": torch.zeros_like,
+        "running_mean": torch.zeros_like,
+    }
     return {name: changed[name](tensor) if name in changed else tensor for name, tensor in tensors.items()}
 
 

@@ -17,6 +17,7 @@ from advlib import contract
 from advlib.defenses.certificates.intervals import Bounds, box, check_box, differences, layers_of, least, step
 from advlib.device import in_batches, width
 from advlib.norms import Ball
+from advlib.progress import progress
 
 __all__ = ["crown_bounds", "crown_margins"]
 
@@ -33,7 +34,7 @@ class _Lines(NamedTuple):
 
     @classmethod
     def around(cls, z: Bounds) -> _Lines:
-        """Zhang et al. (2018), Section 3.2: above, the chord; below, z or 0, whichever leaves the smaller area."""
+        """As Zhang et al. (2018) do: above, the chord; below, z or 0, whichever leaves the smaller area."""
         lower, upper = z
         rise, run = upper.clamp_min(0), upper.clamp_min(0) - lower.clamp_max(0)  # where the sign is open, u and u − l
         slope_up = rise / run.clamp_min(torch.finfo(run.dtype).tiny)  # 1 where z ≥ 0, and 0 where z ≤ 0
@@ -112,7 +113,7 @@ def crown_bounds(
     """Bounds of the logits, each (N, K), over the L∞ ball around each image, cut to the box: by linear relaxation.
 
     CROWN, Zhang et al. (2018), "Efficient neural network robustness certification with general activation functions",
-    Theorem 3.2 and Eq. 4, with the lower slope of each ReLU chosen by its area. Max-pooling is held between its
+    Theorem 3.2, with the lower slope of each ReLU chosen by its area. Max-pooling is held between its
     likeliest entry and a hyperplane. Never looser than ``interval_bounds``: where that is tighter, it is taken.
 
     intermediate  how the bounds that lines are fitted to come about: "crown", a pass back for each ReLU whose sign is
@@ -159,7 +160,7 @@ def _least(model, x: Tensor, within: Ball, functions: Callable, intermediate: st
     _check_pools(layers)
     check_box(x, within)
     found: list[Tensor] = []
-    with contract.frozen(model), torch.no_grad():
+    with contract.frozen(model), torch.no_grad(), progress(total=len(x), unit="image") as bar:
         images = x.detach().to(contract.model_device(model))
 
         def run(rows: Tensor) -> None:
@@ -174,6 +175,7 @@ def _least(model, x: Tensor, within: Ball, functions: Callable, intermediate: st
             in_batches(pull, torch.arange(len(of), device=rows.device), widest)
             by_lines = torch.cat(parts).view(wanted.shape[:2])
             found.append(torch.maximum(by_lines, least(wanted, layers[-1], before)))
+            bar.update(len(rows))
 
         in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     return torch.cat(found).to(x.device)

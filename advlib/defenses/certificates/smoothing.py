@@ -61,7 +61,7 @@ class Smoothed:
         return x + self.sigma * torch.randn(x.shape, generator=generator).to(x)
 
     def predict(self, x: Tensor, n: int = 1000, *, alpha: float = 0.001, seed: int = 0) -> Tensor:
-        """The class of g for each image, (N,), or ``ABSTAIN`` where n votes are too close to tell (their Algorithm 1).
+        """The class of g for each image, (N,), or ``ABSTAIN`` where n votes are too close to tell (their PREDICT).
 
         For each image, an answer is another than that of g with probability at most alpha, over the noise drawn.
 
@@ -81,7 +81,7 @@ class Smoothed:
         return torch.tensor(labels, device=x.device)
 
     def certify(self, x: Tensor, n0: int = 100, n: int = 1000, *, alpha: float = 0.001, seed: int = 0) -> Certificate:
-        """For each image a class and a radius in L2 on which g answers it, or ``ABSTAIN`` and 0 (their Algorithm 2).
+        """For each image a class and a radius in L2 on which g answers it, or ``ABSTAIN`` and 0 (their CERTIFY).
 
         n0 votes choose the class A, n others tell how likely it is: p is at least the one-sided bound of Clopper &
         Pearson (1934), and the radius σ Φ⁻¹ of that. For each image the promise is wrong with probability at most

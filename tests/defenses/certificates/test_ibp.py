@@ -25,7 +25,7 @@ def test_it_is_the_clean_and_the_worst_loss_in_their_shares(kappa):
 def test_the_worst_logits_are_those_of_the_bounds_where_no_linear_layer_is_last():
     model, x, within = made(NETWORKS["pooled at the end"]), images(), Linf(0.05)
     lower, upper = interval_bounds(model, x, within)
-    worst = upper.scatter(1, Y[:, None], lower.gather(1, Y[:, None]))  # Eq. 11, as it stands
+    worst = upper.scatter(1, Y[:, None], lower.gather(1, Y[:, None]))
     torch.testing.assert_close(IBP(within, 0)(model, x, None, Y)[0], F.cross_entropy(worst, Y))
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from advlib.data import load_images
-from advlib.defenses import interval_bounds
+from advlib.defenses import crown_bounds, interval_bounds
 from advlib.models import Normalize
 from advlib.norms import L2, Linf
 from tests.defenses.certificates.networks import NETWORKS, corners, images, made, mlp, reached, signs_small
@@ -50,6 +50,14 @@ def test_no_image_crosses_them_on_a_trained_network_of_signs():
     lower, upper = interval_bounds(model, signs.x, within)
     logits = reached(model, signs.x, within, classes=2, count=100)
     assert (logits >= lower[:, None] - 1e-3).all() and (logits <= upper[:, None] + 1e-3).all()
+
+
+def test_a_layer_in_two_places_and_one_that_writes_over_its_input_count_as_often_as_they_stand():
+    apart, bend = made(mlp), nn.ReLU(inplace=True)
+    shared = nn.Sequential(apart[0], apart[1], bend, apart[3], bend, apart[5])
+    x, within = images(), Linf(0.1)
+    for bounds in (interval_bounds, crown_bounds):
+        torch.testing.assert_close(bounds(shared, x, within), bounds(apart, x, within))
 
 
 def test_a_ball_of_radius_zero_holds_the_logits_alone():
