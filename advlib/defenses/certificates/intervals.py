@@ -35,8 +35,8 @@ class Bounds(NamedTuple):
 def interval_bounds(model: nn.Module, x: Tensor, within: Ball, *, batch_size: int | None = None) -> Bounds:
     """Bounds of the logits, each (N, K), over the L∞ ball around each image, cut to the pixel box.
 
-    Gowal et al. (2018), Section 3: of Wz + b over the box with centre μ and radius r, the centre is Wμ + b and the radius
-    |W| r; a monotone layer (ReLU, pooling) maps the ends. Every logit that the ball can reach is inside, up to
+    Gowal et al. (2018), Section 3: of Wz + b over the box with centre μ and radius r, the centre is Wμ + b and the
+    radius |W| r; a monotone layer (ReLU, pooling) maps the ends. Every logit that the ball can reach is inside, up to
     rounding; most boxes are far too large, for each layer forgets how its entries move together.
 
     model       nn.Sequential, nested as you like, of Linear, Conv2d, BatchNorm, AvgPool2d, AdaptiveAvgPool2d,
