@@ -66,6 +66,8 @@ def test_they_are_never_looser_than_intervals_and_mostly_tighter(name, eps):
     if eps < 0.4:
         assert (tight.upper - tight.lower).mean() < 0.9 * (boxes.upper - boxes.lower).mean()
         assert (tight.upper - tight.lower).mean() <= (quick.upper - quick.lower).mean() + ROUNDING
+    if name == "mlp" and eps == 0.1:  # many signs are open in its second layer, and few by the tighter bounds
+        assert (tight.upper - tight.lower).mean() < 0.9 * (quick.upper - quick.lower).mean()
     difference = margin_bounds(model, x, y, within)
     assert (difference >= margin_bounds(model, x, y, within, method="interval") - ROUNDING).all()
     apart = tight.lower.gather(1, y[:, None]) - tight.upper
