@@ -21,7 +21,7 @@ def test_examples_run(name):
     assert outcome.failed == 0
 
 
-@pytest.mark.parametrize("room", ["attacks", "evaluate"])
+@pytest.mark.parametrize("room", ["attacks", "defenses", "evaluate"])
 def test_public_functions_have_an_example(room):
     module = importlib.import_module(f"advlib.{room}")
     functions = [getattr(module, name) for name in module.__all__ if inspect.isfunction(getattr(module, name))]

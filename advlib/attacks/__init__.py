@@ -30,6 +30,7 @@ Beyond single images
     universal           one δ for all images
     patch, Patch        a sticker that works wherever it is stuck
     eot, Views, warp    the expectation over transformations, and the views it is taken over
+    bpda                through a transformation that has no gradient
     AdvGAN              a network that attacks in one forward pass
     backdoor, label_flip, sticker, apply_trigger      poisoned training data
 
@@ -38,6 +39,7 @@ Beyond single images
 
 from advlib.attacks.ascent import ascend, climb
 from advlib.attacks.bim import apgd, bim, mifgsm, pgd
+from advlib.attacks.bpda import bpda
 from advlib.attacks.fgsm import fgsm
 from advlib.attacks.generative import AdvGAN
 from advlib.attacks.hop_skip_jump import hop_skip_jump
@@ -74,6 +76,7 @@ __all__ = [
     "patch",
     "Patch",
     "eot",
+    "bpda",
     "Views",
     "warp",
     "AdvGAN",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import FunctionType
 
 from advlib.attacks.bim import apgd, bim, mifgsm, pgd
+from advlib.attacks.bpda import bpda
 from advlib.attacks.fgsm import fgsm
 from advlib.attacks.generative import AdvGAN
 from advlib.attacks.hop_skip_jump import hop_skip_jump
@@ -123,6 +124,7 @@ FORMULAS: dict[Callable, str] = {
     universal: r"$\max_{\delta \in \Delta} \sum_i \ell(x_i + \delta, y_i)$",
     patch: r"$\max_p \sum_i \mathbb{E}_v\, \ell(x_i \text{ with } v(p) \text{ on it}, y_i)$ over views $v$",
     eot: r"any attack on $\mathbb{E}_v\, h_\theta(v(x))$ over views $v$",
+    bpda: r"any attack on $h_\theta(t(x))$; backwards $t$ counts as the identity",
     AdvGAN: r"$x' = x + \Pi_\Delta\, G(x)$, $G$ a trained network",
     backdoor: r"$(x, y) \to (x + {}$trigger$,\ t)$ for a share of the data",
     label_flip: r"$(x, y) \to (x, y')$ for a share of the data",
@@ -137,6 +139,7 @@ NOTES: dict[Callable, str] = {
     universal: "for up to 128 images together",
     patch: "for up to 64 images together",
     eot: "for each pass of that attack",
+    bpda: "for each pass of that attack",
     AdvGAN: "once trained, which needs the weights",
 }
 # Attack, title, family, norms, what it knows, passes forward and backward, chapter.
@@ -160,6 +163,7 @@ _TABLE: tuple[tuple, ...] = (
     (universal, "Universal", BEYOND, ALL, WEIGHTS, 401, 200, 14),
     (patch, "Patch", BEYOND, (), WEIGHTS, 401, 200, 14),
     (eot, "EOT", BEYOND, ALL, WEIGHTS, 10, 10, 14),
+    (bpda, "BPDA", BEYOND, ALL, WEIGHTS, 1, 1, 19),
     (AdvGAN, "AdvGAN", BEYOND, ALL, NOTHING, 0, 0, 13),
     (backdoor, "Backdoor", BEYOND, (), TRAINING, 0, 0, 15),
     (label_flip, "Label flip", BEYOND, (), TRAINING, 0, 0, 15),

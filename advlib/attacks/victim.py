@@ -85,7 +85,7 @@ class Victim:
             raise ValueError(
                 "the model's logits do not depend differentiably on its input (a detach, .numpy(), "
                 "torch.no_grad or argmax inside?); a gradient attack has nothing to follow. Remove it, "
-                "or use advlib.attacks.square, which needs no gradient."
+                "attack through it with advlib.attacks.bpda, or use advlib.attacks.square, which needs no gradient."
             )
         (grad,) = torch.autograd.grad(loss.sum(), adv, retain_graph=again)
         largest = grad.abs().amax(dim=(1, 2, 3))
@@ -113,8 +113,8 @@ class Victim:
         if dead > MANY * n:
             text = (
                 f"the input gradient is exactly zero on {dead} of {n} images, whichever the loss: the model masks "
-                "its gradient, and this attack says nothing about its robustness. Use advlib.attacks.square, "
-                "which needs no gradient."
+                "its gradient, and this attack says nothing about its robustness. Go through what masks it with "
+                "advlib.attacks.bpda, or use advlib.attacks.square, which needs no gradient."
             )
         elif flat > MANY * n:
             text = (

@@ -27,6 +27,7 @@ APART = {
     "universal": "test_universal.py",  # one δ
     "patch": "test_physical.py",  # a sticker
     "eot": "test_physical.py",  # a model
+    "bpda": "test_bpda.py",  # a model
     "AdvGAN": "test_generative.py",  # a network
     "backdoor": "test_poisoning.py",  # a training set
     "label_flip": "test_poisoning.py",

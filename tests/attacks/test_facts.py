@@ -66,6 +66,8 @@ def run(fact: Fact, victim, x, y, norm: type | None = None):
     """The attack, with the arguments that have no default."""
     if fact.attack is attacks.eot:
         return attacks.fgsm(attacks.eot(victim, attacks.Views()), x, y, norm(RADIUS[norm]))
+    if fact.attack is attacks.bpda:
+        return attacks.fgsm(attacks.bpda(victim, torch.round), x, y, norm(RADIUS[norm]))
     if fact.attack is attacks.AdvGAN:
         return attacks.AdvGAN(norm(RADIUS[norm]), channels=1, width=4).attack(x)
     if fact.attack is attacks.patch:
