@@ -15,21 +15,10 @@ from advlib.answers import logits_of, predict
 from advlib.attacks.worst import worst_case
 from advlib.intervals import Share, interval, interval_over_runs
 from advlib.norms import L0, L1, L2, Ball, Linf, readable
-from advlib.sanity import SanityChecks, sanity_checks
+from advlib.sanity import sanity_checks
 
-__all__ = [
-    "predict",
-    "accuracy",
-    "robust_accuracy",
-    "Share",
-    "interval",
-    "report",
-    "Report",
-    "curve",
-    "Curve",
-    "sanity_checks",
-    "SanityChecks",
-]
+__all__ = ["predict", "accuracy", "robust_accuracy", "Share", "interval", "report", "Report", "curve", "Curve"]
+__all__ += ["sanity_checks"]
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = None) -> float:

@@ -34,7 +34,7 @@ class Share(float):
         share.low, share.high, share.n = low, high, n
         return share
 
-    def __getnewargs__(self) -> tuple[int, int]:  # copied and pickled as what it was made of
+    def __getnewargs__(self):  # copied and pickled as what it was made of
         return round(self * self.n), self.n
 
     def __repr__(self) -> str:

@@ -52,10 +52,10 @@ def load(
         network = network.eval().to(device)
         side = picture_side(network, size)
         channels, outputs = answer_of(network, side)
-        network.classes = class_names(network, classes, outputs)
+        names = class_names(network, classes, outputs)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file}:{name}: {error}") from None
-    network.preprocess = partial(preprocess, channels=channels, size=side)
+    vars(network).update(classes=names, preprocess=partial(preprocess, channels=channels, size=side))
     return network
 
 
@@ -131,7 +131,7 @@ def load_weights(network: nn.Module, weights: Path) -> None:
         raise ValueError(f"{weights}: there is no such file") from None
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{weights} is no safetensors file, or is damaged ({error})") from None
-    if _is_normalised(network) and set(tensors) == set(network[1].state_dict()):
+    if isinstance(network, nn.Sequential) and _is_normalised(network) and set(tensors) == set(network[1].state_dict()):
         network = network[1]  # saved before Normalize was put in front
     try:
         network.load_state_dict(tensors)
