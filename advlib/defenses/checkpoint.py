@@ -29,7 +29,7 @@ class Checkpoint:
 
     def __init__(self, path: str | os.PathLike | None, settings: dict):
         self.path, self.settings = None if path is None else Path(path), settings
-        self.state = self._read() if self.path and self.path.exists() else {}
+        self.state = self._read(self.path) if self.path and self.path.exists() else {}
 
     @property
     def history(self) -> list:
@@ -66,13 +66,13 @@ class Checkpoint:
         with replacing(self.path) as temporary:
             torch.save(state, temporary)
 
-    def _read(self) -> dict:
+    def _read(self, path: Path) -> dict:
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
             before = state["settings"]
         except (KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise ValueError(
-                f"{self.path} is no checkpoint of a training run: {error}. Remove it, or name another file."
+                f"{path} is no checkpoint of a training run: {error}. Remove it, or name another file."
             ) from error
         differ = [
             f"{name}={self.settings.get(name)!r} here, {before.get(name)!r} there"
@@ -81,7 +81,7 @@ class Checkpoint:
         ]
         if differ:
             raise ValueError(
-                f"{self.path} is of a run with other settings: {'; '.join(differ)}. Go on with those, or name another "
+                f"{path} is of a run with other settings: {'; '.join(differ)}. Go on with those, or name another "
                 "file to begin anew."
             )
         return state

@@ -125,10 +125,16 @@ def fit(
     draw = images if callable(images) else lambda epoch: images
     optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
     mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True) if average else None
-    settings = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed, "weight_decay": weight_decay}
+    settings: dict[str, object] = {
+        "epochs": epochs,
+        "lr": lr,
+        "batch_size": batch_size,
+        "seed": seed,
+        "weight_decay": weight_decay,
+    }
     settings |= {"average": average, "amp": amp, "perturb": described(perturb), "loss": described(objective or loss)}
     if not callable(images):
-        settings["images"] = f"{_checked(images)}, {images.x.double().mean():.9f} in the mean"
+        settings["images"] = f"{_checked(images)}, {images.x.mean(dtype=torch.float64):.9f} in the mean"
     kept = Checkpoint(checkpoint, settings)
     kept.restore(model=model, mean=mean)
     schedule, history = None, [Epoch(*figures) for figures in kept.history]
@@ -220,11 +226,11 @@ class _Right:
     seen: int = 0
 
     def add(self, logits: Tensor, y: Tensor) -> None:
-        self.right += (logits.argmax(1) == y).sum().item()
+        self.right += int((logits.argmax(1) == y).sum())
         self.seen += len(y)
 
-    def share(self) -> float | None:
-        return self.right / self.seen if self.seen else None
+    def share(self) -> float:
+        return self.right / self.seen
 
 
 @dataclass
@@ -237,7 +243,8 @@ class _Sums:
     seen: int = 0
 
     def epoch(self) -> Epoch:
-        return Epoch(self.loss / self.seen, self.clean.share(), self.robust.share())
+        robust = self.robust.share() if self.robust.seen else None
+        return Epoch(self.loss / self.seen, self.clean.share(), robust)
 
     def shown(self) -> dict[str, str]:
         now = self.epoch()

@@ -28,6 +28,10 @@ def net(seed=0, dropout=0.0):
         )
 
 
+def weights(model):
+    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
+
+
 def train(model, images=None, **changes):
     """A short run, on `stripes` where no images are given."""
     usual = {"epochs": 12, "lr": 0.02, "batch_size": 16, "progress": False}
@@ -62,6 +66,22 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not():
         train(made[-1], epochs=2, seed=seed)
     first, again, other = (torch.cat([p.flatten() for p in model.parameters()]) for model in made)
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_it_is_the_loop_that_a_textbook_would_write():
+    images, model, expected = stripes(n=64), net(), net()
+    train(model, images, epochs=2, seed=3)
+
+    optimizer = torch.optim.AdamW(expected.parameters(), 0.02, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=8)
+    torch.manual_seed(3)
+    for _ in range(2):
+        for rows in torch.randperm(64).split(16):
+            optimizer.zero_grad()
+            F.cross_entropy(expected(images.x[rows]), images.y[rows]).backward()
+            optimizer.step()
+            schedule.step()
+    assert torch.equal(weights(model), weights(expected))
 
 
 def test_the_global_random_state_is_left_alone():
@@ -156,10 +176,6 @@ def test_a_lone_image_left_over_does_not_stop_batch_norm():
 
 
 # -- what a defence changes ------------------------------------------------------------------------------------------
-
-
-def weights(model):
-    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
 
 
 def test_an_objective_sees_the_model_the_clean_and_the_attacked_batch():
