@@ -334,6 +334,9 @@ def test_each_epoch_sees_new_images_or_kept_ones_in_turn(changes, seeds, monkeyp
     recipe = replace(TINY, **changes)
     train.train(recipe, "cpu")
     assert asked == seeds
+    assert train.which_images(recipe) == {1: "the same 32 images", 2: "32 of 64 images"}.get(
+        0 if recipe.fresh else recipe.sets, "32 images"
+    )
     if recipe.sets == 2:
         draw = train.training_images(recipe)
         assert torch.equal(draw(2).x, draw(0).x) and not torch.equal(draw(1).x, draw(0).x)

@@ -47,10 +47,7 @@ def run(args: Namespace) -> int:
         "net": recipe.net,
         "input": list(test.x.shape[1:]),
         "classes": list(test.classes),
-        "data": (
-            f"{recipe.data}: {recipe.epochs} epochs of {'' if recipe.fresh else 'the same '}"
-            f"{recipe.train_images:,} images"
-        ),
+        "data": f"{recipe.data}: {recipe.epochs} epochs of {which_images(recipe)}",
         "command": f"advlib train {args.name}",
         "seed": recipe.seed,
         "recipe": asdict(recipe),
@@ -103,6 +100,13 @@ def training_images(recipe: Recipe) -> Images | Callable[[int], Images]:
     if recipe.fresh:
         return draw
     return draw(0) if recipe.sets == 1 else lambda epoch: kept(epoch % recipe.sets)
+
+
+def which_images(recipe: Recipe) -> str:
+    n = recipe.train_images
+    if recipe.fresh:
+        return f"{n:,} images"
+    return f"the same {n:,} images" if recipe.sets == 1 else f"{n:,} of {recipe.sets * n:,} images"
 
 
 def changes(defence: Defence | None, where: str | torch.device) -> dict:

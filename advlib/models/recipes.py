@@ -38,7 +38,7 @@ class Defence:
     beta: float = 0.0  # of TRADES
     sigma: float = 0.0  # of the noise
     temperature: float = 1.0  # of distillation
-    teacher: str | None = None  # the shipped model that a student learns from
+    teacher: str = ""  # the shipped model that a student learns from
 
 
 # Chapter 5: four ways to the same accuracy on new images, about 90 %, three networks each.
@@ -53,6 +53,24 @@ DEGREES_OF_FIT = {
     ),
 }
 
+# Chapter 16: adversarial training by PGD of two steps.
+DEFENDED = {
+    "signs-robust": Recipe(
+        "signs-cnn",
+        "signs",
+        train_images=8_192,
+        epochs=100,
+        lr=2e-3,
+        seed=1_000,
+        fresh=False,
+        sets=6,
+        start="signs-cnn",
+        average=0.998,
+        amp=True,
+        defence=Defence("climb", eps=8 / 255, steps=2, step=0.75, ramp=0.5),
+    )
+}
+
 RECIPES: dict[str, Recipe] = {
     "signs-cnn": Recipe(net="signs-cnn", data="signs", train_images=8_192, epochs=36, lr=4e-3),
     "signs-linear": Recipe(net="signs-linear", data="signs", train_images=8_192, epochs=8, lr=5e-4),
@@ -61,4 +79,5 @@ RECIPES: dict[str, Recipe] = {
         for name, recipe in DEGREES_OF_FIT.items()
         for letter, seed in (("a", 0), ("b", 100), ("c", 200))
     },
+    **DEFENDED,
 }
