@@ -175,6 +175,9 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     )
     train.add_argument("name", metavar="NAME", help="a name that 'advlib models' lists")
     train.add_argument("--out", default=".", metavar="DIR", help="default: the current folder")
+    train.add_argument(
+        "--checkpoint", metavar="FILE", help="kept after each epoch: an interrupted run goes on from there"
+    )
     _add_device(train)
 
     commands.add_parser("models", help="list the models and what was measured on them")

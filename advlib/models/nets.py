@@ -93,9 +93,72 @@ def signs_small(classes: int = 16) -> nn.Sequential:
     )
 
 
-def _block(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
+def signs_wide(classes: int = 16) -> nn.Sequential:
+    """Few layers with many channels and large kernels, and a smooth activation: (N, 3, 48, 48) to (N, classes).
+
+    >>> signs_wide()(torch.rand(2, 3, 48, 48)).shape
+    torch.Size([2, 16])
+    """
+    return nn.Sequential(
+        Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
+        *_block(3, 48, 7, stride=3, activation=nn.SiLU),  # 16 × 16
+        *_block(48, 64, 5, stride=2, activation=nn.SiLU),  # 8 × 8
+        *_block(64, 96, 3, activation=nn.SiLU),
+        nn.AvgPool2d(2),  # 4 × 4
+        nn.Flatten(),
+        nn.Linear(96 * 16, classes),
+    )
+
+
+def signs_deep(classes: int = 16) -> nn.Sequential:
+    """Many narrow layers of small kernels without pooling, (N, 3, 48, 48) to (N, classes).
+
+    >>> signs_deep()(torch.rand(2, 3, 48, 48)).shape
+    torch.Size([2, 16])
+    """
+    return nn.Sequential(
+        Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
+        *_block(3, 16, 3, stride=2),  # 24 × 24
+        *_block(16, 16, 3),
+        *_block(16, 32, 3, stride=2),  # 12 × 12
+        *_block(32, 32, 3),
+        *_block(32, 64, 3, stride=2),  # 6 × 6
+        *_block(64, 64, 3),
+        *_block(64, 96, 3, stride=2),  # 3 × 3
+        *_block(96, 96, 3),
+        nn.Flatten(),
+        nn.Linear(96 * 9, classes),
+    )
+
+
+def signs_patches(classes: int = 16) -> nn.Sequential:
+    """Patches of 4 × 4 pixels, then a fully connected view of what they hold: (N, 3, 48, 48) to (N, classes).
+
+    No kernels overlap before the second layer; leaky activations.
+
+    >>> signs_patches()(torch.rand(2, 3, 48, 48)).shape
+    torch.Size([2, 16])
+    """
+    return nn.Sequential(
+        Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
+        nn.Conv2d(3, 48, 4, stride=4, bias=False),  # 12 × 12
+        nn.BatchNorm2d(48),
+        nn.LeakyReLU(0.1),
+        *_block(48, 48, 5, activation=nn.ELU),
+        *_block(48, 64, 3, stride=2, activation=nn.ELU),  # 6 × 6
+        *_block(64, 64, 3, activation=nn.ELU),
+        nn.Flatten(),
+        nn.Linear(64 * 36, 96),
+        nn.ELU(),
+        nn.Linear(96, classes),
+    )
+
+
+def _block(
+    inputs: int, outputs: int, size: int, stride: int = 1, activation: Callable[[], nn.Module] = nn.ReLU
+) -> list[nn.Module]:
     conv = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
-    return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+    return [conv, nn.BatchNorm2d(outputs), activation()]
 
 
 def signs_linear(classes: int = 16) -> nn.Sequential:
@@ -143,6 +206,9 @@ def mnist_cnn() -> nn.Sequential:
 NETS: dict[str, Callable[[], nn.Module]] = {
     "signs-cnn": signs_cnn,
     "signs-small": signs_small,
+    "signs-wide": signs_wide,
+    "signs-deep": signs_deep,
+    "signs-patches": signs_patches,
     "signs-linear": signs_linear,
     "mnist-mlp": mnist_mlp,
     "mnist-cnn": mnist_cnn,

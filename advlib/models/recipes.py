@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 @dataclass(frozen=True)
 class Recipe:
     """The arguments of one training run. Epoch e sees `train_images` new images, made from seed + e; or where not
-    `fresh`, the same ones again, made from the seed."""
+    `fresh`, set e mod `sets` of them, made from seed + e mod `sets`."""
 
     net: str  # a key of `nets.NETS`
     data: str  # a name that `data.load_images` knows; its "train" split
@@ -19,6 +19,26 @@ class Recipe:
     weight_decay: float = 1e-3
     seed: int = 0  # of the weights, the order and the first epoch's images
     fresh: bool = True
+    sets: int = 1  # of images that are kept and used in turn, where they are not fresh
+    start: str | None = None  # the shipped model whose weights training starts from
+    average: float = 0.0  # decay of the mean of the weights; 0 for none
+    amp: bool = False  # bfloat16 where that is safe
+    defence: Defence | None = None  # none: ordinary training
+
+
+@dataclass(frozen=True)
+class Defence:
+    """What training changes about the batch or the loss, against L∞ ≤ `eps` as a rule."""
+
+    kind: str  # "climb" (FGSM from a random start, or PGD), "trades", "noise" or "distilled"
+    eps: float = 0.0
+    steps: int = 1
+    step: float = 1.25  # in units of eps
+    ramp: float = 0.0  # share of the run over which ε grows to `eps`
+    beta: float = 0.0  # of TRADES
+    sigma: float = 0.0  # of the noise
+    temperature: float = 1.0  # of distillation
+    teacher: str = ""  # the shipped model that a student learns from
 
 
 # Chapter 5: four ways to the same accuracy on new images, about 90 %, three networks each.
@@ -33,6 +53,24 @@ DEGREES_OF_FIT = {
     ),
 }
 
+# Chapter 16: adversarial training by PGD of two steps.
+DEFENDED = {
+    "signs-robust": Recipe(
+        "signs-cnn",
+        "signs",
+        train_images=8_192,
+        epochs=100,
+        lr=2e-3,
+        seed=1_000,
+        fresh=False,
+        sets=6,
+        start="signs-cnn",
+        average=0.998,
+        amp=True,
+        defence=Defence("climb", eps=8 / 255, steps=2, step=0.75, ramp=0.5),
+    )
+}
+
 RECIPES: dict[str, Recipe] = {
     "signs-cnn": Recipe(net="signs-cnn", data="signs", train_images=8_192, epochs=36, lr=4e-3),
     "signs-linear": Recipe(net="signs-linear", data="signs", train_images=8_192, epochs=8, lr=5e-4),
@@ -41,4 +79,5 @@ RECIPES: dict[str, Recipe] = {
         for name, recipe in DEGREES_OF_FIT.items()
         for letter, seed in (("a", 0), ("b", 100), ("c", 200))
     },
+    **DEFENDED,
 }

@@ -1,14 +1,16 @@
 """``advlib train``: weights, a card that tells all, and what is noticed before hours of work."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from advlib.cli import train
 from advlib.data import load_images
 from advlib.models import load_model
-from advlib.models.recipes import RECIPES, Recipe
+from advlib.models.recipes import RECIPES, Defence, Recipe
 
 
 def files(folder):
@@ -41,13 +43,72 @@ def test_training_twice_gives_the_same_weights(run, quick, tmp_path):
     assert (tmp_path / "one/quick.safetensors").read_bytes() == (tmp_path / "two/quick.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("fresh, seeds", [(True, [5, 6, 7]), (False, [5])])
-def test_each_epoch_sees_new_images_or_the_same_again(fresh, seeds, monkeypatch):
+TINY = Recipe(net="signs-linear", data="signs", train_images=32, epochs=3, lr=1e-3, seed=5)
+
+
+@pytest.mark.parametrize(
+    "changes, seeds", [({}, [5, 6, 7]), ({"fresh": False}, [5]), ({"fresh": False, "sets": 2}, [5, 6])]
+)
+def test_each_epoch_sees_new_images_or_kept_ones_in_turn(changes, seeds, monkeypatch):
     asked = []
     monkeypatch.setattr(train, "load_images", lambda *given: asked.append(given[-1]) or load_images(*given))
-    recipe = Recipe(net="signs-linear", data="signs", train_images=32, epochs=3, lr=1e-3, seed=5, fresh=fresh)
+    recipe = replace(TINY, **changes)
     train.train(recipe, "cpu")
     assert asked == seeds
+    assert train.which_images(recipe) == {1: "the same 32 images", 2: "32 of 64 images"}.get(
+        0 if recipe.fresh else recipe.sets, "32 images"
+    )
+    if recipe.sets == 2:
+        draw = train.training_images(recipe)
+        assert torch.equal(draw(2).x, draw(0).x) and not torch.equal(draw(1).x, draw(0).x)
+
+
+DEFENCES = {
+    "climb": Defence("climb", 8 / 255, steps=2, step=0.75),
+    "trades": Defence("trades", 8 / 255, beta=2.0),
+    "noise": Defence("noise", sigma=0.1),
+    "distilled": Defence("distilled", temperature=20.0, teacher="signs-linear"),
+}
+
+
+@pytest.mark.parametrize("kind", DEFENCES)
+def test_a_recipe_says_how_it_defends(kind, monkeypatch):
+    given = {}
+    monkeypatch.setattr(train, "fit", lambda model, images, **settings: given.update(settings))
+    model = train.train(replace(TINY, start="signs-linear", defence=DEFENCES[kind]), "cpu")
+    expected = {
+        "climb": ("Climb(within=Linf(eps=0.031", "None"),
+        "trades": ("Divergence(within=Linf(eps=0.031", "Trades(beta=2.0)"),
+        "noise": ("Noise(sigma=0.1)", "None"),
+        "distilled": ("None", "Taught(temperature=20.0)"),
+    }[kind]
+    assert repr(given.get("perturb")).startswith(expected[0]) and repr(given.get("objective")) == expected[1]
+    weights, start = (network[1].weight for network in (model, load_model("signs-linear")))
+    assert torch.allclose(weights, start * (20 if kind == "distilled" else 1))
+
+
+def test_an_eps_grows_over_its_share_of_the_run():
+    perturb = train.changes(Defence("climb", 0.1, ramp=0.5), "cpu")["perturb"]
+    assert [perturb.at(t).within.eps for t in (0, 0.25, 0.5, 0.9)] == pytest.approx([0, 0.05, 0.1, 0.1])
+
+
+def test_an_interrupted_training_goes_on_from_its_checkpoint(run, quick, tmp_path, monkeypatch):
+    assert run("train", "quick", "--device", "cpu", "--out", tmp_path / "whole")[0] == 0
+    asked, real = [], load_images
+
+    def stop_once(data, split, *more):
+        if split == "train":
+            asked.append(more[-1])
+            if asked == [0, 1]:
+                raise KeyboardInterrupt
+        return real(data, split, *more)
+
+    monkeypatch.setattr(train, "load_images", stop_once)
+    again = ("train", "quick", "--device", "cpu", "--out", tmp_path / "again", "--checkpoint", tmp_path / "run.pt")
+    assert run(*again)[0] != 0
+    assert run(*again)[0] == 0 and asked == [0, 1, 1]
+    whole, resumed = (tmp_path / folder / "quick.safetensors" for folder in ("whole", "again"))
+    assert whole.read_bytes() == resumed.read_bytes()
 
 
 def test_an_unknown_recipe(run):

@@ -13,6 +13,9 @@ SHAPES = {
     "signs-cnn": (3, 48, 48, 16),
     "signs-linear": (3, 48, 48, 16),
     "signs-small": (3, 48, 48, 16),
+    "signs-wide": (3, 48, 48, 16),
+    "signs-deep": (3, 48, 48, 16),
+    "signs-patches": (3, 48, 48, 16),
     "mnist-mlp": (1, 28, 28, 10),
     "mnist-cnn": (1, 28, 28, 10),
 }
@@ -36,8 +39,9 @@ def test_images_in_logits_out(name):
 @pytest.mark.parametrize("name", nets.NETS)
 def test_nets_are_plain_sequentials_of_plain_layers(name):
     net = nets.NETS[name]()
-    plain = (nets.Normalize, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Linear)
-    assert isinstance(net, nn.Sequential) and all(isinstance(layer, plain) for layer in net)
+    plain = (nets.Normalize, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.Flatten, nn.Linear)
+    activations = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU)
+    assert isinstance(net, nn.Sequential) and all(isinstance(layer, plain + activations) for layer in net)
 
 
 def test_the_victim_is_small_and_cheap():

@@ -4,16 +4,19 @@ import copy
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
+from advlib.attacks import pgd
 from advlib.data import load_images
 from advlib.evaluate import accuracy
 from advlib.models import load_model, model_names, nets, save_model, zoo
 from advlib.models.recipes import RECIPES
+from advlib.norms import Linf
 
 CLASSES = [f"class {k}" for k in range(16)]
 CARD = {"name": "mine", "net": "signs-linear", "input": [3, 48, 48], "classes": CLASSES, "command": "advlib train mine"}
@@ -58,6 +61,26 @@ def test_the_cards_figure_is_true():
         claimed, abs=0.015
     )
     assert card["parameters"] <= 400_000
+
+
+def test_the_robust_model_withstands_what_its_card_claims():
+    card, images = zoo.read_card("signs-robust"), load_images("signs", "test", n=128)
+    claimed = {figure["attack"]: figure["accuracy"] for figure in card["measured"]}
+    assert claimed["PGD of 40 steps, L∞ ≤ 8/255"] >= 0.5
+    reached = {}
+    for name in ("signs-robust", "signs-cnn"):
+        model = load_model(name)
+        x_adv = pgd(model, images.x, images.y, Linf(8 / 255), steps=10)
+        reached[name] = accuracy(model, x_adv, images.y)
+    assert reached["signs-robust"] == pytest.approx(claimed["PGD of 40 steps, L∞ ≤ 8/255"], abs=0.13)
+    assert reached["signs-cnn"] < 0.1
+
+
+def test_a_card_says_what_its_recipe_is():
+    # Cards written before a field was added do not have it; what they have is what is still run.
+    for name in model_names():
+        recipe, said = json.loads(json.dumps(asdict(RECIPES[name]))), zoo.read_card(name)["recipe"]
+        assert said == {key: recipe[key] for key in said}, name
 
 
 def test_every_recipe_ships_its_model():
