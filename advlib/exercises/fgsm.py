@@ -98,7 +98,7 @@ DIVISORS = [
     *((lambda g, tiny=tiny: _norm(g).clamp_min(tiny),
     f"only where the gradient is below {tiny:g}, the step is shorter than ε",
        f"the norm was kept above {tiny:g} or so; confident networks have gradients far smaller")
-      for tiny in (0.3, 1e-2, 1e-5, 1e-6, 1e-7)),
+      for tiny in (1.0, 0.3, 1e-2, 1e-5, 1e-6, 1e-7)),
 ]  # fmt: skip
 
 

@@ -61,6 +61,10 @@ def of_batch(direction: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
 
 
 LOSS = [
+    Wrong({"loss": lambda z, y: ce(z, z.argmax(1))},
+          "the gradient is that of the model's own prediction's loss, not of y's",
+          "y was replaced by model(x).argmax(1): a cure for label leaking, but another attack",
+          "use the y that is passed"),
     Wrong({"loss": lambda z, y: ce(z.softmax(1), y)}, "the gradient is that of cross-entropy applied to probabilities",
           "softmax twice: cross_entropy contains one", "give cross_entropy the logits, model(x)"),
     Wrong({"loss": lambda z, y: F.nll_loss(z, y, reduction="sum")},

@@ -138,6 +138,8 @@ AIM = [
     Wrong({"loss": lambda z, goal: (_rivals(z, goal[0]) - _logit(z, goal[0])).sum()},
           "the gradient is that of the target's margin", "another loss than the cross-entropy",
           "loss = F.cross_entropy(model(x), target, reduction='sum')"),
+    Wrong({"loss": lambda z, goal: ce(z, z.argmax(1))}, "the step lowers the loss of what the model says already",
+          "the prediction stands in the place of the target", "use the target that is passed"),
 ]  # fmt: skip
 REFUSE = 'if (target == y).any(): raise ValueError("…")'
 TARGETED_FGSM_WRONG = [
