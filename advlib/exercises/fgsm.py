@@ -54,6 +54,10 @@ def _over(g: Tensor, size: Callable[[Tensor], Tensor]) -> Tensor:
     return torch.nan_to_num(g / size(g), 0, 0, 0)
 
 
+def _with_divisor(size: Callable[[Tensor], Tensor], mean: bool) -> Callable[..., Tensor]:
+    return lambda *given: l2_step(*given, direction=lambda g: _over(_shared(g, mean), size))
+
+
 def _some_silent(model: nn.Module, x: Tensor, y: Tensor) -> bool:
     return bool((_norm(gradient(model, x, y)) == 0).any())
 
@@ -111,7 +115,8 @@ FGM_L2_WRONG = [
           "torch.where(norm > 0, g / norm, 0)"),
     Wrong({"direction": steps.of_batch(unit)}, "every image gets the same perturbation",
           "the gradient was averaged or summed over the batch", "each image has its own gradient: keep the first axis"),
-    *(Wrong({"direction": lambda g, mean=mean, size=size: _over(_shared(g, mean), size)}, seen + more, cause, LENGTH)
+    # Functions, not parts: pairs with each of them would take seconds.
+    *(Wrong(_with_divisor(size, mean), seen + more, cause, LENGTH)
       for mean, more, known in ((False, "", UNEQUAL + DIVISORS), (True, ", of the mean loss", UNEQUAL))
       for size, seen, cause in known),
     Wrong(lambda model, x, y, eps: x.clone() if _some_silent(model, x, y) else l2_step(model, x, y, eps),
