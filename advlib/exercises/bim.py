@@ -84,7 +84,13 @@ def best_of(
 
 def _restarted() -> list[Case]:
     found = []
-    for shape, classes, runs in (((16, 1, 9), 7, 4), ((5, 3, 16), 10, 3), ((6, 1, 12), 4, 5), ((12, 1, 12), 4, 1)):
+    for shape, classes, runs in (
+        ((16, 1, 9), 7, 4),
+        ((5, 3, 16), 10, 3),
+        ((6, 1, 12), 4, 5),
+        ((12, 1, 12), 4, 1),
+        ((2, 1, 8), 5, 6),
+    ):
         model = specimens.mlp(shape[1], shape[2], classes, seed=classes, scale=4)
         x, y = specimens.images(*shape, seed=runs), specimens.labels(shape[0], classes, seed=runs)
         with torch.no_grad():
@@ -99,12 +105,13 @@ RESTARTS_WRONG = [
           "each image's worst restart was kept", "the comparison is turned round",
           "the attacker wants the highest loss"),
     Wrong({"pick": lambda runs, scores: runs[-1]}, "the last restart was kept, not the best",
-          "every round overwrites the one before",
+          "every round overwrites the one before, or all images do where any gets better",
           "replace an image only where its loss is higher than the best so far"),
-    Wrong({"pick": lambda runs, scores: runs[0]}, "the first restart was kept", "nothing is ever replaced",
+    Wrong({"pick": lambda runs, scores: runs[0]}, "the first restart was kept",
+          "nothing is ever replaced, or only where all images get better",
           "best_loss starts at minus infinity, and is updated with the images"),
     Wrong({"pick": lambda runs, scores: runs[scores.mean(1).argmax()]}, "one restart was kept for the whole batch",
-          "the losses were averaged over the images", PER_IMAGE),
+          "the losses were averaged over the images, or one image decides for all", PER_IMAGE),
     Wrong({"pick": lambda runs, scores: runs.mean(0)}, "the restarts were averaged", "a mean over the results",
           "the mean of good attacks need not be one: keep the best"),
     Wrong({"pick": lambda runs, scores: runs}, "all restarts are returned", "nothing is chosen among them",
@@ -133,6 +140,14 @@ RESTARTS_WRONG = [
           "success was compared instead of the loss", "compare F.cross_entropy(model(x_adv), y, reduction='none')"),
     Wrong(lambda attack, model, x, y, restarts: x.clone(), "the result is x itself",
           "the results are never written back", "best[better] = x_adv[better]"),
+    *(Wrong({"score": score}, seen, cause, "compare F.cross_entropy(model(x_adv), y, reduction='none')")
+      for score, seen, cause in [
+        (lambda z, y: z.scatter(1, y[:, None], -torch.inf).amax(1) - z.gather(1, y[:, None])[:, 0],
+         "the restart with the largest margin was kept", "another score than the cross-entropy"),
+        (lambda z, y: F.cross_entropy(z.softmax(1), y, reduction="none"),
+         "the loss of probabilities was compared", "softmax twice: cross_entropy contains one"),
+        (lambda z, y: z.softmax(1).amax(1), "the restart with the surest answer was kept", "max of the probabilities"),
+    ]),
 ]  # fmt: skip
 
 restarts = Formula(

@@ -32,12 +32,14 @@ class Wrong:
 
     ``way`` is a function with the parameters of the right one, or a dict of keyword arguments ("parts") that turn the
     right function into the wrong one. Two dicts without a common part also make a function with two mistakes.
+    ``raises`` says that it ends in an error on every case.
     """
 
     way: Callable | dict
     seen: str
     cause: str = ""
     mend: str = ""
+    raises: bool = False
 
     def mistake(self) -> Mistake:
         return Mistake(self.seen, self.cause, self.mend)

@@ -19,6 +19,7 @@ FGSM_WRONG = [
     Wrong({"end": lambda x, delta: delta.sign()}, "the result holds -1, 0 and 1 only: the sign of the gradient",
           "ε and x are missing", "return (x + eps * sign).clamp(0, 1)"),
     *steps.SIGN,
+    *steps.again(steps.step),
 ]  # fmt: skip
 
 fgsm = Formula(
@@ -35,49 +36,104 @@ fgsm = Formula(
 )
 
 
-def _divided(divisor, name: str = "direction") -> dict:
-    return {name: lambda g: torch.nan_to_num(g / divisor(g))}
+def l2_step(model: nn.Module, x: Tensor, y: Tensor, eps: float, **parts: Callable) -> Tensor:
+    """clip(x + ε · g / ‖g‖₂, 0, 1)."""
+    return steps.step(model, x, y, eps, **{"direction": unit, **parts})
+
+
+def _norm(g: Tensor) -> Tensor:
+    return wide(g.flatten(1).norm(dim=1))
+
+
+def _shared(g: Tensor, mean: bool) -> Tensor:
+    """The gradient of the sum of the losses, or of their mean."""
+    return g / len(g) if mean else g
+
+
+def _over(g: Tensor, size: Callable[[Tensor], Tensor]) -> Tensor:
+    return torch.nan_to_num(g / size(g), 0, 0, 0)
+
+
+def _with_divisor(size: Callable[[Tensor], Tensor], mean: bool) -> Callable[..., Tensor]:
+    return lambda *given: l2_step(*given, direction=lambda g: _over(_shared(g, mean), size))
+
+
+def _some_silent(model: nn.Module, x: Tensor, y: Tensor) -> bool:
+    return bool((_norm(gradient(model, x, y)) == 0).any())
+
+
+def _limited_step(model: nn.Module, x: Tensor, y: Tensor, eps: float, mean: bool) -> Tensor:
+    g = _shared(gradient(model, x, y), mean)
+    return clipped(x, g * (eps / _norm(g)).nan_to_num(0).clamp_max(1))
+
+
+LENGTH = "divide each image's gradient by its own L2 norm, the root of its sum of squares: g.flatten(1).norm(dim=1)"
+UNEQUAL = [
+    (lambda g: torch.ones_like(g), "the step grows with the gradient",
+     "the gradient was not divided by its length, or the length was kept above 1"),
+    (lambda g: _norm(g) ** 2, "the step gets shorter where the gradient gets longer",
+     "divided by the squared norm: the root is missing"),
+    *((lambda g, tiny=tiny: _norm(g) + tiny, f"the step is shorter than ε where the gradient is not far above {tiny:g}",
+       f"about {tiny:g} was added to the norm; confident networks have gradients far smaller")
+      for tiny in (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10)),
+]  # fmt: skip
+DIVISORS = [
+    (lambda g: _norm(g) / g[0].numel() ** 0.5, "the step is √n times too long, before clipping",
+     "a mean of squares for their sum"),
+    (lambda g: _norm(g) * g[0].numel() ** 0.5, "the step is √n times too short", "divided by √n as well"),
+    (lambda g: _norm(g) * g[0].numel(), "the step is n times too short", "divided by the number of values as well"),
+    (lambda g: g.norm(), "the whole batch shares one budget", "the norm was taken over all images at once"),
+    (lambda g: _norm(g[:1]), "all images are divided by the first one's length", "[0] picks one image"),
+    (lambda g: _norm(g).max(), "all images are divided by the longest gradient of the batch", "max over the batch"),
+    (lambda g: g.norm(dim=0, keepdim=True), "each pixel is divided by its length over the batch", "norm(dim=0)"),
+    (lambda g: g.norm(dim=1, keepdim=True), "every pixel gets a step of length ε", "the norm is over the colours only"),
+    (lambda g: g.norm(dim=2, keepdim=True), "every column of pixels gets a step of length ε", "the norm is over dim=2"),
+    (lambda g: g.norm(dim=3, keepdim=True), "every row of pixels gets a step of length ε", "the norm is over dim=-1"),
+    (lambda g: g.norm(dim=(2, 3), keepdim=True), "every colour channel gets a step of length ε",
+     "the norm is over planes"),
+    (lambda g: wide(g.flatten(1).abs().sum(1)), "the step has length ε in the L1 norm",
+     "divided by the sum of the absolute values"),
+    (lambda g: wide(g.flatten(1).sum(1)), "some steps go downhill", "divided by the sum: squares and root are missing"),
+    (lambda g: wide(g.flatten(1).abs().mean(1)), "the step is far too long",
+     "divided by the mean of the absolute values"),
+    (lambda g: wide(g.flatten(1).abs().amax(1)), "the largest change of a pixel is ε, so the L2 size is larger",
+     "divided by the largest entry, the L∞ norm"),
+    (lambda g: wide(g.flatten(1).std(1)), "the step is about √n times too long", "divided by the standard deviation"),
+    *((lambda g, tiny=tiny: _norm(g).clamp_min(tiny),
+    f"only where the gradient is below {tiny:g}, the step is shorter than ε",
+       f"the norm was kept above {tiny:g} or so; confident networks have gradients far smaller")
+      for tiny in (1.0, 0.3, 1e-2, 1e-5, 1e-6, 1e-7)),
+]  # fmt: skip
 
 
 FGM_L2_WRONG = [
     *steps.COMMON,
     Wrong({"direction": torch.sign}, "every pixel moves by ε: this is the step for an L∞ ball",
           "the sign of the gradient was taken", "for an L2 ball divide the gradient by its length"),
-    Wrong(_divided(lambda g: g.norm()), "the whole batch shares one budget",
-          "the norm was taken over all images at once", "one norm per image: g.flatten(1).norm(dim=1)"),
-    Wrong(_divided(lambda g: g.norm(dim=1, keepdim=True)), "every pixel gets a step of length ε",
-          "the norm was taken over the colour channels only",
-          "flatten each image before taking its norm: g.flatten(1).norm(dim=1)"),
-    Wrong(_divided(lambda g: wide(g.flatten(1).abs().sum(1))), "the step has length ε in the L1 norm",
-          "divided by the sum of the absolute values", "the L2 norm is the root of the sum of squares"),
-    Wrong(_divided(lambda g: g.abs().amax((1, 2, 3), keepdim=True)),
-          "the largest change of a pixel is ε, so the L2 size is larger", "divided by the largest entry, the L∞ norm",
-          "the L2 norm is the root of the sum of squares"),
-    Wrong(_divided(lambda g: wide(g.flatten(1).norm(dim=1)) ** 2),
-          "the step gets shorter where the gradient gets longer", "divided by the squared norm: the root is missing",
-          "the L2 norm is the root of the sum of squares"),
-    Wrong(_divided(lambda g: wide(g.flatten(1).norm(dim=1)) ** 2 / len(g)),
-          "the step gets shorter where the gradient of the mean loss gets longer",
-          "divided by the squared norm: the root is missing", "the L2 norm is the root of the sum of squares"),
-    Wrong({"direction": lambda g: g}, "the step grows with the gradient", "the gradient was not divided by its length",
-          "every image's step has length ε: eps * g / ‖g‖₂"),
-    Wrong({"direction": lambda g: g / len(g)}, "the step grows with the gradient of the mean loss",
-          "the gradient was not divided by its length", "every image's step has length ε: eps * g / ‖g‖₂"),
-    Wrong({"direction": lambda g: g / wide(g.flatten(1).norm(dim=1))},
+    Wrong({"direction": lambda g: g / _norm(g)},
           "images whose gradient is exactly zero come back as NaN", "zero was divided by zero",
           "torch.where(norm > 0, g / norm, 0)"),
-    *(Wrong({"direction": lambda g, tiny=tiny: g / (wide(g.flatten(1).norm(dim=1)) + tiny)},
-            "where the gradient is tiny, the step is shorter than ε",
-            f"about {tiny:g} was added to the norm; confident networks have gradients far smaller than that",
-            "divide by the norm itself where it is not zero: torch.where(norm > 0, g / norm, 0)")
-      for tiny in (1e-4, 1e-6, 1e-8, 1e-10)),
-    *(Wrong({"direction": lambda g, tiny=tiny: g / wide(g.flatten(1).norm(dim=1).clamp_min(tiny))},
-            "where the gradient is tiny, the step is far shorter than ε",
-            f"the norm was kept above {tiny:g}; confident networks have gradients far smaller than that",
-            "divide by the norm itself where it is not zero: torch.where(norm > 0, g / norm, 0)")
-      for tiny in (1e-5, 1e-7)),
     Wrong({"direction": steps.of_batch(unit)}, "every image gets the same perturbation",
           "the gradient was averaged or summed over the batch", "each image has its own gradient: keep the first axis"),
+    # Functions, not parts: pairs with each of them would take seconds.
+    *(Wrong(_with_divisor(size, mean), seen + more, cause, LENGTH)
+      for mean, more, known in ((False, "", UNEQUAL + DIVISORS), (True, ", of the mean loss", UNEQUAL))
+      for size, seen, cause in known),
+    Wrong(lambda model, x, y, eps: x.clone() if _some_silent(model, x, y) else l2_step(model, x, y, eps),
+          "where one gradient of the batch is zero, no image is attacked", "one `if` for the whole batch",
+          "torch.where(norm > 0, g / norm, 0), image by image"),
+    *(Wrong(lambda model, x, y, eps, per=per: _limited_step(model, x, y, eps, per),
+            f"only steps longer than ε were shortened, and no other made longer{more}",
+            "min(1, ε / norm) is the factor of a projection", LENGTH)
+      for per, more in ((False, ""), (True, " (mean loss)"))),
+    Wrong({"direction": lambda g: g.sign() / g[0].numel() ** 0.5}, "every pixel moves alike: the sign, made ε long",
+          "the sign was taken before the length", LENGTH),
+    *steps.again(l2_step),
+    Wrong(lambda model, x, y, eps: clipped(x, eps * gradient(model, x, y) / wide(x.flatten(1).norm(dim=1))),
+          "the step's length is that of the gradient over that of x", "divided by ‖x‖, the length of x", LENGTH),
+    Wrong(lambda model, x, y, eps: clipped(x, eps * gradient(model, x, y) / len(x) / wide(x.flatten(1).norm(dim=1))),
+          "the step's length is that of the mean loss's gradient over that of x", "divided by ‖x‖, the length of x",
+          LENGTH),
 ]  # fmt: skip
 
 fgm_l2 = Formula(
@@ -85,7 +141,7 @@ fgm_l2 = Formula(
     chapter=6,
     title="The L2 step",
     points=3,
-    right=lambda model, x, y, eps, **parts: steps.step(model, x, y, eps, **{"direction": unit, **parts}),
+    right=l2_step,
     cases=lambda: steps.cases((1.0, 0.5, 3.0, 2.0)),
     properties=[properties.inside_box, properties.which_images, properties.change],
     verified="the same images as the formula, on eight models, also where a gradient is tiny or exactly zero",

@@ -21,12 +21,12 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from advlib.exercises.diagnosis import Search
 from advlib.exercises.exercise import Case, Exercise, Wrong, instead_of
 from advlib.exercises.guarded import Failed, Watch, guarded
 from advlib.exercises.mistake import Mistake, Unwritten
@@ -75,7 +75,7 @@ class Formula(Exercise):
             traces.append(self.trace(args))
             harms += damage(self.right, case.args, args)
             asks.append(asked())
-        agreed = [self._agree(*pair) for pair in zip(results, rights)]
+        agreed = [self.agree(*pair) for pair in zip(results, rights)]
         if not all(agreed):
             plain(results)
             self._random(answer, cases[0], results[0])
@@ -85,14 +85,14 @@ class Formula(Exercise):
                 isinstance(right, float) or (isinstance(right, Tensor) and right.dtype == torch.bool)
                 for right in rights
             )
-            self._diagnose(cases, list(zip(results, traces)), pairs=not crashed and not few)
+            Search(self, cases, list(zip(results, traces)), rights).diagnose(pairs=not crashed and not few)
             if any(self._ignored(*one) for *one, asked in zip(cases, results, asks) if not asked):
                 raise Mistake(
                     "the model that was passed was never called", mend="call the argument, and no other network"
                 )
             for case, result, right, fine in zip(cases, results, rights, agreed):
                 if not fine:
-                    self._describe(case, result, right)
+                    self._describe(case, result, right, sum(agreed), len(cases))
         for harm in harms:
             if harm.serious or self.strict:
                 raise harm.mistake
@@ -109,43 +109,17 @@ class Formula(Exercise):
         result = guarded(function, args, watch)
         return result if isinstance(result, Failed) else self.outcome(args, result)
 
-    def _agree(self, a: Any, b: Any) -> bool:
+    def agree(self, a: Any, b: Any) -> bool:
         if isinstance(a, Failed) or isinstance(b, Failed):
             both = isinstance(a, Failed) and isinstance(b, Failed)
             return both and (a.what == b.what or (a.refused(self.refuses) and b.refused(self.refuses)))
         return self.same(a, b)
-
-    def suspects(self, pairs: bool = True) -> Iterator[tuple[Callable, Mistake]]:
-        """The known wrong functions, then those with two of the known mistakes at once."""
-        for wrong in self.wrong:
-            yield self.function(wrong), wrong.mistake()
-        parts = [wrong for wrong in self.wrong if isinstance(wrong.way, dict)]
-        for one, other in combinations(parts, 2) if pairs else ():
-            if not one.way.keys() & other.way.keys():
-                both = Wrong({**one.way, **other.way}, "")
-                yield self.function(both), Mistake.both(one.mistake(), other.mistake())
 
     def function(self, wrong: Wrong) -> Callable:
         """The wrong function itself."""
         if callable(wrong.way):
             return wrong.way
         return lambda *args: self.right(*args, **wrong.way)
-
-    def _diagnose(self, cases: list[Case], seen: list[tuple[Any, Any]], pairs: bool) -> None:
-        """Raise the known mistake that gives this on every case; of several, the first that leaves the same trace."""
-        matching = []
-        for function, mistake in self.suspects(pairs):
-            theirs = []
-            for (result, _), (other, trace) in zip(seen, self.results(function, cases)):
-                if not self._agree(result, other):
-                    break
-                theirs.append(trace)
-            else:
-                if theirs == [trace for _, trace in seen]:
-                    raise mistake
-                matching.append(mistake)
-        if matching:
-            raise matching[0]
 
     def _ignored(self, case: Case, result: Any) -> bool:
         """Whether an answer got to a wrong result without the model, which the right function asks on this case."""
@@ -160,14 +134,23 @@ class Formula(Exercise):
             return
         torch.manual_seed(1)
         again = self._outcome(answer, copy.deepcopy(case.args), self._watch([]))
-        if isinstance(again, Tensor) and not self._agree(result, again):
+        if isinstance(again, Tensor) and not self.agree(result, again):
             raise Mistake(
                 "two calls with the same arguments gave different results",
                 "something is drawn at random: noise, a random start, dropout",
                 "the formula has no chance in it: leave the random numbers out",
             )
 
-    def _describe(self, case: Case, result: Any, right: Any) -> None:
+    def _describe(self, case: Case, result: Any, right: Any, fine: int, of: int) -> None:
+        """Raise what is seen on a case with a wrong result, and how many others have none."""
+        try:
+            self._see(case, result, right)
+        except Mistake as mistake:
+            if fine and not mistake.cause:
+                mistake.seen += f"; on {fine} of {of} cases it is right"
+            raise mistake from None
+
+    def _see(self, case: Case, result: Any, right: Any) -> None:
         if isinstance(right, Failed):
             seen = result.what if isinstance(result, Failed) else described(result)
             raise Mistake(f"on {case.name}, expected {self.refuses.__name__}, got {seen}")

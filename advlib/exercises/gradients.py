@@ -21,37 +21,7 @@ def _itself(g: Tensor, x: Tensor) -> Tensor:
     return g
 
 
-ITSELF, OWN = "return the gradient itself", "each image has a gradient of its own: keep the first axis"
-AFTER = [
-    Wrong({"way": -1}, "the sign is flipped: this points downhill", "minus the loss, or e_y − p",
-          "the gradient of the loss points uphill; at the logits it begins with p − e_y"),
-    Wrong({"way": 2}, "the gradient is twice too long", "backward() ran twice, which adds up, or a factor 2 too many",
-          ITSELF),
-    Wrong({"mean": True}, "each gradient is divided by the number of images",
-          "the loss is a mean over the batch, which is F.cross_entropy's habit", "sum the losses instead"),
-    *instead_of(
-        "after",
-        (lambda g, x: g.sign(), "the result holds -1, 0 and 1 only", "the sign was taken already", ITSELF),
-        (lambda g, x: g.abs(), "no entry is negative", "the absolute value was taken", ITSELF),
-        (lambda g, x: torch.nan_to_num(g / _length(g)), "every gradient has length 1", "divided by its length", ITSELF),
-        (lambda g, x: torch.nan_to_num(g / _largest(g)), "the largest entry of every gradient is 1",
-         "divided by its largest entry", ITSELF),
-        (lambda g, x: g.mean(0, keepdim=True).expand_as(g), "every image has the same gradient, the mean of all",
-         "averaged over the batch", OWN),
-        (lambda g, x: g.sum(0, keepdim=True).expand_as(g), "every image has the same gradient, the sum of all",
-         "added up over the batch", OWN),
-        (lambda g, x: g.mean(0), "there is one gradient for all images", "averaged over the batch", OWN),
-        (lambda g, x: g.sum(0), "there is one gradient for all images", "added up over the batch", OWN),
-        (lambda g, x: g[0], "the result is the first image's gradient alone", "one [0] too many", OWN),
-        (lambda g, x: (g,), "the result is a tuple that holds the gradient", "torch.autograd.grad returns a tuple",
-         "take its first entry, [0]"),
-        (lambda g, x: x + g, "this is the image moved along its gradient", "x was added", ITSELF),
-        (lambda g, x: x * g, "this is the gradient times the image", "x was multiplied", ITSELF),
-        (lambda g, x: g / 255, "the gradient is 255 times too small", "divided by 255", ITSELF),
-        (lambda g, x: g.float(), "in float64 the result is float32", "a .float(), or a tensor of the default type",
-         "compute in the type of x"),
-    ),
-]  # fmt: skip
+ITSELF = "return the gradient itself"
 
 
 def _length(g: Tensor) -> Tensor:
@@ -65,11 +35,11 @@ def _largest(g: Tensor) -> Tensor:
 # --- my_input_gradient(model, x, y) -----------------------------------------------------------------------
 
 
-def input_grad(model, x, y, *, loss: Loss = ce, way=1, mean=False, after: Part = _itself, training=None) -> Tensor:
+def input_grad(model, x, y, *, loss: Loss = ce, after: Part = _itself, training=None) -> Tensor:
     """Each image's own ∇ₓ of its loss."""
     if training is not None:
         model.train(training)
-    return after(way * gradient(model, x, y, loss) / (len(x) if mean else 1), x)
+    return after(gradient(model, x, y, loss), x)
 
 
 def _classifiers() -> list[Case]:
@@ -93,7 +63,6 @@ def _probability(z: Tensor, y: Tensor) -> Tensor:
 
 DIFFERENTIATED = "loss = my_cross_entropy(model(x), y).sum()"
 INPUT_GRADIENT_WRONG = [
-    *AFTER,
     *steps.LOSS,
     Wrong({"after": lambda g, x: g / _length(g)}, "every gradient has length 1, and one of zero is NaN",
           "divided by its length", ITSELF),
@@ -153,14 +122,14 @@ def _all_rows(z: Tensor, y: Tensor) -> Tensor:
 
 def back(
     weights, biases, x, y, *, bias=1, act=torch.tanh, error=_from_truth, slope=_slope, first=None, second=None,
-    way=1, mean=False, after: Part = _itself,
+    pixels=torch.matmul,
 ):  # fmt: skip
     """The error at the logits, carried back to the pixels."""
     (w1, w2, w3), (b1, b2, b3) = weights, [bias * b for b in biases]
     a1 = x @ w1.T + b1
     a2 = act(a1) @ w2.T + b2
     d2 = error(act(a2) @ w3.T + b3, y) @ w3 * (second or slope)(a2, act(a2))
-    return after(way * (d2 @ w2 * (first or slope)(a1, act(a1)) @ w1) / (len(x) if mean else 1), x)
+    return pixels(d2 @ w2 * (first or slope)(a1, act(a1)), w1)
 
 
 def _networks() -> list[Case]:
@@ -179,8 +148,6 @@ def _networks() -> list[Case]:
 P, U = "the error at the logits is p − e_y, with p = z.softmax(1)", "1 - u**2, where u is what comes out of the tanh"
 TANH = "the slope of the tanh is not right"
 BACKPROP_WRONG = [
-    *AFTER,
-    Wrong({"after": lambda g, x: g.T}, "the result is transposed", "the images stand in columns", "a row per image"),
     *instead_of(
         "error",
         (lambda z, y: z.softmax(1), "the true class plays no part", "e_y was not subtracted from p", P),
@@ -220,6 +187,22 @@ BACKPROP_WRONG = [
           "relu instead of tanh", "u = torch.tanh(a)"),
     Wrong({"act": torch.sigmoid, "slope": lambda a, u: u * (1 - u)},
           "this is the gradient of a network with sigmoids", "sigmoid instead of tanh", "u = torch.tanh(a)"),
+    *instead_of(
+        "error",
+        (lambda z, y: _from_truth(z, y) / z.shape[1], "the gradient is divided by the number of classes",
+         "a mean over the classes", P),
+        (lambda z, y: _from_truth(z, y, lambda z: z.softmax(1).softmax(1)), "the probabilities are too even",
+         "softmax twice", P),
+        (lambda z, y: _from_truth(z, y) * z.softmax(1) * (1 - z.softmax(1)), "the error is (p − e_y) · p (1 − p)",
+         "the slope of a sigmoid was multiplied, as for a squared error", P),
+        (lambda z, y: _from_truth(z, y, torch.exp), "it starts from exp(z) − e_y", "the softmax lacks its division", P),
+        (lambda z, y: _from_truth(z.tanh(), y) * (1 - z.tanh() ** 2), "there is a tanh behind the logits, too",
+         "tanh after the last layer", "z = u2 @ W3.T + b3"),
+        (lambda z, y: _from_truth(z.tanh(), y), "a tanh stands behind the logits on the way forward",
+         "tanh after the last layer", "z = u2 @ W3.T + b3"),
+    ),
+    Wrong({"pixels": lambda g, w1: g}, "the result is the error at the first layer's sums",
+          "the last product, with W1, is missing", "… @ W1"),
 ]  # fmt: skip
 
 backprop = Formula(
@@ -286,25 +269,21 @@ EACH, APART = "one slope for every i: x + tau * e_i and x − tau * e_i", "the p
 FINITE_DIFFERENCES_WRONG = [
     *instead_of(
         "width",
-        (lambda tau: tau, "the slopes are twice too large", "divided by τ", APART),
         (lambda tau: 1, "the slopes are 2τ times too small", "the division is missing", APART),
         (lambda tau: 2, "the slopes are τ times too small", "divided by 2, not by 2τ", APART),
         (lambda tau: 2 / tau, "multiplied by τ instead of divided", "/ 2 * tau divides by 2 and multiplies by tau",
          "brackets: / (2 * tau)"),
-        (lambda tau: -2 * tau, "the sign is flipped", "f(x − …) minus f(x + …)", TWO),
     ),
     *(Wrong({"ahead": a, "behind": b, "width": lambda tau, w=w: w * tau}, *words, TWO) for a, b, w, *words in [
         (1, 0, 1, "these are one-sided differences, (f(x + τ) − f(x)) / τ", ONE_SIDE),
         (0, 1, 1, "these are one-sided differences, (f(x) − f(x − τ)) / τ", ONE_SIDE),
-        (1, 0, 2, "f(x + τ) was compared with f(x), but divided by 2τ", ONE_SIDE),
+        (1, 0, 2, "f(x + τ) was compared with f(x), but divided by 2τ",
+         "only one side was looked at, or x_minus = x made no copy"),
         (0, 1, 2, "f(x) was compared with f(x − τ), but divided by 2τ", ONE_SIDE),
         (2, 0, 2, "x + 2τ and x were compared", "both points lie on one side"),
         (0.5, 0.5, 1, "x + τ/2 and x − τ/2 were compared", "τ was taken for the distance of the two points"),
         (2, 2, 4, "x + 2τ and x − 2τ were compared", "τ was doubled"),
     ]),
-    *(Wrong({"reach": lambda tau, x, own=own: own, "width": lambda tau, own=own: 2 * own},
-            f"the step is {own:g}, whatever τ is", "a number is written into the code", "use the argument tau")
-      for own in (1, 0.1, 0.01)),
     *(Wrong({"reach": lambda tau, x: 1e-5, "width": lambda tau: 2e-5, "after": after}, f"these are derivatives{more}",
             "autograd, or a far smaller step than τ", "only call f, at x + tau * e_i and x − tau * e_i")
       for after, more in [(lambda slopes: slopes, ""), (torch.abs, ", without their signs")]),
@@ -314,14 +293,7 @@ FINITE_DIFFERENCES_WRONG = [
           "keep the type of x: chapter 3's figure shows why"),
     *instead_of(
         "after",
-        (torch.abs, "no slope is negative", "the absolute value was taken", "return the slopes themselves"),
-        (lambda s: s[:1].expand_as(s), "all slopes are the first one", "the same entry was moved each time", EACH),
         (lambda s: s.mean().expand_as(s), "all slopes are their mean", "averaged over the entries", EACH),
-        (lambda s: torch.cat([s[:-1], 0 * s[:1]]), "the last slope is 0", "the loop ends early", "range(len(x))"),
-        (lambda s: torch.cat([0 * s[:1], s[1:]]), "the first slope is 0", "the loop begins at 1", "range(len(x))"),
-        (torch.zeros_like, "every slope is 0",
-         "f was asked twice at the same point (x_plus = x makes no copy), or nothing was written", EACH),
-        (lambda s: s.tolist(), "the result is a list", "the slopes were not made a tensor", "torch.stack them"),
     ),
     Wrong(_at_once, "there is one number instead of a slope for every i",
           "all entries were moved at once, or the slopes added up", EACH),
@@ -331,6 +303,18 @@ FINITE_DIFFERENCES_WRONG = [
           / (2 * tau), "entries were set to τ and −τ", "= tau instead of += tau", EACH),
     Wrong(_not_put_back, "each entry stays lowered while the next ones are moved", "x was changed in place",
           "a fresh copy for each i: x + nudge"),
+    *(Wrong(lambda f, x, tau, slope=slope: torch.stack([slope(f, x, tau * e, tau) for e in torch.eye(len(x)).to(x)]),
+            *words) for slope, *words in [
+        (lambda f, x, e, tau: (f(x + e) - 2 * f(x) + f(x - e)) / tau**2, "these are second derivatives",
+         "f(x + τ) − 2 f(x) + f(x − τ)", TWO),
+        (lambda f, x, e, tau: (f(x + e) + f(x - e)) / (2 * tau), "the two values of f were added",
+         "+ instead of −", TWO),
+        (lambda f, x, e, tau: (f(x + e / 2) - f(x - e / 2)) / (2 * tau), "x + τ/2 and x − τ/2, but divided by 2τ",
+         "τ was halved in one place only", APART),
+        (lambda f, x, e, tau: (f(x + e * x) - f(x - e * x)) / (2 * e * x).sum(), "the step is τ·xᵢ, other for each i",
+         "τ was taken as a share of xᵢ, also in the divisor", "the step is τ for every i"),
+        (lambda f, x, e, tau: (f(x + e) - f(x - e)) / tau**2, "divided by τ²", "the square is too much", APART),
+    ]),
 ]  # fmt: skip
 
 finite_differences = Formula(

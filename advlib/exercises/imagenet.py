@@ -85,8 +85,6 @@ TO_FILE_WRONG = [
           "clipped to the ball after rounding: its edge is no level", WHOLE),
     Wrong({"limit": lambda change, eps: change.clamp(-eps, eps)}, "pixels change by a fraction of a level at most",
           "levels, 0 to 255, were clipped to ε in pixel units", "in levels, ε is eps * 255"),
-    Wrong({"limit": lambda change, eps: limited(change, eps / 2)}, "only half of ε is used", "ε was halved",
-          "ε is the largest change in either direction"),
     Wrong({"levels": lambda x_adv, x: (x_adv - x) * 255}, "pixels lie between two levels", "the round() is missing",
           "a file holds whole levels: ((x_adv - x) * 255).round()"),
     Wrong({"levels": lambda x_adv, x: ((x_adv - x) * 255).trunc()},
@@ -101,10 +99,6 @@ TO_FILE_WRONG = [
           "divide by 255 at the end"),
     Wrong({"end": lambda result, x: (result * 255).round().byte()}, "the result is torch.uint8",
           "the levels 0 to 255 are returned as they stand in the file", "divide by 255 at the end"),
-    Wrong({"end": lambda result, x: result - x}, "the result is the rounded perturbation, not the picture",
-          "x was not added", "return x plus the change"),
-    Wrong({"end": lambda result, x: result.float()}, "the result is float32 where the images are float64",
-          "a conversion in the code", "compute in the type of x"),
     Wrong({"levels": lambda x_adv, x: (x_adv * 255).floor() - x * 255, "limit": lambda change, eps: change},
           "the levels are those below x_adv, some of them outside of the ball",
           "int(), byte() or floor() drop the fraction, and the ball is not kept",
@@ -118,6 +112,15 @@ TO_FILE_WRONG = [
           "nothing is rounded", "a file holds whole levels: round in units of 1/255"),
     Wrong(lambda x_adv, x, eps: (x_adv * 255).round() / 256, "the picture got darker by a 256th",
           "rounded in units of 1/255, and divided by 256", "use 255 both times"),
+    *(Wrong({"levels": levels}, *words, "use .round()") for levels, *words in [
+        (lambda x_adv, x: (x_adv * 255).ceil() - x * 255, "the picture's levels are rounded up", "ceil()"),
+        (lambda x_adv, x: ((x_adv - x) * 255).abs().ceil() * (x_adv - x).sign(), "each change is rounded away from x",
+         "ceil()"),
+    ]),
+    Wrong({"limit": lambda change, eps: limited(change, eps).clamp_min(0)}, "no pixel gets darker", "clamped at 0",
+          WHOLE),
+    Wrong(lambda x_adv, x, eps: (x_adv * 256).round() / 256, "pixels lie on 257 levels", "256 instead of 255",
+          "use 255 both times"),
 ]  # fmt: skip
 
 to_file = Formula(
@@ -200,6 +203,13 @@ STRAIGHT_THROUGH_WRONG = [
           "forwards it is f(x), and nothing else"),
     Wrong({"end": lambda result: result.float()}, "the result is float32 where x is float64",
           "a conversion in the code", "compute in the type of x"),
+    *(Wrong(lambda f, x, k=k: k * x + (f(x.detach()) - k * x).detach(),
+           f"the value is f(x), but the gradient is {k:g} times that of x",
+            f"{k:g} · x stands outside of detach()", OUTSIDE) for k in (2, 0.5)),
+    Wrong(lambda f, x: (x + f(x.detach())) / 2, "the value is the mean of x and f(x)", "half of each was added",
+          OUTSIDE),
+    Wrong(lambda f, x: x * (f(x.detach()) / x.clamp_min(1e-8)).detach(), "the gradient is multiplied by f(x) / x",
+          "a factor was detached instead of a difference", OUTSIDE),
 ]  # fmt: skip
 
 straight_through = Formula(

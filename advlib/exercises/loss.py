@@ -71,6 +71,13 @@ def _value_and_slope(args: tuple, result: Any) -> Any:
     return result.detach(), torch.zeros_like(z) if slope is None else slope
 
 
+def _same(a: Any, b: Any) -> bool:
+    """`alike`; of slopes, a thousandth is forgiven: logits of a thousand leave no more of them in float32."""
+    if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b) == 2:
+        return properties.alike(a[0], b[0]) and torch.allclose(a[1], b[1], atol=1e-3, equal_nan=True)
+    return properties.alike(a, b)
+
+
 LOST = "compute with the tensor z from beginning to end: no .item(), .detach(), .data, numpy or no_grad"
 
 
@@ -110,11 +117,10 @@ def _at(z: Tensor, y: Tensor) -> Tensor:
 
 COLUMN = "z[torch.arange(len(z)), y], or z.gather(1, y[:, None])[:, 0]"
 OF_Y = [
-    Wrong({"label": lambda z, y: y[:1].expand_as(y)}, "all images get the first one's label",
-          "y[0] was used for the whole batch", "one label for each row: " + COLUMN),
     Wrong({"pick": lambda z, y: z[0, y]}, "all images get the true logit from the first one's row",
           "z[0] was used for the whole batch", COLUMN),
-    Wrong({"pick": lambda z, y: z.gather(1, y)}, "gather wants an index of two dimensions", "y has one", COLUMN),
+    Wrong({"pick": lambda z, y: z.gather(1, y)}, "gather wants an index of two dimensions", "y has one", COLUMN,
+          raises=True),
     Wrong({"pick": lambda z, y: _at(z, y).detach()}, "the values are right, but no gradient comes from the true logit",
           "it was detached", LOST),
     Wrong({"pick": lambda z, y: z[y]}, "z[y] takes rows, the images numbered y",
@@ -138,6 +144,11 @@ def lse(
     """M + log Σⱼ exp(zⱼ − M) for each row, with M its maximum."""
     m = top(z)
     return end(back(m, log(total((z - m).exp())))[:, 0])
+
+
+def _log_p(z: Tensor) -> Tensor:
+    z = z - z.amax(1, keepdim=True)
+    return z - z.exp().sum(1, keepdim=True).log()
 
 
 def _no_second_dimension(z):
@@ -171,11 +182,11 @@ LOGSUMEXP_WRONG = [
     Wrong(_no_second_dimension, "the maxima, shape (N,), do not fit under the logits, shape (N, K)",
           "the second dimension is missing", "top[:, None], or keepdim=True"),
     Wrong(_values_and_indices, "z.max(1) is a pair of two tensors, values and indices", ".values is missing",
-          "z.max(1).values, or z.amax(1)"),
+          "z.max(1).values, or z.amax(1)", raises=True),
+    Wrong({"top": lambda z: z[:1].amax().expand(len(z), 1)}, "rows far from the first one's largest logit overflow",
+          "the maximum of the first row was subtracted from all", ROWS),
     Wrong(lambda z: lse(z.T), "the sum runs over the images, not over the classes", "dim=0 instead of dim=1",
           "the classes are the second dimension: sum(1)"),
-    Wrong(lambda z: lse(z.flatten()[None])[0], "one number for the whole batch", "max and sum run over everything",
-          "max(1) and sum(1): one number for each row"),
     Wrong({"total": lambda e: e.mean(1, keepdim=True)}, "the results are too small by log K",
           "the mean was taken instead of the sum", "sum(1) instead of mean(1)"),
     Wrong({"total": lambda e: e[:, :16].sum(1, keepdim=True)}, "only the first 16 classes are in the sum",
@@ -199,9 +210,6 @@ LOGSUMEXP_WRONG = [
           "z.max() instead of each row's maximum", "z.max(1).values"),
     Wrong({"back": lambda m, found: m}, "this is the largest logit alone", "the logarithm of the sum is missing",
           "add log Σ exp(z − max)"),
-    Wrong({"end": lambda found: found.exp()}, "this is the sum itself", "log is missing",
-          "take the logarithm of the sum"),
-    Wrong({"end": lambda found: -found}, "the sign is flipped", "a minus in front", "return the maximum plus the log"),
     Wrong(_divided, "the logits were divided before exp", "standardised: only a constant may be subtracted",
           "subtract the maximum, nothing more"),
     *(Wrong(lambda z, most=most: z.clamp(max=most).exp().sum(1).log(), f"logits above {most} count as {most}",
@@ -212,6 +220,28 @@ LOGSUMEXP_WRONG = [
             "a number was added to the sum instead of subtracting the maximum",
             "subtract each row's maximum, and add it again")
       for tiny in (1e-6, 1e-8, 1e-9, 1e-10, 1e-12, 1e-20)),
+    *(Wrong({"total": total}, *words) for total, *words in [
+        (lambda e: e[:, 1:].sum(1, keepdim=True), "class 0 is missing from the sum", "the loop begins at 1", "sum(1)"),
+        (lambda e: e[:, :-1].sum(1, keepdim=True), "the last class is missing from the sum", "the loop ends early",
+         "sum(1)"),
+        (lambda e: e.square().sum(1, keepdim=True), "the squares of exp are in the sum", "a square too many", "sum(1)"),
+    ]),
+    *(Wrong({"total": lambda e, tiny=tiny: e.sum(1, keepdim=True) + tiny}, "each result is a little too large",
+            f"{tiny:g} was added to the sum", "it is at least 1 here, and needs no help")
+      for tiny in (0.1, 1e-2, 1e-3)),
+    Wrong(lambda z: z.amax(1) + (z - z.amax(1, keepdim=True)).exp().log().sum(1),
+          "the logarithms were added up: log and sum are exchanged", "exp(…).log().sum(1)",
+          "first the sum, then its logarithm"),
+    Wrong(_log_p, "these are the logarithms of probabilities, one for each class",
+          "this is log-softmax: z was not left out", "return the maximum plus the log, for each row"),
+    Wrong(lambda z: lse(z) - z.sum(1), "the sum of the logits was taken off", "the minus of a softmax", TOP),
+    Wrong(lambda z: z.amax(1) + (z + z.amax(1, keepdim=True)).exp().sum(1).log(), "the maximum was added inside",
+          "+ instead of − inside exp", TOP),
+    *(Wrong(lambda z, most=most: z.clamp(-most, most).exp().sum(1).log(), f"logits beyond ±{most} count as ±{most}",
+            "clamped against overflow", "subtract each row's maximum, and add it again") for most in (20, 50, 80, 88,
+            100)),
+    *(Wrong(lambda z, log=log: log(z.exp().sum(1)), f"the logarithm has base {base}, and exp overflowed",
+            f"log{base}, and no maximum was subtracted", TOP) for base, log in ((2, torch.log2), (10, torch.log10))),
 ]  # fmt: skip
 
 LIBRARY = ("logsumexp", "special_logsumexp", "logcumsumexp", "logaddexp", "logaddexp2")
@@ -251,10 +281,6 @@ def _naive(z: Tensor) -> Tensor:
     return z.exp() / z.exp().sum(1, keepdim=True)
 
 
-def _log_p(z: Tensor) -> Tensor:
-    return z - lse(z)[:, None]
-
-
 def _binary(z, y):
     p, true = z.softmax(1), F.one_hot(y, z.shape[1])
     return -(true * p.log() + (1 - true) * (1 - p).log()).sum(1)
@@ -273,20 +299,8 @@ CROSS_ENTROPY_WRONG = [
           "log-sum-exp minus the true logit"),
     Wrong({"minus": lambda soft, true: -true}, "this is minus the true logit",
           "log-sum-exp is missing, as in nll_loss of bare logits", "add log Σ exp z"),
-    Wrong({"end": lambda loss: (-loss).exp()}, "this is the probability of the true class",
-          "exp(−loss) instead of the loss", "the loss is −log p"),
-    Wrong({"end": lambda loss: 1 - (-loss).exp()}, "this is one minus the probability", "the logarithm is missing",
-          "the loss is −log p"),
-    Wrong({"end": lambda loss: -(-loss).exp()}, "this is minus the probability", "the logarithm is missing",
-          "the loss is −log p"),
-    Wrong({"end": lambda loss: loss / math.log(2)}, "the logarithm has base 2", "log2",
-          "the natural logarithm: .log()"),
-    Wrong({"end": lambda loss: loss / math.log(10)}, "the logarithm has base 10", "log10",
-          "the natural logarithm: .log()"),
     Wrong({"logits": lambda z: z.softmax(1)}, "all losses lie within a window of width 1", "softmax twice",
           "give the formula the logits, without a softmax before it"),
-    Wrong({"label": lambda z, y: z.argmax(1)}, "this is the loss of the model's own answer",
-          "y was replaced by z.argmax(1)", "use the y that is passed"),
     Wrong({"soft": lambda z: z.amax(1)}, "this is the largest logit minus the true one", "max instead of log-sum-exp",
           "log-sum-exp is a little more than the maximum: add log Σ exp(z − max)"),
     Wrong({"soft": lambda z: lse(z, back=lambda m, found: found)}, "the results are too small by each row's maximum",
@@ -329,6 +343,44 @@ CROSS_ENTROPY_WRONG = [
             f"the loss never gets larger than {-math.log(tiny):.1f}, however wrong the model is",
             "p was clamped before the logarithm", NEITHER)
       for tiny in CAPS),
+    *(Wrong({"pick": pick}, *words, COLUMN) for pick, *words in [
+        (lambda z, y: z.amax(1), "the largest logit was subtracted", "the prediction's logit instead of y's"),
+        (lambda z, y: z[:, 0], "the logit of class 0 was subtracted", "z[:, 0] instead of y's column"),
+        (lambda z, y: z[:, y[0]], "the logits of the first image's class were subtracted", "z[:, y[0]]"),
+        (lambda z, y: y.to(z), "the number of the class was subtracted", "y itself instead of z at y"),
+        (lambda z, y: z.mean(1), "the mean logit was subtracted: this is the mean of −log p over the classes",
+         "the true class was not picked"),
+        (lambda z, y: z.sum(1), "the sum of the logits was subtracted", "the true class was not picked"),
+        (lambda z, y: z.softmax(1).gather(1, y[:, None])[:, 0], "the probability of y was subtracted, not its logit",
+         "a softmax too many"),
+    ]),
+    *(Wrong({"soft": soft}, *words) for soft, *words in [
+        (lambda z: lse(z.softmax(1)), "log-sum-exp was taken of probabilities", "a softmax too many",
+         "give it the logits"),
+        (lambda z: lse(z, log=same), "the sum was added without its logarithm", "log is missing",
+         "add .log() after the sum"),
+        (lambda z: lse(z, log=torch.log2), "the logarithm has base 2", "log2", "the natural logarithm: .log()"),
+        (lambda z: lse(z, total=lambda e: e.mean(1, keepdim=True)), "the losses are too small by log K",
+         "the mean was taken instead of the sum", "sum(1) instead of mean(1)"),
+        (lambda z: lse(z.T).mean().expand(len(z)), "the sum runs over the images", "dim=0 instead of dim=1", "dim=1"),
+    ]),
+    *(Wrong(lambda z, y, log=log: -log(_at(z.softmax(1), y)),
+           f"the logarithm has base {base}, and is infinite for p = 0",
+            f"softmax first, then log{base}", "log-sum-exp minus the true logit, with the natural logarithm")
+      for base, log in ((2, torch.log2), (10, torch.log10))),
+    Wrong(lambda z, y: (z.softmax(1) - F.one_hot(y, z.shape[1])).square().sum(1),
+          "this is a squared error of probabilities",
+          "another loss", "−log p_y"),
+    Wrong(lambda z, y: F.binary_cross_entropy_with_logits(z, F.one_hot(y, z.shape[1]).to(z), reduction="none").sum(1),
+          "this is the binary cross-entropy of every logit", "a sigmoid for each class instead of one softmax",
+          "−log p_y"),
+    Wrong(lambda z, y: -(F.one_hot(y, z.shape[1]) * z).sum(1) / lse(z), "the true logit is divided by log-sum-exp",
+          "a quotient outside of the logarithm becomes a difference", "subtract"),
+    *(Wrong({"end": lambda loss, most=most: loss.clamp_max(most)}, f"the loss never gets larger than {most}", "clamped",
+           NEITHER)
+      for most in (10, 20, 50, 100)),
+    *(Wrong(lambda z, y, most=most: ce(z.clamp(-most, most), y), f"logits beyond ±{most} count as ±{most}",
+            "clamped against overflow", NEITHER) for most in (20, 50, 80, 100)),
 ]  # fmt: skip
 
 cross_entropy = Formula(
@@ -339,6 +391,7 @@ cross_entropy = Formula(
     right=ce,
     cases=_with_slopes,
     outcome=_value_and_slope,
+    same=_same,
     kind=_slope,
     by_hand=CE,
     verified="right on eight batches, with logits from -1000 to 1000; its gradient is p - e_y",
@@ -375,9 +428,6 @@ MARGIN_LOSS_WRONG = [
     Wrong({"minus": torch.add}, "the true logit was added", "a sign", "subtract z_y"),
     Wrong({"minus": lambda best, true: best}, "this is the best wrong logit alone",
           "the true logit was not subtracted", "subtract z_y"),
-    Wrong({"minus": lambda best, true: (best - true).abs()},
-          "the result is never negative: its absolute value was taken", "abs",
-          "negative where the model is right: leave the sign"),
     Wrong({"others": lambda z, y: z}, "the result is never negative: rightly read images all get 0",
           "the true class takes part in the maximum, or the loss was cut off at 0",
           "put -inf in place of the true logit, on a copy, before the maximum; no clamp after it"),
@@ -408,7 +458,7 @@ MARGIN_LOSS_WRONG = [
     Wrong({"best": lambda others: others.argmax(1)}, "the number of the best wrong class was taken for its logit",
           "argmax, or .indices, instead of .values", "others.max(1).values"),
     Wrong(lambda z, y: _without(z, y).max(1) - _at(z, y), "max(1) is a pair of two tensors, values and indices",
-          ".values is missing", "others.max(1).values, or others.amax(1)"),
+          ".values is missing", "others.max(1).values, or others.amax(1)", raises=True),
     Wrong({"label": lambda z, y: z.argmax(1)},
           "the result is never positive: this is the second largest logit minus the largest",
           "y plays no part, or was replaced by z.argmax(1)", TRUE),
@@ -420,15 +470,31 @@ MARGIN_LOSS_WRONG = [
           "the best wrong logit is the largest there: mask the true one instead"),
     Wrong({"logits": lambda z: z.softmax(1)}, "the results lie between -1 and 1", "probabilities instead of logits",
           "leave the softmax out: it flattens the loss"),
-    Wrong({"end": lambda loss: loss.clamp_max(0)}, "the result is never positive", "the loss was cut off at 0",
-          "no clamp: a misread image has a positive loss"),
-    Wrong({"end": lambda loss: (1 + loss).clamp_min(0)}, "this is the hinge loss",
-          "1 was added and the rest cut off at 0", "the best wrong logit minus the true one, nothing more"),
     Wrong(ce, "this is the cross-entropy", "log-sum-exp over all classes", LARGEST),
     Wrong(_overwrites_before, "the caller's z was changed, and the true logit is read after that",
           "others = z makes no copy", COPY),
     Wrong({"best": lambda others: others.amax(1).detach()},
           "the values are right, but the best wrong logit has no gradient", "it was detached", LOST),
+    *(Wrong(lambda z, y, other=other, true=true: other(z, y) - true(z, y), *words) for other, true, *words in [
+        (lambda z, y: z.mean(1), _at, "this is the mean of all logits minus the true one", "mean instead of max",
+         LARGEST),
+        (lambda z, y: z[:, 1:].amax(1), lambda z, y: z[:, 0], "class 0 is taken for the true class, in both terms",
+         "z[:, 0] and z[:, 1:]", LARGEST),
+        (lambda z, y: z.gather(1, (y[:, None] + 1) % z.shape[1])[:, 0], _at,
+         "the class after y stands for the best wrong one",
+         "y + 1", LARGEST),
+        (lambda z, y: _without(z, y).sort(1).values[:, -min(2, z.shape[1] - 1)], _at,
+         "the second best wrong logit was taken",
+         "the true one was taken out twice: by masking, and by [-2]", LARGEST),
+        (lambda z, y: (z.argmax(1) != y).to(z), lambda z, y: 0, "the result is 1 where the model errs, and 0 elsewhere",
+         "success was counted", LARGEST),
+        (lambda z, y: _without(z, y).amax(1) / _at(z, y), lambda z, y: 0,
+         "the best wrong logit is divided by the true one",
+         "/ instead of −", "subtract z_y"),
+        (lambda z, y: lse(z), lambda z, y: 0, "this is the log-sum-exp", "neither term is the margin's", LARGEST),
+        (lambda z, y: _without(z.softmax(1), y, 0).amax(1).log(), lambda z, y: _at(z.softmax(1), y).log(),
+         "where a probability rounds to 0, the margin is infinite", "log of a softmax", "use the logits themselves"),
+    ]),
 ]  # fmt: skip
 
 margin_loss = Formula(
@@ -439,6 +505,7 @@ margin_loss = Formula(
     right=margin,
     cases=_with_slopes,
     outcome=_value_and_slope,
+    same=_same,
     kind=_slope,
     verified="right on eight batches, with ties; its gradient is 1 and -1 at two classes",
     wrong=MARGIN_LOSS_WRONG,

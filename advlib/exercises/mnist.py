@@ -36,23 +36,20 @@ def walk(
     layer: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda out, W, b: out @ W.T + b,
     act: Callable[[Tensor], Tensor] = torch.relu,
     error: Callable[[Tensor, Tensor], Tensor] = lambda z, y: z.softmax(1) - onehot(z, y),
-    label: Callable[[Tensor, Tensor], Tensor] = lambda z, y: y,
     mask: Callable[[Tensor, Tensor, int, int], Tensor | bool] = lambda g, a, i, last: a > 0,
     back: Callable[[Tensor, Tensor], Tensor] = torch.matmul,
     pixels: Callable[[Tensor, Tensor], Tensor] = torch.matmul,
-    way: int = 1,
-    end: Callable[[Tensor, Tensor], Tensor] = lambda g, x: g,
 ) -> Tensor:
     """Forward, then from p − e_y back to the pixels, past the masks [a > 0]."""
     sums: list[Tensor] = []
     for W, b in zip(weights, biases, strict=True):
         sums.append(layer(act(sums[-1]) if sums else x, W, b))
     *hidden, z = sums
-    g = error(z, label(z, y))
+    g = error(z, y)
     for i in reversed(range(len(hidden))):
         g = back(g, weights[i + 1])
         g = g * mask(g, hidden[i], i, len(hidden) - 1)
-    return end(way * pixels(g, weights[0]), x)
+    return pixels(g, weights[0])
 
 
 def _labels_mixed(z: Tensor, y: Tensor) -> Tensor:
@@ -98,8 +95,6 @@ PER_LAYER = "every hidden layer has its own ReLU and its own mask"
 LOOP = "a loop over zip(weights, biases)"
 SOFTMAX = "p = logits.softmax(1), once"
 RELU_GRADIENT_WRONG = [
-    Wrong({"way": -1}, "this is the gradient with its sign flipped", "e_y − p instead of p − e_y",
-          "the error at the logits is negative at the true class only"),
     Wrong({"mask": lambda g, a, i, last: True}, "the gradient passes through hidden units that are silent",
           "the mask of the ReLU is missing", "multiply by (a > 0), a being what the layer puts out before its ReLU"),
     Wrong({"mask": lambda g, a, i, last: a >= 0}, "units whose sum is exactly zero let the gradient through",
@@ -131,10 +126,6 @@ RELU_GRADIENT_WRONG = [
           "10 is written into the code", "F.one_hot(y, logits.shape[1])"),
     Wrong({"error": lambda z, y: z.softmax(1) - F.one_hot(y)}, "the last class may be nobody's label",
           "F.one_hot(y) makes as many columns as the largest label asks for", "F.one_hot(y, logits.shape[1])"),
-    Wrong({"label": lambda z, y: z.argmax(1)}, "this is the gradient for the class that the network reads",
-          "y was replaced by the prediction", "use the y that is passed"),
-    Wrong({"label": lambda z, y: y[:1].expand_as(y)}, "every image is treated as if it had the first one's label",
-          "y[0] was used for the whole batch", "use the whole y, shape (N,)"),
     Wrong({"layer": lambda out, W, b: out @ W.T}, "this is the gradient of a network without its biases",
           "the forward pass leaves them out", "a = out @ W.T + b"),
     Wrong({"layer": lambda out, W, b: out @ W + b}, "x @ W instead of x @ W.T", "the weights are (outputs, inputs)",
@@ -145,15 +136,45 @@ RELU_GRADIENT_WRONG = [
           "with images in rows, W₂ᵀ(p − e_y) is (p − e_y) @ W₂", "g @ W"),
     Wrong({"pixels": lambda g, W: g}, "the result is the error at the first layer's sums",
           "the last product, with the first layer's weights, is missing", "return g @ weights[0]"),
-    Wrong({"end": lambda g, x: g / len(g)}, "each gradient is divided by the number of images",
-          "the mean of the losses was taken", "each image has a gradient of its own: leave the mean out"),
-    Wrong({"end": lambda g, x: g.sum(0)}, "there is one gradient for the whole batch, of shape (n,)",
-          "the gradients of all images were added up", "keep one row for each image"),
-    Wrong({"end": lambda g, x: g.sign()}, "these are signs", "the sign was taken already", "return the gradient"),
-    Wrong({"end": lambda g, x: g.float()}, "the result is float32 where everything passed is float64",
-          "a conversion in the code", "compute in the type of x"),
     Wrong(_unpacked, "it works for two linear layers only", "two names for the weights, W1 and W2", LOOP),
     Wrong(_first_two, "only the first two linear layers are used", "indices written into the code", LOOP),
+    Wrong({"error": lambda z, y: z.softmax(1) - onehot(z, z.argmax(1))},
+          "this is the gradient for the class that the network reads",
+          "y was replaced by the prediction", "use the y that is passed"),
+    *(Wrong({"mask": mask}, *words, "the derivative of a ReLU is 1 or 0: (a > 0)") for mask, *words in [
+        (lambda g, a, i, last: a.sigmoid() * (1 - a.sigmoid()), "the slope is that of a sigmoid",
+         "σ′(a) instead of [a > 0]"),
+        (lambda g, a, i, last: a.sigmoid(), "the slope is that of a softplus", "σ(a) instead of [a > 0]"),
+        (lambda g, a, i, last: 1 - a.tanh() ** 2, "the slope is that of a tanh", "1 − tanh²(a) instead of [a > 0]"),
+        (lambda g, a, i, last: (a > 0) & (g > 0), "negative errors are cut off as well as silent units",
+         "a second mask, of the error: that is guided backpropagation"),
+        (lambda g, a, i, last: g > 0, "negative errors are cut off instead of silent units",
+         "the mask is of g, not of a"),
+        (lambda g, a, i, last: a < 0, "the silent units let the gradient through, and no others", "< instead of >"),
+        (lambda g, a, i, last: a.sign(), "silent units turn the gradient round", "sign(a) is −1 there"),
+        (lambda g, a, i, last: (a > 0).to(a).mean(0), "all images share one mask, the mean of theirs",
+         "averaged over the batch"),
+        (lambda g, a, i, last: a[:1] > 0, "all images share the first one's mask", "[0] picks one image"),
+        (lambda g, a, i, last: torch.where(a > 0, 1, 0.01).to(a), "silent units let 1 % through",
+         "a leaky ReLU's slope"),
+    ]),
+    *(Wrong({"error": error}, *words) for error, *words in [
+        (lambda z, y: z.log_softmax(1) - onehot(z, y), "the error at the logits is log p − e_y", "log_softmax",
+         SOFTMAX),
+        (lambda z, y: z.sigmoid() - onehot(z, y), "the error at the logits is σ(z) − e_y", "a sigmoid", SOFTMAX),
+        (lambda z, y: (z.softmax(1) - onehot(z, y)) / z.shape[1], "the gradient is divided by the number of classes",
+         "a mean over the classes", "p − e_y as it is"),
+        (lambda z, y: (z.softmax(1) - onehot(z, y)) * z.softmax(1) * (1 - z.softmax(1)),
+         "the error is (p − e_y) · p (1 − p)",
+         "the slope of a sigmoid was multiplied, as for a squared error", "p − e_y as it is"),
+    ]),
+    Wrong({"act": torch.sigmoid, "mask": lambda g, a, i, last: a.sigmoid() * (1 - a.sigmoid())},
+          "this is the gradient of a network with sigmoids", "sigmoid instead of ReLU", "out = a.relu()"),
+    Wrong({"act": torch.tanh, "mask": lambda g, a, i, last: 1 - a.tanh() ** 2},
+          "this is the gradient of a network with tanh", "tanh instead of ReLU", "out = a.relu()"),
+    Wrong(lambda weights, biases, x, y: walk(weights, biases, x, y) * (x > 0),
+          "where a pixel is black, the gradient is 0",
+          "a mask [x > 0] was applied to the pixels, too", PER_LAYER),
 ]  # fmt: skip
 
 AUTOGRAD = ("grad", "backward", "run_backward", "grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "jacobian",

@@ -61,7 +61,7 @@ norms_by_hand = Number(
 
 def _changes(norm: type[Ball], budgets: tuple[float, ...]) -> list[Case]:
     """Perturbations outside, inside, at the centre and at the edge of the ball, for ε above and below 1."""
-    far, found = (3, 0.3, 0.9, 0, 1.1, 10), []
+    far, found = (3, 0.3, 0.9, 0, 1.1, 1000), []
     kinds = [("small images", (6, 1, 2, 2)), ("colour images", (6, 3, 8, 8)), ("a batch of 1", (1, 3, 4, 4))]
     kinds += [("float64", (4, 1, 5, 7)), ("a batch inside the ball", (2, 3, 2, 3))]
     for i, ((name, shape), eps) in enumerate(zip(kinds, budgets)):
@@ -101,33 +101,6 @@ def linf(delta: Tensor) -> Tensor:
     return delta.abs().amax((1, 2, 3), keepdim=True)
 
 
-Project = Callable[[Tensor, float], Tensor]
-
-
-def _after(project: Project) -> list[Wrong]:
-    """Slips common to all projections, around a right one."""
-    return [Wrong(way, *words) for way, *words in [
-        (lambda d, e: d - project(d, e), "the result is what was cut off", "δ minus its projection (a clip to ±λ)",
-         "return what is left"),
-        (lambda d, e: project(d, e).abs(), "all changes have become positive", "the sign was lost with abs()",
-         "keep the sign of each value"),
-        (lambda d, e: project(d, e).clamp(0, 1), "negative changes are gone", "the result was clipped like an image",
-         "a change may be negative"),
-        (lambda d, e: project(d, e).float(), "in float64 the result is float32",
-         "a .float(), or a tensor made without dtype=delta.dtype", "compute in the type of delta"),
-        (lambda d, e: project(d, e / 255), "ε was divided by 255", "taken for grey levels", "eps is in pixel units"),
-        (lambda d, e: project(d, e / 2), "the result goes to half of ε", "ε was taken for a width",
-         "ε is measured from zero"),
-        (lambda d, e: project(d, 2 * e), "the result goes to twice ε", "ε was taken for half of the size",
-         "ε is the largest size"),
-        (lambda d, e: project(d, 1), "the ball has radius 1, whatever ε is", "a number in place of eps", "use eps"),
-        (lambda d, e: project(d, 8 / 255), "the ball has radius 8/255, whatever ε is", "a number in place of eps",
-         "use eps"),
-        (lambda d, e: d.clone(), "δ comes back as it was", "nothing is done to it, or a result is thrown away",
-         "return what you computed"),
-    ]]  # fmt: skip
-
-
 RAY = ("shrunk as a whole, which is the projection onto a round ball only", "scaled by ε / size, as in L2",
        "this ball's nearest point lies elsewhere: follow its own formula")  # fmt: skip
 EACH_VALUE = "each value has its own limit: clamp(-eps, eps)"
@@ -162,7 +135,12 @@ PROJECT_LINF_WRONG = [
          "scaled by ε / the largest of the batch", EACH_VALUE),
         (lambda d, e: _ray(l2, e, d), "this is the projection onto the L2 ball", "the formula of L2", EACH_VALUE),
     ]),
-    *_after(clip),
+    Wrong(lambda d, e: e * d.tanh(), "every value was squashed", "ε tanh(δ)", EACH_VALUE),
+    Wrong(lambda d, e: d.clamp(0, e), "negative changes are gone", "clamp(0, eps)", EACH_VALUE),
+    Wrong(lambda d, e: torch.full_like(d, e), "every value is ε", "clamp(eps, …): the limits are exchanged",
+          EACH_VALUE),
+    Wrong(lambda d, e: torch.full_like(d, -e), "every value is −ε", "clamp(eps, -eps): the limits are exchanged",
+          EACH_VALUE),
 ]  # fmt: skip
 
 project_linf = Formula(
@@ -236,7 +214,16 @@ PROJECT_L2_WRONG = [
     *(Wrong({"factor": lambda e, s, tiny=tiny: (e / (s + tiny)).clamp_max(1)}, "the results are shorter than ε",
             f"about {tiny:g} was added to the size", "divide by size.clamp_min(1e-12)") for tiny in (0.1, 0.01, 1e-3)),
     Wrong(clip, "every value is clipped by itself", "this is the projection onto the L∞ ball", MINIMUM),
-    *_after(shrink),
+    *instead_of(
+        "factor",
+        (lambda e, s: torch.where(s > e, e, 1.0).to(s), "what is outside is multiplied by ε",
+         "the division by its size is missing", MINIMUM),
+        (lambda e, s: torch.where(s > e, 1 / s, 1), "what is outside gets length 1", "ε is missing", MINIMUM),
+        (lambda e, s: (1 - e / s.clamp_min(1e-12)).clamp_min(0), "each length is shrunk by ε",
+         "the soft threshold, which takes ε off", MINIMUM),
+    ),
+    Wrong({"size": lambda d: d.norm(dim=(2, 3), keepdim=True)}, "every colour channel has a budget of its own",
+          "the norm is over the planes", PER_IMAGE),
 ]  # fmt: skip
 
 project_l2 = Formula(
@@ -245,7 +232,7 @@ project_l2 = Formula(
     title="Two projections: L2",
     points=2,
     right=shrink,
-    cases=lambda: _changes(L2, (0.5, 2.0, 0.3, 1.0, 0.8)),
+    cases=lambda: _changes(L2, (0.5, 2.0, 0.3, 8.0, 0.8)),
     same=properties.to_scale,
     properties=[properties.like, _inside(L2)],
     verified="the nearest point of the L2 ball, for batches, single images, points inside, and zero",
@@ -315,7 +302,11 @@ PROJECT_L1_WRONG = [
           "scaled by ε / size", RAY[2]),
     Wrong(shrink, "this is the projection onto the L2 ball", "the formula of L2", RAY[2]),
     Wrong(clip, "every value is clipped by itself", "this is the projection onto the L∞ ball", RAY[2]),
-    *_after(threshold),
+    Wrong(lambda d, e: d if (l1(d) <= e).any() else threshold(d, e),
+          "nothing is projected while one of the batch is inside",
+          "one `if` for the whole batch", "the price is 0 inside: .clamp_min(0)"),
+    Wrong(lambda d, e: torch.where(d.abs() == linf(d), e * d.sign(), 0), "all of ε stands on the largest value",
+          "this is the steepest step, not the nearest point", LARGEST),
 ]  # fmt: skip
 
 project_l1 = Formula(
@@ -384,6 +375,12 @@ def _short(case: Case, result: Tensor, right: Tensor) -> None:
     raise Mistake(f"on {case.name}, one image gains {worst:.2g} of the largest possible ⟨g, δ⟩")
 
 
+def _two_best(g: Tensor, each: float) -> Tensor:
+    flat = g.flatten(1)
+    best = flat.abs().topk(2, 1).indices
+    return torch.zeros_like(flat).scatter(1, best, each * flat.gather(1, best).sign()).view_as(g)
+
+
 AT_ONE, ALL_ON_ONE = "ε times the sign of g there", "in L1, all of ε goes to the one value that earns most"
 STEEPEST_L1_WRONG = [
     *instead_of(
@@ -415,9 +412,6 @@ STEEPEST_L1_WRONG = [
         (lambda g, e: g.sign(), "the step is 1 whatever ε is", "ε is missing", AT_ONE),
         (lambda g, e: g, "the chosen value changes by its gradient", "ε and the sign are missing", AT_ONE),
         (lambda g, e: g.abs(), "the largest |gᵢ| itself stands there", "ε and the sign are missing", AT_ONE),
-        (lambda g, e: e / 255 * g.sign(), "ε was divided by 255", "taken for grey levels", "eps is in pixel units"),
-        (lambda g, e: 8 / 255 * g.sign(), "the step is 8/255 whatever ε is", "a number in place of eps", AT_ONE),
-        (lambda g, e: e / 2 * g.sign(), "the step is half of ε", "ε was taken for a width", AT_ONE),
     ),
     Wrong({"rest": torch.clone}, "the other values hold the gradient", "a copy of g was filled, not zeros",
           "torch.zeros_like(flat)"),
@@ -446,6 +440,16 @@ STEEPEST_L1_WRONG = [
         (lambda g, e: steepest(g, e).float(), "in float64 the result is float32",
          "a .float(), or a tensor made without dtype=grad.dtype", "compute in the type of grad: torch.zeros_like"),
     ]),
+    *(Wrong(lambda g, e, axes=axes: e * g.sign() * (g.abs() == g.abs().amax(axes, keepdim=True)), seen,
+            f"the maximum is over {over}", "one maximum per image: flatten(1), then argmax(dim=1)")
+      for axes, seen, over in [((2, 3), "one value of each colour channel gets ε", "each channel by itself"),
+                               ((3,), "one value of each row of pixels gets ε", "dim=-1"),
+                               ((2,), "one value of each column of pixels gets ε", "dim=2")]),
+    Wrong(lambda g, e: torch.where(g.abs() == linf(g), e * g.sign(), g), "the other values hold the gradient",
+          "they were not set to 0", "begin with torch.zeros_like(grad)"),
+    Wrong(lambda g, e: _two_best(g, e / 2), "ε is split among the two best values", "topk of 2", ALL_ON_ONE),
+    Wrong({"value": lambda g, e: 0 * g + 1}, "the chosen value is 1", "a mask, or one_hot: ε and the sign are missing",
+          AT_ONE),
 ]  # fmt: skip
 
 steepest_l1 = Formula(

@@ -6,6 +6,7 @@ Each part is a keyword argument, so that a wrong attack is the right one with a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,9 +85,6 @@ LOSS = [
     Wrong({"loss": lambda z, y: (z.logsumexp(1)[:, None] - z[:, y]).sum()},
           "every image is attacked with the labels of all images", "z[:, y] takes all labels' columns for every image",
           "one entry per row: z[torch.arange(len(z)), y]"),
-    Wrong({"loss": lambda z, y: ce(z, y[:1].expand_as(y))},
-          "every image is taken to have the first image's label", "y[0] was used for the whole batch",
-          "give cross_entropy the whole y, shape (N,)"),
     Wrong({"loss": lambda z, y: ce(z[:1], y[:1])}, "only the first image has a gradient",
           "the loss is that of one image", "give cross_entropy all logits and all labels"),
 ]  # fmt: skip
@@ -96,16 +94,6 @@ WAY = Wrong(
     "the sign is flipped: training descends, an attack ascends",
     "add the step instead of subtracting it",
 )
-LENGTH = [
-    Wrong({"length": lambda eps: eps / 2}, "each step is half as long as it may be",
-          "ε is taken for the width of the interval, from end to end", "ε is the largest change in either direction"),
-    Wrong({"length": lambda eps: eps / 255}, "the step is 255 times too short", "ε was divided by 255 once more",
-          "eps already is in pixel units, in which white is 1: use it as it is"),
-    Wrong({"length": lambda eps: eps * 255}, "the step is 255 times too long", "ε was multiplied by 255",
-          "eps already is in pixel units, in which white is 1: use it as it is"),
-    Wrong({"length": lambda eps: 8 / 255}, "the step is 8/255 long, whatever ε is",
-          "a number is written into the code instead of eps", "use the argument eps"),
-]  # fmt: skip
 END = [
     Wrong({"end": torch.add}, "pixels leave [0, 1]", "the result is not clipped",
           "end with .clamp(0, 1), after the step"),
@@ -124,15 +112,9 @@ END = [
           "the perturbation was clipped instead of the image", "clip last: (x + perturbation).clamp(0, 1)"),
     Wrong({"end": lambda x, delta: delta}, "the result is the perturbation, not the image", "x was not added",
           "return (x + perturbation).clamp(0, 1)"),
-    Wrong({"end": lambda x, delta: clipped(x, delta) - x},
-          "the result is the clipped perturbation, x′ − x, not the image", "x was taken off again",
-          "return the image, (x + perturbation).clamp(0, 1)"),
     Wrong({"end": lambda x, delta: delta.clamp(0, 1)},
           "the result is the perturbation, clipped to [0, 1], not the image", "x was not added",
-          "return (x + perturbation).clamp(0, 1)"),
-    Wrong({"end": lambda x, delta: x.clone()}, "the result is x itself",
-          "the step is zero, or the wrong variable is returned", "return x plus the step"),
-]  # fmt: skip
+          "return (x + perturbation).clamp(0, 1)"),]  # fmt: skip
 SIGN = [
     Wrong({"direction": lambda g: g}, "pixels change by different amounts, in proportion to the gradient",
           "the sign is missing", "FGSM steps by ε in every pixel: eps * grad.sign()"),
@@ -152,8 +134,30 @@ SIGN = [
     Wrong({"direction": lambda g: torch.where(g >= 0, 1.0, -1.0).to(g)},
           "pixels whose gradient is exactly zero were changed", "zero was counted as positive: g >= 0",
           "grad.sign() is 0 there"),
+    Wrong({"direction": lambda g: torch.where(g > 0, 1.0, -1.0).to(g)}, "pixels without gradient got darker",
+          "zero was counted as negative: g > 0 or else −1", "grad.sign() is 0 there"),
+    *(Wrong({"direction": lambda g, tiny=tiny: torch.where(g.abs() > tiny, g.sign(), 0)},
+            "pixels whose gradient is tiny stay", f"what is below {tiny:g} was taken for zero", "grad.sign()")
+      for tiny in (1e-3, 1e-4, 1e-6)),
 ]  # fmt: skip
-COMMON = [*LOSS, WAY, *LENGTH, *END]
+COMMON = [*LOSS, WAY, *END]
+
+
+def again(attack: Callable[..., Tensor]) -> list[Wrong]:
+    """Two steps where one is asked: of ε or half of it, from the first one's result, in (…, ε) of ``attack``."""
+
+    def twice(share: float) -> Callable[..., Tensor]:
+        def attacked(model: nn.Module, x: Tensor, *rest: Any) -> Tensor:
+            *labels, eps = rest
+            return attack(model, attack(model, x, *labels, share * eps), *labels, share * eps)
+
+        return attacked
+
+    rows = ((1, "two steps of ε were made"), (0.5, "two steps of ε/2 were made"))
+    return [
+        Wrong(twice(share), seen, "a loop, or two calls: the gradient is taken twice", "one step is asked")
+        for share, seen in rows
+    ]
 
 
 def cases(budgets: tuple[float, ...]) -> list[Case]:

@@ -121,9 +121,6 @@ AIM = [
     Wrong({"loss": lambda z, goal: (z.logsumexp(1)[:, None] - z[:, goal[0]]).sum()},
           "every image aims at the targets of all images", "z[:, target] takes all targets' columns for every image",
           "one entry per row: z[torch.arange(len(z)), target]"),
-    Wrong({"loss": lambda z, goal: ce(z, goal[0, :1].expand_as(goal[0]))},
-          "every image aims at the first image's target", "target[0] was used for the whole batch",
-          "give cross_entropy the whole target, shape (N,)"),
     Wrong({"loss": lambda z, goal: ce(z[:1], goal[0, :1])}, "only the first image is attacked",
           "the loss is that of one image", "give cross_entropy all logits and all targets"),
     Wrong({"loss": _where_zero(lambda z, y: -F.cross_entropy(z, y, reduction="none"))},
@@ -131,8 +128,6 @@ AIM = [
           "0 is a class like any other: `if target:` is false for it"),
     Wrong({"loss": _where_zero(lambda z, y: 0 * z[:, 0])}, "images whose target is class 0 stay as they are",
           "class 0 was taken for “no target”", "0 is a class like any other: `if target:` is false for it"),
-    Wrong({"loss": lambda z, goal: ce(z, z.argmax(1))}, "the step lowers the loss of what the model says already",
-          "the prediction stands in the place of the target", "use the target that is passed"),
     Wrong({"loss": lambda z, goal: ce(z.softmax(1), goal[0])},
           "the gradient is that of cross-entropy applied to probabilities",
           "softmax twice: cross_entropy contains one", "give cross_entropy the logits, model(x)"),
@@ -143,11 +138,13 @@ AIM = [
     Wrong({"loss": lambda z, goal: (_rivals(z, goal[0]) - _logit(z, goal[0])).sum()},
           "the gradient is that of the target's margin", "another loss than the cross-entropy",
           "loss = F.cross_entropy(model(x), target, reduction='sum')"),
+    Wrong({"loss": lambda z, goal: ce(z, z.argmax(1))}, "the step lowers the loss of what the model says already",
+          "the prediction stands in the place of the target", "use the target that is passed"),
 ]  # fmt: skip
 REFUSE = 'if (target == y).any(): raise ValueError("…")'
 TARGETED_FGSM_WRONG = [
     *AIM,
-    *steps.LENGTH,
+    *steps.again(aimed),
     *steps.END,
     *steps.SIGN,
     Wrong({"way": 1, "loss": lambda z, goal: of_target(z, goal) - of_label(z, goal)},

@@ -46,7 +46,7 @@ CHANGES = [
     *[(0.5, 0, 0), (0.5, 0, 1), (0.3, 0, -1), (0.45, 1, 0), (0.7, -1, 0), (0.0, 1, 0), (0.5, 0, 2), (0.5, -2, 0)],
     *[(0.5, 1.5, 0), (0.5, 0, -0.5), (0.5, torch.nan, 0), (1.0, 0.5, 0), (0.0, -0.5, 0), (1.0, -0.5, 0), (0.0, 0, 0)],
     *[(0.4, 1.02, 0), (1.0, 0, 0.5), (0.0, 0, -0.5), (0.2, 0.7, 0.2), (1.0, 2, 0)],
-    *[(0.5, -2, 2), (0.5, 0, 0.05), (0.5, 3, 0)],
+    *[(0.5, -2, 2), (0.5, 0, 0.05), (0.5, 3, 0), (0.5, 0, -2), (0.1, 8, 0)],
 ]
 
 
@@ -58,10 +58,12 @@ def _pictures() -> list[Case]:
         x_adv = x + eps * torch.tensor([every for _, _, every in CHANGES])[:, None, None, None]
         x_adv[:, -1, -1, -2] += eps * torch.tensor([one for _, one, _ in CHANGES])
         found.append(Case(f"ε = {eps:.3g}", x, x_adv, eps))
+    grey, ups = torch.full((2, 1, 4, 4), 0.5), torch.tensor([0.9, -0.9]).repeat(8).view(4, 4)
+    cancel = Case("changes up and down, ε = 0.05", grey, grey + 0.05 * torch.stack([ups, 3 * ups])[:, None], 0.05)
     _, x, x_adv, eps = "", *found[-1].args
     dark = torch.zeros(3, 1, 2, 2)
     hole = dark + torch.tensor([0.0, torch.nan, 0.01])[:, None, None, None]
-    found += [Case("NaN in dark pictures", dark, hole, eps)]
+    found += [cancel, Case("NaN in dark pictures", dark, hole, eps)]
     found += [Case("a batch of one", x[7:8], x_adv[7:8], eps), Case("all obey", x[:6], x_adv[:6], eps)]
     return [*found, Case("float64", x.double(), x_adv.double(), eps)]
 
@@ -100,7 +102,8 @@ OBEYS_WRONG = [
     Wrong({"change": torch.neg}, "a picture in which a number grew by more than eps passes",
           "x − x_adv without the absolute value: growing counts as less than nothing", "(x_adv - x).abs()"),
     Wrong({"box": lambda x_adv: torch.tensor(True)}, "pictures with numbers below 0 or above 1 pass",
-          "the box [0, 1] is not checked", "also ask for x_adv >= 0 and x_adv <= 1"),
+          "the box [0, 1] is not checked, or it is asked of x instead of x_adv",
+          "also ask for x_adv >= 0 and x_adv <= 1"),
     Wrong({"box": lambda x_adv: (x_adv <= 1 + NEAR).flatten(1).all(1)}, "a picture with numbers below 0 passes",
           "of the box only the upper border is checked", "also ask for x_adv >= 0"),
     Wrong({"box": lambda x_adv: (x_adv >= -NEAR).flatten(1).all(1)}, "a picture with numbers above 1 passes",
@@ -154,12 +157,34 @@ OBEYS_WRONG = [
           "size <= eps + 1e-6, and all of x_adv in [0, 1]"),
     Wrong(lambda x, x_adv, eps: torch.zeros(len(x)).bool(), "no picture passes, not even x itself", "",
           "size <= eps + 1e-6, and all of x_adv in [0, 1]"),
-    Wrong(lambda *given: judged(*given, end=lambda verdicts: verdicts[:1].expand(len(verdicts))),
-          "all pictures get the first one's verdict", "only the first picture is looked at",
-          "flatten(1), then amax(1): one number for each picture"),
     Wrong({"end": lambda verdicts: bool(verdicts.all())}, "got one verdict for all", "", "flatten(1)"),
-    Wrong(_in_all, "got a tensor of shape (23, 3, 4, 4) and type bool", "", "flatten(1)"),
-    Wrong({"end": torch.Tensor.float}, "got a tensor of shape (23,) and type float32", "", "the comparison itself"),
+    Wrong(_in_all, "got a tensor of shape (25, 3, 4, 4) and type bool", "", "flatten(1)"),
+    Wrong({"end": torch.Tensor.float}, "got a tensor of shape (25,) and type float32", "", "the comparison itself"),
+    *(Wrong({"change": change}, *words) for change, *words in [
+        (torch.square, "a picture that changed by more than eps passes: its square is smaller",
+         "squares of changes are compared with eps", "(x_adv - x).abs()"),
+        (lambda delta: delta.mean((1, 2, 3), keepdim=True).abs(), "changes up and down cancel in a picture",
+         "the mean change, abs() after it", ALL_NUMBERS),
+        (lambda delta: delta.sum((1, 2, 3), keepdim=True).abs(),
+         "changes up and down cancel, and many small ones add up",
+         "the sum of the changes, abs() after it", ALL_NUMBERS),
+    ]),
+    *(Wrong(lambda x, x_adv, eps, size=size, box=box: (size(x, x_adv) <= eps + NEAR) & box(x, x_adv), *words)
+      for size, box, *words in [
+        (lambda x, x_adv: _largest((x_adv.clamp(0, 1) - x).abs()), lambda x, x_adv: _in_box(x_adv.clamp(0, 1)),
+         "pictures outside of [0, 1] pass", "x_adv was clipped before it was judged", "judge x_adv as it is"),
+        (lambda x, x_adv: (_largest(x_adv) - _largest(x)).abs(), lambda x, x_adv: _in_box(x_adv),
+         "only the brightest numbers of both pictures are compared", "max before the difference", ALL_NUMBERS),
+        (lambda x, x_adv: _largest((x_adv - x).abs() / (x.abs() + 1e-8)), lambda x, x_adv: _in_box(x_adv),
+         "dark numbers may change less than bright ones", "the change was divided by x", "(x_adv - x).abs()"),
+        (lambda x, x_adv: _largest((x_adv - x).abs()), lambda x, x_adv: _in_box(x_adv - x),
+         "changes downwards are forbidden", "the box is asked of the change", "ask it of x_adv"),
+    ]),
+    Wrong({"small": lambda size, eps: size > eps + NEAR,
+          "box": lambda x_adv: ((x_adv < -NEAR) | (x_adv > 1 + NEAR)).flatten(1).any(1),
+           "both": torch.logical_or}, "the verdicts are turned round, but for NaN",
+           "True stands for breaking the rules",
+          "True is for pictures that obey"),
 ]  # fmt: skip
 
 obeys = Formula(
@@ -284,6 +309,38 @@ SUCCESS_RATE_WRONG = [
           "the rate is a little too small: its denominator is 1 too large", "1 was added against a division by zero",
           NO_ZERO),
     Wrong(_each, "got a tensor of shape (60,) and type bool, expected one number", "", "count, then divide"),
+    Wrong({"won": lambda before, after, y, target: after == y}, "this is the share that kept its right answer",
+          "after == y: accuracy and success were exchanged", "after != y, or after == target"),
+    Wrong({"won": lambda before, after, y, target: after == y if target is None else after == target},
+          "without a target, the pictures that stay right are counted", "== instead of !=",
+          "after != y where target is None"),
+    *(Wrong(lambda before, after, y, target, rate=rate: rate(before == y, after, y, target), *words) for rate,
+           *words in [
+        (lambda right, after, y, target: (after == y).float().mean().item(), "this is the accuracy after the attack",
+         "before and target play no part", DIVIDE),
+        (lambda right, after, y, target: (after != y).float().mean().item(),
+         "this is the share of all that is misread after",
+         "before and target play no part", DIVIDE),
+        (lambda right, after, y, target: 1 - (after == y).sum().item() / max(right.sum().item(), 1),
+         "this is the accuracy lost, as a share of that before", "pictures that the attack mended are taken off",
+         DIVIDE),
+        (lambda right, after, y,
+         target: (right.sum() - (after == y).sum()).item() / max(right.sum().item(), 1) * right.any().item(),
+         "this is the accuracy lost, as a share of that before",
+         "pictures that the attack mended are taken off, and no target counts", DIVIDE),
+    ]),
+    Wrong(lambda before, after, y, target: fair_rate(before, after, y, target) * (
+          1 if target is None else (before == y).float().mean().item()),
+          "with a target, it is divided by all pictures", "two denominators", DIVIDE),
+    Wrong(lambda before, after, y, target: (_each(before, after, y, target).sum() / max((after != y).sum(), 1)).item(),
+          "divided by the pictures that are misread after", "another denominator", DIVIDE),
+    Wrong(lambda before, after, y, target: (before != after).float().mean().item() if target is None
+          else fair_rate(before, after, y, target),
+          "without a target, every change of the answer counts, of all pictures",
+          "before was compared with after", "count where before == y, and after != y"),
+    *(Wrong({"end": lambda share, digits=digits: round(share, digits)},
+           f"the rate is rounded to {digits or 'no'} digit{'s' * (digits != 1)}",
+            "round()", "return the number itself") for digits in (2, 1, 0)),
 ]  # fmt: skip
 
 success_rate = Formula(

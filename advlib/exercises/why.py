@@ -35,10 +35,9 @@ def left(
     clean: Callable[..., Tensor] = margin,
     way: float = -1,
     drop: Callable[[Tensor, float], Any] = lambda w, eps: eps * w.abs().sum(),
-    end: Callable[[Tensor], Tensor] = lambda left: left,
 ) -> Tensor:
     """y · (w · x + b) − ε‖w‖₁."""
-    return end(clean(w, b, x, y) + way * drop(w, eps))
+    return clean(w, b, x, y) + way * drop(w, eps)
 
 
 def _linear_models() -> list[Case]:
@@ -58,7 +57,6 @@ def _linear_models() -> list[Case]:
 
 DROP = "the worst δ takes ε · Σ |wᵢ| off the margin"
 WORST_MARGIN_WRONG = [
-    Wrong({"drop": lambda w, eps: 0}, "these are the margins without any attack", "ε does not come in", DROP),
     Wrong({"way": 1}, "the margin grew: this is the best δ for the model", "the sign is flipped", DROP),
     Wrong({"drop": lambda w, eps: eps * w.norm()}, "the margin falls by ε‖w‖₂: the answer for an L2 ball",
           "the norm of an L2 ball was taken", "an L∞ ball is paid back in ‖w‖₁"),
@@ -75,18 +73,10 @@ WORST_MARGIN_WRONG = [
           DROP),
     Wrong({"drop": lambda w, eps: eps * len(w)}, "the margin falls by ε · n", "the weights are taken for ±1", DROP),
     Wrong({"drop": lambda w, eps: eps}, "the margin falls by ε", "the weights do not come in", DROP),
-    Wrong({"drop": lambda w, eps: eps / 2 * w.abs().sum()}, "the drop is half of what it should be",
-          "ε is taken for a whole width", "ε is the largest change in either direction"),
-    Wrong({"drop": lambda w, eps: eps / 255 * w.abs().sum()}, "the drop is 255 times too small",
-          "ε was divided by 255 once more", "use eps as it is"),
-    Wrong({"drop": lambda w, eps: 8 / 255 * w.abs().sum()}, "the drop is that of ε = 8/255, whatever ε is",
-          "a number is written into the code instead of eps", "use the argument eps"),
     Wrong({"clean": lambda w, b, x, y: x @ w + b}, "right where y is +1, wrong where it is −1",
           "the label is not used", "the margin is y · (w · x + b): positive where the model is right"),
     Wrong({"clean": lambda w, b, x, y: (x @ w + b).abs()}, "images that the model misreads count as read rightly",
           "|f| was taken for the margin", "the margin is y · (w · x + b): positive where the model is right"),
-    Wrong({"clean": lambda w, b, x, y: y[0] * (x @ w + b)}, "every image is judged by the first image's label",
-          "y[0] was used for the whole batch", "use the whole y, shape (N,)"),
     Wrong({"clean": lambda w, b, x, y: y * (x @ w)}, "every margin is off by y · b", "the bias b is missing",
           "w · x + b"),
     Wrong({"clean": lambda w, b, x, y: y * (x @ w) + b}, "where y is −1, the margin is off by 2b",
@@ -96,15 +86,34 @@ WORST_MARGIN_WRONG = [
           "take it off the margin, after multiplying by y"),
     Wrong(lambda w, b, x, y, eps: (1 - eps) * margin(w, b, x, y), "the margin shrinks by the factor 1 − ε",
           "ε scales the margin", DROP),
-    Wrong({"end": lambda left: left.clamp_min(0)}, "margins below 0 come back as 0", "the result was clipped",
-          "a margin is negative where the model is fooled"),
-    Wrong({"end": lambda left: left.sum()}, "the result is one number for all images", "a sum over the batch",
-          "one margin per image, shape (N,)"),
     Wrong(lambda w, b, x, y, eps: margin(w, b, (x - eps * y[:, None] * w.sign()).clamp(0, 1), y),
           "the attacked pixels were clipped to [0, 1]", "clamp(0, 1)",
           "here δ may leave the box: only its size counts"),
     Wrong(lambda w, b, x, y, eps: x - eps * y[:, None] * w.sign(), "the result is the attacked images",
           "the margin is missing", "y * (x_adv @ w + b)"),
+    Wrong({"drop": lambda w, eps: 0}, "these are the margins without any attack", "ε does not come in", DROP),
+    Wrong({"drop": lambda w, eps: eps * len(w) ** 0.5 * w.norm()}, "the margin falls by ε√n‖w‖₂",
+          "δ was taken along w in the L2 ball around the box: a bound that is not reached", DROP),
+    Wrong({"drop": lambda w, eps: eps * (w.abs().sum() + 0.7)}, "the margin falls by ε|b| too much",
+          "the bias is attacked as well", "the attacker changes x alone: Σ runs over the weights"),
+    Wrong({"clean": lambda w, b, x, y: 0}, "this is what δ takes off, with its minus", "the clean margin is missing",
+          "take it off y · (w · x + b)"),
+    Wrong({"clean": lambda w, b, x, y: 0, "way": 1}, "this is what δ takes off", "the clean margin is missing",
+          "take it off y · (w · x + b)"),
+    Wrong({"clean": lambda w, b, x, y: (2 * y - 1) * (x @ w + b)}, "where y is −1, the margin counts three times",
+          "2y − 1 makes ±1 of labels 0 and 1; these are ±1 already", "y * (x @ w + b)"),
+    Wrong({"clean": lambda w, b, x, y: (y > 0) * (x @ w + b)}, "where y is −1, the clean margin is 0",
+          "labels are taken for 0 and 1; they are ±1", "y * (x @ w + b)"),
+    *(Wrong(lambda w, b, x, y, eps, way=way: y * ((x + way * eps) @ w + b), f"every pixel goes {where} by ε",
+            "δ has no signs: the same for all pixels", "δ is −ε · y · sign(w), pixel by pixel")
+      for way, where in ((-1, "down"), (1, "up"))),
+    *(Wrong(lambda w, b, x, y, eps, own=own, drop=drop: margin(w, b, x, y) / own(w) - drop(w, eps), seen,
+            f"divided by {norm}, as in the distance to the boundary", "the margin itself is asked, not the distance")
+      for own, norm, drop, seen in [
+          (torch.norm, "‖w‖₂", lambda w, eps: eps * w.abs().sum() / w.norm(), "the margin left is divided by ‖w‖₂"),
+          (torch.norm, "‖w‖₂", lambda w, eps: eps, "this is the L2 distance to the boundary, less ε"),
+          (lambda w: w.abs().sum(), "‖w‖₁", lambda w, eps: eps, "this is the L∞ distance to the boundary, less ε"),
+      ]),
 ]  # fmt: skip
 
 worst_margin = Formula(
@@ -134,11 +143,14 @@ def worst_over_noise(
     over: Callable[[Tensor], Tensor] = l1,
     under: Callable[[Tensor], Tensor] = l2,
     divide: Callable[[Tensor, Tensor], Tensor] = lambda over, under: torch.where(under > 0, over / under, 0),
-    end: Callable[[Tensor, Tensor], Tensor] = lambda ratio, g: ratio,
 ) -> Tensor:
     """‖g‖₁ / ‖g‖₂ of each image, 0 where g = 0."""
     g = flat(grad)
-    return end(divide(over(g), under(g)), g)
+    return divide(over(g), under(g))
+
+
+def _each_plane(grad: Tensor) -> Tensor:
+    return worst_over_noise(grad.flatten(0, 1), flat=lambda g: g.flatten(1)).view(grad.shape[:2])
 
 
 def _gradients() -> list[Case]:
@@ -155,28 +167,22 @@ def _gradients() -> list[Case]:
     alone[3] = 1e-8 * alone[1]
     alone[4] = torch.zeros(1, 4, 4).index_fill(1, torch.tensor([2]), 0)
     alone[4, 0, 2, 1] = -9.5e-9  # a single pixel matters
-    return [*found, Case("float64", found[0].args[0].double())]
+    ladder = torch.randn(9, 1, 4, 4, generator=torch.Generator().manual_seed(9)) * torch.logspace(-8, 0, 9).view(
+        -1, 1, 1, 1
+    )
+    return [*found, Case("gradients of sizes from 1e-8 to 1", ladder), Case("float64", found[0].args[0].double())]
 
 
 EACH = "one ratio per image: flatten(1) first, then norms over dim=1"
 ROOT = "the L2 norm is the root of the sum of squares"
 WHERE = "divide where the norm is not zero: torch.where(l2 > 0, l1 / l2, 0)"
 NOISE_RATIO_WRONG = [
-    Wrong({"over": l2, "under": l1}, "the ratio is upside down: it lies below 1", "worst and random were exchanged",
-          "divide the worst case, ‖g‖₁, by the random one, ‖g‖₂"),
     Wrong({"under": lambda g: l2(g) ** 2}, "the ratio changes when the gradient is scaled", "the root is missing",
           ROOT),
     Wrong({"over": lambda g: g.sum(1)}, "some ratios are negative", "the absolute values are missing",
           "the L1 norm sums |gᵢ|: flat.abs().sum(1)"),
     Wrong({"over": lambda g: g.sum(1).abs()}, "positive and negative entries cancel", "abs came after the sum",
           "the L1 norm sums |gᵢ|: flat.abs().sum(1)"),
-    Wrong({"over": lambda g: g.abs().mean(1)}, "the ratio is n times too small", "a mean in place of the sum",
-          "‖g‖₁ is a sum"),
-    Wrong({"under": lambda g: g.square().mean(1).sqrt()}, "the ratio is √n times too large",
-          "a mean of squares in place of their sum", ROOT),
-    Wrong({"end": lambda ratio, g: ratio / g.shape[1] ** 0.5}, "the ratio is √n times too small",
-          "it was divided by its largest value, √n, or both norms are of means instead of sums",
-          "‖g‖₁ / ‖g‖₂ by itself is asked"),
     Wrong({"over": lambda g: g.abs().amax(1)}, "every ratio is at most 1", "the L∞ norm was taken for the worst case",
           "an L∞ ball is paid back in ‖g‖₁"),
     Wrong({"divide": lambda over, under: over}, "this is ‖g‖₁: the worst case alone", "the random case is missing",
@@ -188,21 +194,38 @@ NOISE_RATIO_WRONG = [
     *(Wrong({"divide": lambda over, under, tiny=tiny: over / (under + tiny)},
             "where the gradient is tiny, the ratio is too small",
             f"about {tiny:g} was added to the divisor; confident networks have gradients far smaller than that", WHERE)
-      for tiny in (1e-4, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)),
+      for tiny in (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)),
     *(Wrong({"divide": lambda over, under, tiny=tiny: over / under.clamp_min(tiny)},
             "where the gradient is tiny, the ratio is far too small",
             f"the divisor was kept above {tiny:g}; confident networks have gradients far smaller than that", WHERE)
-      for tiny in (1e-4, 1e-6, 1e-7, 1e-8)),
+      for tiny in (1.0, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)),
     *(Wrong({"divide": lambda over, under, tiny=tiny: torch.where(under > tiny, over / under, 0)},
             "an image whose gradient is tiny gets 0",
             f"all norms below {tiny:g} were taken for zero; confident networks have gradients far smaller", WHERE)
-      for tiny in (1e-6, 1e-8)),
+      for tiny in (1e-3, 1e-4, 1e-5, 1e-6, 1e-8)),
     Wrong({"flat": lambda grad: grad.flatten().expand(len(grad), -1)}, "every image gets the same ratio",
           "the norms were taken over the whole batch", EACH),
-    Wrong({"flat": lambda grad: grad.flatten()[None], "end": lambda ratio, g: ratio[0]},
-          "the result is one number for the whole batch", "the norms were taken over all images", EACH),
     Wrong({"flat": lambda grad: grad}, "the norms run over the colours only, one for each pixel",
           "dim=1 is the channel axis", EACH),
+    *(Wrong({"under": under}, *words, ROOT) for under, *words in [
+        (lambda g: g.norm().expand(len(g)), "all images are divided by one number", "‖g‖₂ of the whole batch"),
+        (lambda g: g.std(1), "the divisor is each gradient's standard deviation", "std instead of the L2 norm"),
+        (lambda g: g.std(1, unbiased=False), "the divisor is the standard deviation (with n)", "std for the norm"),
+        (lambda g: g.abs().amax(1), "the ratio is ‖g‖₁ / ‖g‖∞", "the largest entry was taken for the L2 norm"),
+    ]),
+    Wrong(lambda grad: worst_over_noise(grad, over=lambda g: g.abs().mean(1), under=lambda g: g.std(1)),
+          "the mean of |gᵢ| is divided by the standard deviation", "mean and std instead of sum and norm", ROOT),
+    Wrong(lambda grad: worst_over_noise(grad, over=l2, under=lambda g: torch.ones(len(g)).to(g)),
+          "this is ‖g‖₂: the random case alone", "the worst case is missing", "‖g‖₁ / ‖g‖₂"),
+    Wrong(lambda grad: _each_plane(grad), "there is one ratio for each colour channel", "flatten(2)", EACH),
+    Wrong(lambda grad: _each_plane(grad).mean(1), "the ratio is the mean of those of the channels",
+          "one ratio for each colour channel, then a mean", EACH),
+    *(Wrong(lambda grad, norms=norms: worst_over_noise(grad, flat=lambda grad: grad, over=norms[0], under=norms[1]),
+            f"the norms are those of matrices{more}", "torch.linalg.norm of two axes is a matrix norm", EACH)
+      for more, norms in [
+          (", added up", (lambda g: torch.linalg.norm(g, 1, (-2, -1)).sum(1), lambda g: g.norm(dim=(-2, -1)).sum(1))),
+          (" below", (lambda g: g.abs().sum((1, 2, 3)), lambda g: torch.linalg.matrix_norm(g, 2).norm(dim=1))),
+      ]),
 ]  # fmt: skip
 
 noise_ratio = Formula(

@@ -6,6 +6,7 @@ import pytest
 
 from advlib.exercises import check
 from advlib.exercises.frame import Exercise, Explore, Formula, Number
+from advlib.exercises.guarded import Failed
 from tests.exercises.verdicts import verdict
 
 EXERCISES = {name: value for name, value in vars(check).items() if isinstance(value, Exercise)}
@@ -44,6 +45,14 @@ def test_every_known_wrong_answer_gets_its_own_words(capsys, name, number):
     said = verdict(capsys, exercise, answer(exercise, wrong), *example(name))
     words = [wrong.seen] if isinstance(exercise, Explore) else [wrong.seen, wrong.cause, wrong.mend]
     assert said.startswith("✗") and all(" ".join(text.split()) in said for text in words), said
+
+
+@pytest.mark.parametrize("name", [name for name, one in EXERCISES.items() if isinstance(one, Formula)])
+def test_a_known_wrong_function_fails_only_where_it_is_meant_to(name):
+    exercise = EXERCISES[name]
+    for wrong in exercise.wrong:
+        results = [result for result, _ in exercise.results(exercise.function(wrong), exercise.cases())]
+        assert all(isinstance(result, Failed) for result in results) == wrong.raises, (wrong.seen, results[0])
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from advlib import attacks, norms
-from advlib.exercises import check, progress
+from advlib.exercises import check, progress, slips
 from advlib.exercises.frame import Case, Formula, Number, Wrong
 from tests.exercises.verdicts import verdict
 
@@ -88,8 +88,10 @@ def test_right_wrong_and_two_mistakes_at_once(capsys, monkeypatch):
     ]
     both = verdict(capsys, HALF, lambda x: 2 * x + 1)
     assert "two mistakes at once" in both and "multiplied by 2" in both and "one was added" in both
-    unknown = verdict(capsys, HALF, lambda x: x * 0.7)
+    unknown = verdict(capsys, HALF, lambda x: x * 0.5 + x**2 * 0.1)
     assert "4 values differ" in unknown and "Likely cause" not in unknown
+    assert "it is right" not in unknown
+    assert "on 1 of 2 cases it is right" in verdict(capsys, HALF, lambda x: torch.where(x == 3, 5, x / 2))
     monkeypatch.setenv("ADVLIB_GRADING", "1")
     with pytest.raises(AssertionError, match="every number grew"):
         HALF(lambda x: 2 * x)
@@ -168,7 +170,8 @@ class Agreeable(torch.Tensor):
         (largest, [".values"]),
         (lambda: 1, ["calling it: TypeError", "parameters are not those of the stub"]),
         (lambda x: x[:2] * 0.5, ["the result has shape (2,), expected (4,)"]),
-        (float32, ["torch.float32 on cpu, expected torch.float64"]),
+        (float32, ["in float64 the result is float32"]),
+        (lambda x: (x * 0.5).int(), ["torch.int32 on cpu, expected torch.float32"]),
         (lambda x: x.mul_(0.5), ["the caller's x was changed"]),
         (lambda x: torch.rand(4), ["two calls with the same arguments gave different results"]),
         (lambda x: (x * 0.5).as_subclass(Agreeable), ["expected a plain tensor"]),
@@ -187,6 +190,53 @@ def test_broken_answers_are_told_not_raised(capsys, answer, messages):
     said = verdict(capsys, HALF, answer)
     assert said.startswith("✗"), said
     assert [message for message in messages if message not in said] == [], said
+
+
+def wave(x, y, eps):
+    return 2 * eps * torch.sin(3 * x + y[:, None])
+
+
+WAVE = Formula(
+    name="wave",
+    chapter=99,
+    title="A wave",
+    points=1,
+    right=wave,
+    cases=lambda: [
+        Case("four rows", torch.linspace(-1, 1, 12).view(4, 3), torch.tensor([2, 0, 1, 1]), 0.6),
+        Case("two rows", torch.linspace(-2, 0, 8, dtype=torch.float64).view(2, 4), torch.tensor([1, 0]), 1.5),
+    ],
+    verified="",
+)
+SCALED = [(100, "per cent"), (1.4427, "base 2"), (0.7, "0.7 times")]
+
+
+@pytest.mark.parametrize("slip", slips.RETURNED, ids=lambda slip: slip[1])
+def test_a_slip_in_what_is_returned_is_named(capsys, slip):
+    change, *words = slip
+    said = verdict(capsys, WAVE, lambda x, y, eps: change(wave(x, y, eps), (x,)))
+    harmless = said.startswith("✓")  # where no gradient counts, nothing has one channel too many, …
+    assert harmless or all(text.replace("{x}", "x") in said for text in words), said
+    assert not harmless or words[0].startswith(
+        ("dimensions of size 1", "each image's result is one row", "the values are")
+    )
+
+
+def test_a_factor_is_named(capsys):
+    for factor, words in SCALED:
+        assert words in verdict(capsys, WAVE, lambda *given: factor * wave(*given))
+    assert "divided by the number of images" in verdict(capsys, WAVE, lambda x, *rest: wave(x, *rest) / len(x))
+    assert "Likely cause" not in verdict(capsys, WAVE, lambda x, *rest: wave(x, *rest) / (1 + len(x)))
+
+
+@pytest.mark.parametrize(("change", "words"), [(c, str(m)) for c, m in slips.given(wave)])
+def test_a_slip_in_what_is_given_is_named(capsys, change, words):
+    assert " ".join(words.split()) in verdict(capsys, WAVE, lambda *args: wave(*change(args)))
+
+
+def test_a_mistake_is_named_where_other_values_are_infinite(capsys):
+    said = verdict(capsys, HALF, lambda x: torch.where(x == 3, torch.inf, 2 * x))
+    assert "every number grew" in said and "Besides, on four numbers, 1 of 4 values are NaN or infinite" in said
 
 
 def test_the_library_is_not_the_answer(capsys):

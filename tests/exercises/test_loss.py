@@ -42,7 +42,7 @@ SEEN = [
     ("logsumexp", lambda z: torch.logsumexp(z, 1), "it calls torch's own logsumexp"),
     ("logsumexp", lambda z: by_rows(z)[:, None] - by_rows(z), "(N, 1) combined with (N,) gives (N, N)"),
     ("logsumexp", lambda z: by_rows(z).squeeze(), "squeeze() takes off every dimension of size 1"),
-    ("logsumexp", lambda z: by_rows(z.float()), "the result is torch.float32 on cpu, expected torch.float64"),
+    ("logsumexp", lambda z: by_rows(z.float()), "in float64 the result is float32"),
     ("cross_entropy", lambda z, y: of_differences(z, y)[:, None], "take off the second dimension at the end"),
     ("cross_entropy", lambda z, y: of_differences(z, y) + 0.5, "7 of 7 values differ from the formula"),
     ("cross_entropy", lambda z, y: of_differences(z, y) + 0 * (z - z).sqrt().sum(1), "entries are NaN or infinite"),

@@ -40,9 +40,9 @@ def test_right_in_another_style(capsys, checker, answer):
     ("checker", "answer", "words"),
     [
         (check.project_linf, lambda d, e: d.clamp_(-e, e), "the caller's delta was changed"),
-        (check.project_linf, lambda d, e: d.clamp(-0.3, 0.3), "L∞ size of a perturbation is 0.3000, but ε is 0.0500"),
+        (check.project_linf, lambda d, e: d.clamp(-0.3, 0.3), "that of ε = 0.3, whatever eps is"),
         (check.project_l2, lambda d, e: L2(e).project(d), "it calls advlib's own project"),
-        (check.project_l2, lambda d, e: 0.9 * d.renorm(2, 0, e), "inside the ball has been changed"),
+        (check.project_l2, lambda d, e: 0.9 * d.renorm(2, 0, e), "0.9 times what it should be"),
         (check.project_l2, lambda d, e: d * e / d.norm(dim=(1, 2, 3)), "flatten(1) first"),
         (check.project_l1, lambda d, e: d.abs().flatten(1).sort(1).cumsum(1), "take .values"),
         (check.steepest_l1, lambda g, e: g.sign() * (g == g.flatten(1).max(1)[:, None]), "take .values"),
