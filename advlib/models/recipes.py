@@ -53,22 +53,37 @@ DEGREES_OF_FIT = {
     ),
 }
 
-# Chapter 16: adversarial training by PGD of two steps.
+# Chapters 16 to 21: the robust model, and small ones that show what a way of training does. They see the same images.
+SMALL = Recipe(
+    "signs-small",
+    "signs",
+    train_images=8_192,
+    epochs=8,
+    lr=2e-3,
+    seed=1_000,
+    fresh=False,
+    sets=6,
+    start="signs-midfit-a",
+)
 DEFENDED = {
-    "signs-robust": Recipe(
-        "signs-cnn",
-        "signs",
-        train_images=8_192,
+    "signs-robust": replace(
+        SMALL,
+        net="signs-cnn",
         epochs=100,
-        lr=2e-3,
-        seed=1_000,
-        fresh=False,
-        sets=6,
         start="signs-cnn",
         average=0.998,
         amp=True,
         defence=Defence("climb", eps=8 / 255, steps=2, step=0.75, ramp=0.5),
-    )
+    ),
+    "signs-fgsm-trained": replace(SMALL, defence=Defence("climb", eps=4 / 255, ramp=0.5)),
+    "signs-trades": replace(SMALL, defence=Defence("trades", eps=4 / 255, steps=2, step=0.75, beta=3.0, ramp=0.5)),
+    "signs-smooth": replace(SMALL, defence=Defence("noise", sigma=0.12)),
+    "signs-distilled": replace(SMALL, defence=Defence("distilled", temperature=100.0, teacher="signs-cnn")),
+}
+# Chapter 18: members of an ensemble, as unlike as small networks can be.
+MEMBERS = {
+    name: replace(SMALL, net=name, epochs=16, lr=4e-3, start=None)
+    for name in ("signs-wide", "signs-deep", "signs-patches")
 }
 
 RECIPES: dict[str, Recipe] = {
@@ -80,4 +95,5 @@ RECIPES: dict[str, Recipe] = {
         for letter, seed in (("a", 0), ("b", 100), ("c", 200))
     },
     **DEFENDED,
+    **MEMBERS,
 }
