@@ -36,7 +36,7 @@ def _parts(*names: str) -> Callable[[Case, Any, Any], None]:
             if isinstance(one, Tensor):
                 worst = (one - other).abs().max().item()
                 raise Mistake(f"on {where.name} is wrong by up to {worst:.3g}")
-            raise Mistake(f"on {where.name} is {properties.described(one)}, expected another value")
+            raise Mistake(f"on {where.name} is {properties.number(one, name):.4g}, expected {other:.4g}")
 
     return prove
 
