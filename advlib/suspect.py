@@ -17,7 +17,14 @@ from advlib.attacks.square import square
 from advlib.device import in_batches, width
 from advlib.norms import L0, L1, L2, Ball, Linf
 
-__all__ = ["Suspect"]
+__all__ = ["Suspect", "differentiable"]
+
+
+def differentiable(model: nn.Module, x: Tensor) -> bool:
+    """Whether the logits of the images depend on them by operations that have a gradient, be it zero."""
+    with contract.frozen(model):
+        image = x[:1].detach().to(contract.model_device(model)).requires_grad_()
+        return bool(model(image).requires_grad)
 
 
 class Suspect:
@@ -29,13 +36,8 @@ class Suspect:
     ):  # fmt: skip
         self.model, self.x, self.y, self.within = model, x, y, within
         self.steps, self.queries, self.seed, self.batch_size = steps, queries, seed, batch_size
-        self.blind = not self._differentiable()  # no gradient to follow: gradient attacks do nothing
+        self.blind = not differentiable(model, x)  # no gradient to follow: gradient attacks do nothing
         self._by_pgd: dict[int, Tensor] = {}
-
-    def _differentiable(self) -> bool:
-        with contract.frozen(self.model):
-            image = self.x[:1].detach().to(contract.model_device(self.model)).requires_grad_()
-            return bool(self.model(image).requires_grad)
 
     def logits(self, x: Tensor) -> Tensor:
         return logits_of(self.model, x, batch_size=self.batch_size).cpu()

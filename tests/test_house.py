@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / "advlib"
 FLOORS = (
     ("answers", "ball", "contract", "device", "files", "intervals", "losses", "names", "norms", "progress"),
     ("data", "models"),
-    ("attacks", "defenses", "evaluate", "panels", "plots", "sanity", "suspect", "__init__"),
+    ("attacks", "defenses", "evaluate", "panels", "plots", "report_card", "sanity", "suspect", "__init__"),
     ("cli", "exercises", "widgets", "__main__"),
 )
 LINES = 300

@@ -180,6 +180,23 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     )
     _add_device(train)
 
+    report = commands.add_parser(
+        "report",
+        help="measure a model and print its report card",
+        description="Measure a model: clean, under the worst case in four norms, proved, masked, corrupted, and at "
+        "what cost.\nA robust model takes minutes: what nothing fools is attacked with everything.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    report.add_argument("model", metavar="MODEL", help="as for 'advlib attack --model'")
+    report.add_argument("--data", metavar="NAME", help="images with labels: signs, mnist, … (default: the model's own)")
+    report.add_argument("--images", type=int, default=100, metavar="N", help="default: %(default)s")
+    report.add_argument(
+        "--queries", type=int, default=500, metavar="N", help="per image and ball (default: %(default)s)"
+    )
+    report.add_argument("--crown", action="store_true", help="prove by CROWN, too: seconds for each image")
+    report.add_argument("--out", metavar="DIR", help="also write the card as a page and as a picture")
+    _add_device(report)
+
     commands.add_parser("models", help="list the models and what was measured on them")
     commands.add_parser("doctor", help="check that everything is installed and works")
     return parser, commands

@@ -2,11 +2,13 @@
 
 from advlib.exercises import progress as _progress
 from advlib.exercises.bim import bim, cheap_attack, restarts
+from advlib.exercises.certified import interval_layer, provable, relu_lines, vote_certificate
+from advlib.exercises.distillation import divisor, softmax_at, unrounded
 from advlib.exercises.exercise import Exercise, wrapped
 from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
 from advlib.exercises.gradients import backprop, finite_differences, input_gradient, silent_network
 from advlib.exercises.imagenet import straight_through, survivor, to_file
-from advlib.exercises.loss import cross_entropy, flat_factor, logsumexp, margin_loss
+from advlib.exercises.loss import cross_entropy, flat_factor, log_odds, logsumexp
 from advlib.exercises.mnist import relu_gradient, robust_mlp
 from advlib.exercises.norms import far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1
 from advlib.exercises.progress import forget

@@ -39,7 +39,9 @@ class Search:
             for (function, mistake), (outcome, _) in zip(known, found):
                 self._slipped(function, mistake, [outcome])
         broken = sum(not _whole(result) for result, _ in self.seen)
-        if 0 < 2 * broken <= len(self.cases):
+        # Where all that did not break is right, nothing tells a known mistake from the right function.
+        wrong = any(not self._agree_where_finite(one, right) for (one, _), right in zip(self.seen, self.rights))
+        if wrong and 0 < 2 * broken <= len(self.cases):
             self._match(known, whole=False)
 
     def _pairs(self) -> Iterator[Suspect]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from advlib import losses
 from advlib.ball import wide
 from advlib.contract import frozen
 from advlib.evaluate import predict
@@ -153,9 +154,9 @@ fgm_l2 = Formula(
 
 
 def _fooled(model: nn.Module, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
-    """Whether FGSM misleads the model at each of these ε."""
+    """Whether FGSM, on the log-odds as on the page, misleads the model at each of these ε."""
     with frozen(model):
-        direction = gradient(model, x, y).sign()
+        direction = gradient(model, x, y, lambda z, y: losses.log_odds(z, y).sum()).sign()
     return predict(model, clipped(x, eps.view(-1, 1, 1, 1).to(x) * direction))[0] != y
 
 
@@ -190,7 +191,7 @@ def _not_fooled(eps: float, right: float, model: nn.Module, x: Tensor, y: Tensor
         )
     raise Mistake(
         f"ε = {eps:.4f} fools the model, but so does ε = {right:.4f}, which is smaller",
-        mend="step along sign(∇ₓ loss) of this image, ε in steps of 0.001, and stop at the first that fools",
+        mend="step along sign(∇ₓ u) of this image, ε in steps of 0.001, and stop at the first that fools",
     )
 
 

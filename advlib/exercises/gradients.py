@@ -102,12 +102,12 @@ input_gradient = Formula(
 # --- my_backprop(weights, biases, x, y) -------------------------------------------------------------------
 
 
-def _slope(a: Tensor, u: Tensor) -> Tensor:
-    return 1 - u**2
+def _slope(a: Tensor, v: Tensor) -> Tensor:
+    return 1 - v**2
 
 
-def _one(a: Tensor, u: Tensor) -> Tensor:
-    return torch.ones_like(u)
+def _one(a: Tensor, v: Tensor) -> Tensor:
+    return torch.ones_like(v)
 
 
 def _from_truth(z: Tensor, y: Tensor, squash: Callable = lambda z: z.softmax(1)) -> Tensor:
@@ -145,7 +145,7 @@ def _networks() -> list[Case]:
     return found
 
 
-P, U = "the error at the logits is p − e_y, with p = z.softmax(1)", "1 - u**2, where u is what comes out of the tanh"
+P, V = "the error at the logits is p − e_y, with p = z.softmax(1)", "1 - v**2, where v is what comes out of the tanh"
 TANH = "the slope of the tanh is not right"
 BACKPROP_WRONG = [
     *instead_of(
@@ -166,27 +166,27 @@ BACKPROP_WRONG = [
     ),
     *instead_of(
         "slope",
-        (_one, "the gradient passes the hidden layers as if there were no tanh", "the factors 1 − u² are missing",
-         "multiply by 1 - u2**2 after W3, and by 1 - u1**2 after W2"),
-        (lambda a, u: 1 - a**2, TANH, "1 − a² instead of 1 − u²", U),
-        (lambda a, u: 1 - torch.tanh(u) ** 2, TANH, "1 − tanh²(u): the tanh was taken twice", U),
-        (lambda a, u: 1 - u, TANH, "1 − u: the square is missing", U),
-        (lambda a, u: 1 + u**2, TANH, "1 + u² instead of 1 − u²", U),
-        (lambda a, u: u * (1 - u), TANH, "u (1 − u) is the slope of the sigmoid", U),
-        (lambda a, u: (a > 0).to(u), TANH, "a > 0 is the slope of a ReLU", U),
-        (lambda a, u: u, TANH, "u itself was multiplied", U),
-        (lambda a, u: u**2, TANH, "u² was multiplied: the “1 −” is missing", U),
+        (_one, "the gradient passes the hidden layers as if there were no tanh", "the factors 1 − v² are missing",
+         "multiply by 1 - v2**2 after W3, and by 1 - v1**2 after W2"),
+        (lambda a, v: 1 - a**2, TANH, "1 − a² instead of 1 − v²", V),
+        (lambda a, v: 1 - torch.tanh(v) ** 2, TANH, "1 − tanh²(v): the tanh was taken twice", V),
+        (lambda a, v: 1 - v, TANH, "1 − v: the square is missing", V),
+        (lambda a, v: 1 + v**2, TANH, "1 + v² instead of 1 − v²", V),
+        (lambda a, v: v * (1 - v), TANH, "v (1 − v) is the slope of the sigmoid", V),
+        (lambda a, v: (a > 0).to(v), TANH, "a > 0 is the slope of a ReLU", V),
+        (lambda a, v: v, TANH, "v itself was multiplied", V),
+        (lambda a, v: v**2, TANH, "v² was multiplied: the “1 −” is missing", V),
     ),
-    Wrong({"first": _one}, "the first tanh is left out on the way back", "the factor 1 − u₁² is missing",
-          "multiply by 1 - u1**2 before W1"),
-    Wrong({"second": _one}, "the second tanh is left out on the way back", "the factor 1 − u₂² is missing",
-          "multiply by 1 - u2**2 before W2"),
+    Wrong({"first": _one}, "the first tanh is left out on the way back", "the factor 1 − v₁² is missing",
+          "multiply by 1 - v1**2 before W1"),
+    Wrong({"second": _one}, "the second tanh is left out on the way back", "the factor 1 − v₂² is missing",
+          "multiply by 1 - v2**2 before W2"),
     Wrong({"bias": 0}, "this is the gradient of a network without biases", "the forward pass leaves them out",
           "x @ W.T + b"),
-    Wrong({"act": torch.relu, "slope": lambda a, u: (a > 0).to(u)}, "this is the gradient of a network with ReLUs",
-          "relu instead of tanh", "u = torch.tanh(a)"),
-    Wrong({"act": torch.sigmoid, "slope": lambda a, u: u * (1 - u)},
-          "this is the gradient of a network with sigmoids", "sigmoid instead of tanh", "u = torch.tanh(a)"),
+    Wrong({"act": torch.relu, "slope": lambda a, v: (a > 0).to(v)}, "this is the gradient of a network with ReLUs",
+          "relu instead of tanh", "v = torch.tanh(a)"),
+    Wrong({"act": torch.sigmoid, "slope": lambda a, v: v * (1 - v)},
+          "this is the gradient of a network with sigmoids", "sigmoid instead of tanh", "v = torch.tanh(a)"),
     *instead_of(
         "error",
         (lambda z, y: _from_truth(z, y) / z.shape[1], "the gradient is divided by the number of classes",
@@ -197,9 +197,9 @@ BACKPROP_WRONG = [
          "the slope of a sigmoid was multiplied, as for a squared error", P),
         (lambda z, y: _from_truth(z, y, torch.exp), "it starts from exp(z) − e_y", "the softmax lacks its division", P),
         (lambda z, y: _from_truth(z.tanh(), y) * (1 - z.tanh() ** 2), "there is a tanh behind the logits, too",
-         "tanh after the last layer", "z = u2 @ W3.T + b3"),
+         "tanh after the last layer", "z = v2 @ W3.T + b3"),
         (lambda z, y: _from_truth(z.tanh(), y), "a tanh stands behind the logits on the way forward",
-         "tanh after the last layer", "z = u2 @ W3.T + b3"),
+         "tanh after the last layer", "z = v2 @ W3.T + b3"),
     ),
     Wrong({"pixels": lambda g, w1: g}, "the result is the error at the first layer's sums",
           "the last product, with W1, is missing", "… @ W1"),

@@ -399,44 +399,59 @@ cross_entropy = Formula(
 )
 
 
-# --- my_margin_loss(z, y) ---------------------------------------------------------------------------------
+# --- my_log_odds(z, y) ------------------------------------------------------------------------------------
 
 
-def margin(
-    z: Tensor, y: Tensor, *, logits: Map = same, label: Join = lambda z, y: y, others: Join = _without,
-    best: Map = lambda others: others.amax(1), pick: Join = _at, minus: Join = torch.sub, end: Map = same,
+def odds(
+    z: Tensor, y: Tensor, *, logits: Map = same, label: Join = lambda z, y: y, others: Join = _without, soft: Map = lse,
+    pick: Join = _at, minus: Join = torch.sub, end: Map = same,
 ) -> Tensor:  # fmt: skip
-    """The largest wrong logit minus the true one, for each row."""
+    """log Σ_{i≠y} exp zᵢ − z_y for each row."""
     z, y = logits(z), label(z, y)
-    return end(minus(best(others(z, y)), pick(z, y)))
+    return end(minus(soft(others(z, y)), pick(z, y)))
 
 
 def _overwrites_before(z, y):
     rows = torch.arange(len(z))
     others = z
     others[rows, y] = -torch.inf
-    return others.amax(1) - z[rows, y]
+    return lse(others) - z[rows, y]
 
 
-LARGEST, TRUE = "take the largest of the wrong logits", "the true logit is z_y, whether it is the largest or not"
+def _of_probabilities(z, y, tiny=0.0):
+    p = _at(z.softmax(1), y)
+    return ((1 - p).clamp_min(tiny) / p.clamp_min(tiny)).log()
+
+
+def _up_to_sure() -> list[Case]:
+    """Those of the losses, and margins at which p_y rounds to 1."""
+    sure = torch.tensor([0.0, 0.0, -1.0]) + torch.linspace(8, 50, 85)[:, None] * torch.tensor([1.0, 0.0, 0.0])
+    y, name = torch.zeros(85).long(), "margins from 8 to 50"
+    return [*_with_slopes(), Case(name, sure, y), Case(f"{name}, with gradients", sure.clone().requires_grad_(), y)]
+
+
+DIRECTLY, TRUE = (
+    "the log-sum-exp of the wrong logits, minus the true logit",
+    "the true logit is z_y, whether it is the largest or not",
+)
 COPY = "work on a copy: others = z.clone()"
-MARGIN_LOSS_WRONG = [
+LOG_ODDS_WRONG = [
     *OF_Y,
-    Wrong({"minus": lambda best, true: true - best}, "the sign is flipped: this is the margin",
-          "true minus best wrong",
-          "the loss is the best wrong logit minus the true one: positive where the model errs"),
+    Wrong({"minus": lambda soft, true: true - soft}, "the sign is flipped: these are the log-odds of being right",
+          "true minus wrong", "the wrong classes' log-sum-exp minus the true logit: it grows as the model gets worse"),
     Wrong({"minus": torch.add}, "the true logit was added", "a sign", "subtract z_y"),
-    Wrong({"minus": lambda best, true: best}, "this is the best wrong logit alone",
+    Wrong({"minus": lambda soft, true: soft}, "this is the log-sum-exp of the wrong logits alone",
           "the true logit was not subtracted", "subtract z_y"),
-    Wrong({"others": lambda z, y: z}, "the result is never negative: rightly read images all get 0",
-          "the true class takes part in the maximum, or the loss was cut off at 0",
-          "put -inf in place of the true logit, on a copy, before the maximum; no clamp after it"),
+    Wrong(ce, "this is the cross-entropy: never negative, and flat where the model is sure",
+          "the true class takes part in the sum", "put -inf in place of the true logit, on a copy, before the sum"),
+    Wrong({"soft": lambda others: others.amax(1)}, "this is the margin loss", "the largest wrong logit alone",
+          "all wrong logits count: log-sum-exp instead of the maximum"),
     *(Wrong({"others": lambda z, y, low=low: _without(z, y, low)},
-            f"where all wrong logits lie below {low:g}, the best of them is taken for {low:g}",
-            f"the true logit was replaced by {low:g}" + " or multiplied by 0" * (low == 0), "replace it by -torch.inf")
+            f"the true class adds exp({low:g}) to the sum", f"the true logit was replaced by {low:g}"
+            + " or multiplied by 0" * (low == 0), "replace it by -torch.inf, of which exp makes 0")
       for low in (0.0, -1.0, -10.0, -100.0, -1e3, -1e4, -1e5, -1e6)),
     *(Wrong({"others": lambda z, y, off=off: z.scatter_add(1, y[:, None], torch.full_like(z[:, :1], -off))},
-            f"a true logit that lies more than {off:g} above the others still takes part in the maximum",
+            f"a true logit that lies more than {off:g} above the others still takes part in the sum",
             f"{off:g} was taken off the true logit", "replace it by -torch.inf")
       for off in (1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)),
     Wrong({"others": lambda z, y: z.masked_fill(z == _at(z, y)[:, None], -torch.inf)},
@@ -444,71 +459,56 @@ MARGIN_LOSS_WRONG = [
           "find it by its number, y"),
     Wrong({"others": lambda z, y: z.index_fill(1, y, -torch.inf)}, "all labels of the batch are left out of each row",
           "[:, y] instead of [torch.arange(len(z)), y]", "leave out column y of each row"),
-    Wrong({"others": lambda z, y: _without(z, y, torch.inf), "best": lambda others: others.amin(1)},
-          "this is the smallest wrong logit minus the true one", "min instead of max", LARGEST),
     Wrong({"others": lambda z, y: z[:, 1:]}, "class 0 is taken for the true class of every image",
           "the columns from 1 on were taken for the wrong ones", "leave out column y of each row"),
-    Wrong(lambda z, y: (z.sum(1) - _at(z, y)) / (z.shape[1] - 1) - _at(z, y),
-          "this is the average wrong logit minus the true one", "mean instead of max", LARGEST),
-    Wrong({"best": lambda others: lse(others)}, "the results are a little too large",
-          "log-sum-exp instead of the maximum", LARGEST),
-    Wrong({"best": lambda others: others.max().expand(len(others))},
-          "all images get the best wrong logit of the batch", "the maximum was taken over the whole batch",
-          "max(1).values: one for each image"),
-    Wrong({"best": lambda others: others.argmax(1)}, "the number of the best wrong class was taken for its logit",
-          "argmax, or .indices, instead of .values", "others.max(1).values"),
-    Wrong(lambda z, y: _without(z, y).max(1) - _at(z, y), "max(1) is a pair of two tensors, values and indices",
-          ".values is missing", "others.max(1).values, or others.amax(1)", raises=True),
-    Wrong({"label": lambda z, y: z.argmax(1)},
-          "the result is never positive: this is the second largest logit minus the largest",
+    Wrong({"soft": lambda others: others.exp().sum(1).log()}, "exp overflowed to infinity or underflowed to 0",
+          "log-sum-exp without subtracting the maximum", "use your function from exercise 1"),
+    Wrong({"soft": lambda others: lse(others, back=lambda m, found: found)},
+          "the results are too small by the largest wrong logit", "the maximum was not added again",
+          "log-sum-exp is the maximum plus the log"),
+    Wrong(lambda z, y: odds(z, y) - math.log(z.shape[1] - 1), "the results are too small by log(K − 1)",
+          "the mean of the exponentials instead of their sum", "sum over the wrong classes"),
+    Wrong({"soft": lambda others: lse(others).logsumexp(0).expand(len(others))},
+          "all images get the log-sum-exp of the batch", "the sum was taken over the whole batch",
+          "sum(1): one for each image"),
+    Wrong({"label": lambda z, y: z.argmax(1)}, "the results are those of the model's own answer",
           "y plays no part, or was replaced by z.argmax(1)", TRUE),
-    Wrong(lambda z, y: z.topk(2, 1).values @ z.new_tensor([1.0, -1.0]),
-          "this is the largest logit minus the second largest", "y plays no part", TRUE),
-    Wrong(lambda z, y: z.topk(2, 1).values[:, 1] - _at(z, y),
-          "where the model errs, the second largest logit is taken for the best wrong one",
-          "the largest was taken for the true one",
-          "the best wrong logit is the largest there: mask the true one instead"),
-    Wrong({"logits": lambda z: z.softmax(1)}, "the results lie between -1 and 1", "probabilities instead of logits",
-          "leave the softmax out: it flattens the loss"),
-    Wrong(ce, "this is the cross-entropy", "log-sum-exp over all classes", LARGEST),
+    Wrong({"logits": lambda z: z.softmax(1)}, "the results lie in a window of width 2",
+          "probabilities instead of logits", "leave the softmax out: the formula takes logits"),
+    Wrong(_of_probabilities, "where the model is sure, the result is infinite",
+          "p_y rounds to 1, so that 1 − p_y, or exp(loss) − 1, is 0", DIRECTLY),
+    Wrong(lambda z, y: (1 - (-ce(z, y)).exp()).log() + ce(z, y), "where the loss rounds to 0, the result is infinite",
+          "log(1 − exp(−loss)) + loss", DIRECTLY),
+    *(Wrong(lambda z, y, tiny=tiny: _of_probabilities(z, y, tiny),
+            f"the result never leaves {math.log(tiny):.1f} to {-math.log(tiny):.1f}",
+            "probabilities were clamped before the logarithm", DIRECTLY)
+      for tiny in CAPS),
+    Wrong({"end": torch.exp}, "these are the odds themselves", "exp too many, or log is missing",
+          "leave the logarithm: log Σ − z_y"),
+    Wrong({"end": torch.sigmoid}, "this is the probability of being wrong", "a sigmoid after the log-odds",
+          "return the log-odds themselves"),
+    Wrong({"end": lambda u: u.clamp_min(0)}, "the result is never negative", "the log-odds were cut off at 0",
+          "no clamp: a rightly read image has negative log-odds"),
+    Wrong({"end": lambda u: u / math.log(2)}, "the logarithm has base 2", "log2", "the natural logarithm: .log()"),
+    Wrong({"end": lambda u: u / math.log(10)}, "the logarithm has base 10", "log10", "the natural logarithm: .log()"),
     Wrong(_overwrites_before, "the caller's z was changed, and the true logit is read after that",
           "others = z makes no copy", COPY),
-    Wrong({"best": lambda others: others.amax(1).detach()},
-          "the values are right, but the best wrong logit has no gradient", "it was detached", LOST),
-    *(Wrong(lambda z, y, other=other, true=true: other(z, y) - true(z, y), *words) for other, true, *words in [
-        (lambda z, y: z.mean(1), _at, "this is the mean of all logits minus the true one", "mean instead of max",
-         LARGEST),
-        (lambda z, y: z[:, 1:].amax(1), lambda z, y: z[:, 0], "class 0 is taken for the true class, in both terms",
-         "z[:, 0] and z[:, 1:]", LARGEST),
-        (lambda z, y: z.gather(1, (y[:, None] + 1) % z.shape[1])[:, 0], _at,
-         "the class after y stands for the best wrong one",
-         "y + 1", LARGEST),
-        (lambda z, y: _without(z, y).sort(1).values[:, -min(2, z.shape[1] - 1)], _at,
-         "the second best wrong logit was taken",
-         "the true one was taken out twice: by masking, and by [-2]", LARGEST),
-        (lambda z, y: (z.argmax(1) != y).to(z), lambda z, y: 0, "the result is 1 where the model errs, and 0 elsewhere",
-         "success was counted", LARGEST),
-        (lambda z, y: _without(z, y).amax(1) / _at(z, y), lambda z, y: 0,
-         "the best wrong logit is divided by the true one",
-         "/ instead of −", "subtract z_y"),
-        (lambda z, y: lse(z), lambda z, y: 0, "this is the log-sum-exp", "neither term is the margin's", LARGEST),
-        (lambda z, y: _without(z.softmax(1), y, 0).amax(1).log(), lambda z, y: _at(z.softmax(1), y).log(),
-         "where a probability rounds to 0, the margin is infinite", "log of a softmax", "use the logits themselves"),
-    ]),
+    Wrong({"soft": lambda others: lse(others).detach()},
+          "the values are right, but the wrong logits have no gradient", "log-sum-exp was detached", LOST),
 ]  # fmt: skip
 
-margin_loss = Formula(
-    name="margin_loss",
+log_odds = Formula(
+    name="log_odds",
     chapter=2,
-    title="The margin loss",
+    title="The log-odds of being wrong",
     points=2,
-    right=margin,
-    cases=_with_slopes,
+    right=odds,
+    cases=_up_to_sure,
     outcome=_value_and_slope,
     same=_same,
     kind=_slope,
-    verified="right on eight batches, with ties; its gradient is 1 and -1 at two classes",
-    wrong=MARGIN_LOSS_WRONG,
+    verified="right on nine batches, with logits from -1000 to 1000; its slope at the true class is -1, however sure",
+    wrong=LOG_ODDS_WRONG,
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advlib import load_images, load_model, losses
+from advlib import load_images, load_model
 from advlib.attacks import pgd, square
 from advlib.defenses.training import fit
 from advlib.evaluate import logits_of, predict
@@ -251,8 +251,7 @@ def _sturdy(exercise: Explore, model: Any, notes: list[str]) -> str:
     network = _own_signs_small(model)
     test = load_images("signs", "test", n=256, seed=7)
     clean = (predict(network, test.x)[0] == test.y).float().mean().item()
-    # The margin's gradient does not vanish on a confident network as that of the cross-entropy does.
-    x_adv = pgd(network, test.x, test.y, Linf(2 / 255), steps=10, loss=losses.log_odds)
+    x_adv = pgd(network, test.x, test.y, Linf(2 / 255), steps=10)
     standing = predict(network, x_adv)[0] == test.y
     few = standing.nonzero().flatten()[:48]
     if len(few):

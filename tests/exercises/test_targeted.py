@@ -40,6 +40,23 @@ def by_bounds(model, x, y, target, eps, steps, step):
     return adv.detach()
 
 
+def log_odds(z, target):
+    """−u of the target, as chapter 8 writes it."""
+    others = z.scatter(1, target[:, None], -torch.inf).logsumexp(1)
+    return (z.gather(1, target[:, None])[:, 0] - others).sum()
+
+
+def up_the_odds(model, x, y, target, eps, steps=1, step=None):
+    refuse(y, target)
+    adv = x.clone()
+    for _ in range(steps):
+        adv.requires_grad_()
+        (grad,) = torch.autograd.grad(log_odds(model(adv), target), adv)
+        moved = adv.detach() + (eps if step is None else step) * grad.sign()
+        adv = moved.clamp(x - eps, x + eps).clamp(0, 1)
+    return adv
+
+
 def shrinking(model, x, y, target, eps, steps, step):
     for k in range(steps):
         x = by_bounds(model, x, y, target, eps, 1, step * (1 - k / steps))
@@ -50,9 +67,11 @@ def shrinking(model, x, y, target, eps, steps, step):
     ("exercise", "answer", "words"),
     [
         (check.targeted_fgsm, up_the_negative_mean, "✓"),
+        (check.targeted_fgsm, up_the_odds, "✓"),
         (check.targeted_fgsm, as_it_is_in_advlib, "it calls advlib's own fgsm"),
         (check.targeted_fgsm, asserts, "expected ValueError, got AssertionError"),
         (check.targeted_bim, by_bounds, "✓"),
+        (check.targeted_bim, up_the_odds, "✓"),
         (check.targeted_bim, shrinking, "values differ from the formula's"),
     ],
 )
