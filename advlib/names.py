@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 __all__ = ["alike", "unknown"]
 
-FEW = 40
+FEW = 20
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:

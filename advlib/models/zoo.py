@@ -124,7 +124,8 @@ def _weights_path(name: str | os.PathLike) -> Path:
     if Path(name).suffix == ".safetensors":
         return Path(name)
     if str(name) not in model_names():
-        raise ValueError(unknown("model", str(name), (*model_names(), f"{IMAGENET}squeezenet1_1")))
+        known = (*model_names(), f"{IMAGENET}squeezenet1_1")
+        raise ValueError(f"{unknown('model', str(name), known)} ('advlib models' lists them all.)")
     return WEIGHTS / f"{name}.safetensors"
 
 

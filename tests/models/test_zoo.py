@@ -254,7 +254,7 @@ def test_missing_weights_are_named(saved):
     "name, kind, message",
     [
         ("signs-ccn", ValueError, "did you mean 'signs-cnn'"),
-        ("resnet", ValueError, "Known: signs-cnn, .*signs-linear"),
+        ("resnet", ValueError, "unknown model 'resnet'. .'advlib models' lists them all"),
         ("", ValueError, "unknown model"),
         (3, TypeError, "got int"),
         (None, TypeError, "got NoneType"),
