@@ -116,7 +116,7 @@ class Noise:
 
     What randomised smoothing trains with (Cohen, Rosenfeld & Kolter 2019, Section 3.3).
 
-    >>> Noise(0.25)(None, torch.zeros(4, 3, 32, 32), None).std().round(decimals=1)
+    >>> Noise(0.2)(None, torch.zeros(4, 3, 32, 32), None).std().round(decimals=1)
     tensor(0.2000)
     """
 

@@ -101,5 +101,10 @@ def distill(
     training    epochs, lr, seed and others of `fit`
 
     Returns the history that `fit` returns, and raises what `fit` raises.
+
+    >>> images = Images(torch.rand(32, 1, 4, 4), torch.arange(32) % 2, ("a", "b"))
+    >>> network = lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    >>> len(distill(heat(network(), 100), network(), images, epochs=2, progress=False))
+    2
     """
     return fit(heat(student, temperature), images, objective=Taught(teacher, temperature), **training)
