@@ -14,6 +14,7 @@ from advlib.cli import own_model
 from advlib.data import load_photo
 
 NET = """
+    import torch
     from torch import nn
     from advlib.models import Normalize
 
@@ -24,6 +25,7 @@ NET = """
         return nn.Sequential(Normalize([0.5] * 3, [0.25] * 3), nn.Flatten(), nn.Linear(3 * 20 * 20, 3))
 
     def grey():
+        torch.manual_seed(0)
         net = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 2))
         net.input_size, net.classes = (1, 28, 28), ["zero", "one"]
         return net

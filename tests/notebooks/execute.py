@@ -36,6 +36,7 @@ def execute(path: Path) -> float:
         timeout=None,
         store_widget_state=True,
         record_timing=False,
+        coalesce_streams=True,  # where a cell's prints are cut depends on the moment, not on the cell
         resources={"metadata": {"path": str(path.parent)}},
     )
     spent = [0.0]  # after each cell; a hook can only add to it
