@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from advlib import contract
 from advlib.device import at_least_float32, in_batches, width
 
-__all__ = ["answer", "logits_of", "predict"]
+__all__ = ["answer", "logits_of", "predict", "right"]
 
 
 def predict(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
@@ -44,6 +44,21 @@ def logits_of(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> 
         in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     contract.check_probabilities(parts[0])
     return torch.cat(parts)
+
+
+def right(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = None) -> Tensor:
+    """Whether each image's label is predicted: booleans (N,) on the CPU.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))
+    >>> _ = model[1].weight.data.copy_(torch.eye(2))
+    >>> right(model, torch.tensor([[0.9, 0.1], [0.8, 0.2]]).view(2, 1, 1, 2), torch.tensor([0, 1]))
+    tensor([ True, False])
+    """
+    contract.check_images(x)
+    contract.check_labels(y, len(x))
+    logits = logits_of(model, x, batch_size=batch_size)
+    contract.check_labels(y, len(x), logits.shape[1])
+    return (logits.argmax(1) == y.to(logits.device)).cpu()
 
 
 def answer(model: Callable, images: Tensor):

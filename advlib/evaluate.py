@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.answers import logits_of, predict
+from advlib.answers import predict
+from advlib.answers import right as is_right
 from advlib.attacks.worst import worst_case
 from advlib.intervals import Share, interval, interval_over_runs
 from advlib.norms import L0, L1, L2, Ball, Linf, readable
@@ -30,7 +31,7 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None =
     >>> accuracy(model, x, predict(model, x)[0])
     1.0
     """
-    return _right(model, x, y, batch_size).float().mean().item()
+    return is_right(model, x, y, batch_size=batch_size).float().mean().item()
 
 
 def robust_accuracy(
@@ -64,14 +65,14 @@ def robust_accuracy(
     """
     contract.check_images(x)
     contract.check_ball(within, x)
-    right = _right(model, x, y, batch_size)
+    right = is_right(model, x, y, batch_size=batch_size)
     if not right.any():
         return Share(0, len(x))
     rows = right.nonzero().flatten().to(x.device)
     attacked, y, within = x[rows], y.to(x.device)[rows], within.rows(rows)
     x_adv = attack(model, attacked, y, within, batch_size=batch_size, **settings)
     _check_result(x_adv, attacked, within, attack)
-    return Share(int(_right(model, x_adv, y, batch_size).sum()), len(x))
+    return Share(int(is_right(model, x_adv, y, batch_size=batch_size).sum()), len(x))
 
 
 def _check_result(x_adv, x: Tensor, within: Ball, attack: Callable) -> None:
@@ -98,14 +99,6 @@ def _check_result(x_adv, x: Tensor, within: Ball, attack: Callable) -> None:
             f"{size[outside[0]].item():.6g}, but {within} was asked for. It cannot be counted. (ε in other units, such "
             f"as 0 to 255 or normalised pixels?) Or project it: x + within.project(x_adv - x, x)."
         )
-
-
-def _right(model: nn.Module, x: Tensor, y: Tensor, batch_size: int | None = None) -> Tensor:
-    contract.check_images(x)
-    contract.check_labels(y, len(x))
-    logits = logits_of(model, x, batch_size=batch_size)
-    contract.check_labels(y, len(x), logits.shape[1])
-    return (logits.argmax(1) == y.to(logits.device)).cpu()
 
 
 @dataclass(frozen=True)
@@ -172,14 +165,14 @@ def report(
     1.0
     """
     contract.check_images(x_adv, "x_adv")
-    right = _right(model, x, y, batch_size)
+    right = is_right(model, x, y, batch_size=batch_size)
     if x_adv.shape != x.shape:
         raise ValueError(f"x_adv has shape {tuple(x_adv.shape)}, x has {tuple(x.shape)}; expected the same images.")
-    still_right = _right(model, x_adv, y, batch_size)
+    still_right = is_right(model, x_adv, y, batch_size=batch_size)
     won = ~still_right
     if target is not None:
         target = contract.check_target(target, y)
-        won = _right(model, x_adv, target, batch_size)
+        won = is_right(model, x_adv, target, batch_size=batch_size)
     attacked, taken = int(right.sum()), int((right & won).sum())
     delta = (x_adv.to(x.device) - x).double()
     sizes = {
@@ -265,14 +258,14 @@ def curve(
     if seeds is not None:
         _check_seeds(seeds, attack, settings)
         runs = [settings | {"seed": seed} for seed in seeds]
-    clean = _right(model, x, y, batch_size)
+    clean = is_right(model, x, y, batch_size=batch_size)
 
     def count(ball: Ball, run: dict) -> int:
         x_adv = x
         if ball.eps:
             x_adv = attack(model, x, y, ball, **run)
             _check_result(x_adv, x, ball, attack)
-        return int((_right(model, x_adv, y, batch_size) & clean).sum())
+        return int((is_right(model, x_adv, y, batch_size=batch_size) & clean).sum())
 
     counts = [[count(ball, run) for run in runs] for ball in balls]
     bounds = [interval_over_runs(each, len(x)) for each in counts]

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["replacing", "replacing_together", "try_writing"]
+__all__ = ["replacing", "replacing_together"]
 
 
 @contextlib.contextmanager
@@ -36,13 +36,3 @@ def replacing_together(*paths: str | os.PathLike) -> Iterator[tuple[Path, ...]]:
         yield temporary
         for source, path in zip(temporary, final):
             os.replace(source, path)
-
-
-def try_writing(folder: str | os.PathLike) -> None:
-    """Make `folder` where it is missing and write to it, so that hours of work do not end at a closed door; OSError."""
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=Path(folder)) as file:
-            file.write(b"?")
-    except OSError as error:
-        raise OSError(f"cannot write to {folder} ({error.strerror}); choose another folder with --out") from None

@@ -11,14 +11,14 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torchvision.transforms import functional as tf
 
-from advlib import __version__, contract
-from advlib.answers import logits_of
+from advlib import __version__, answers, contract
 from advlib.attacks.minimal import fmn
 from advlib.attacks.sparse import sparse_rs
 from advlib.attacks.square import square
@@ -79,8 +79,10 @@ class ReportCard:
         worst = [
             (f"{norm} ≤ {readable(eps)}", str(share)) for norm, row in self.worst.items() for eps, share in row.items()
         ]
-        at = readable(next(iter(next(iter(self.worst.values())))))
-        proved = [(f"by {how}, L∞ ≤ {at}", str(share)) for how, share in self.proved.items()]
+        proved = [
+            (f"by {how}, L∞ ≤ {readable(next(iter(self.worst['L∞'])))}", str(share))
+            for how, share in self.proved.items()
+        ]
         smallest = [(norm, _quartiles(sizes)) for norm, sizes in self.smallest.items()]
         signs = [(check.name, f"{check.evidence}. {check.meaning}") for check in self.sanity.flagged]
         return [
@@ -183,17 +185,16 @@ def report_card(
     blind = not differentiable(model, images.x)
     if blind:
         budgets = {norm: sizes for norm, sizes in budgets.items() if norm is not L1}
+    is_right = partial(answers.right, model, batch_size=batch_size)
     began = time.process_time()
-    logits = logits_of(model, images.x, batch_size=batch_size)
+    right = is_right(images.x, images.y)
     seconds = time.process_time() - began
-    right = logits.argmax(1).cpu() == images.y.cpu()
     share = lambda hit: Share(int(hit.sum()), len(hit))
 
     def attacked(within: Ball, rows: Tensor) -> Tensor:
         x, y = images.x[rows], images.y[rows]
         attack: Callable = (sparse_rs if isinstance(within, L0) else square) if blind else worst_case
-        adv = attack(model, x, y, within, queries=queries, seed=seed, batch_size=batch_size)
-        return logits_of(model, adv, batch_size=batch_size).argmax(1).cpu() == y.cpu()
+        return is_right(attack(model, x, y, within, queries=queries, seed=seed, batch_size=batch_size), y)
 
     worst = {
         norm(1).symbol: {e: share(stand) for e, stand in zip(sizes, _standing(attacked, norm, sizes, right))}
@@ -206,7 +207,7 @@ def report_card(
         n=len(images),
         clean=share(right),
         worst=worst,
-        proved={how: share(sure & right) for how, sure in proved.items()},
+        proved={how: share(sure) for how, sure in proved.items()},
         not_proved=why,
         smallest={
             norm(1).symbol: _smallest(model, images, right, norm, batch_size)
@@ -223,8 +224,7 @@ def report_card(
             batch_size=batch_size,
         ),
         corruptions={
-            what: share(logits_of(model, change(images.x).clamp(0, 1)).argmax(1).cpu() == images.y.cpu())
-            for what, change in CORRUPTIONS.items()
+            what: share(is_right(change(images.x).clamp(0, 1), images.y)) for what, change in CORRUPTIONS.items()
         },
         cost={
             "parameters": f"{sum(one.numel() for one in model.parameters()):,}",
@@ -279,7 +279,7 @@ def _smallest(model: nn.Module, images: Images, right: Tensor, norm: type[Ball],
     x, y = images.x[rows], images.y[rows]
     adv = fmn(model, x, y, norm=norm, batch_size=batch_size)
     size = norm(1).size((adv - x).double())
-    size[logits_of(model, adv, batch_size=batch_size).argmax(1).to(y.device) == y] = torch.inf
+    size[answers.right(model, adv, y, batch_size=batch_size).to(size.device)] = torch.inf
     return tuple(size.sort().values.tolist())
 
 

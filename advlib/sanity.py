@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from advlib import contract, losses
-from advlib.answers import logits_of
+from advlib.answers import right as is_right
 from advlib.norms import L1, Ball
 from advlib.progress import progress
 from advlib.suspect import Suspect
@@ -108,7 +108,8 @@ def sanity_checks(
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; fewer than 20 images that are right.
 
-    >>> from advlib.norms import Linf
+    >>> from advlib import Linf
+    >>> from advlib.answers import logits_of
     >>> x, model = torch.rand(40, 1, 4, 4), nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     >>> sanity_checks(model, x, logits_of(model, x).argmax(1), Linf(0.1), queries=50).flagged
     ()
@@ -122,7 +123,7 @@ def sanity_checks(
         contract.check_count(value, name)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        right = logits_of(model, x, batch_size=batch_size).argmax(1) == y.to(contract.model_device(model))
+        right = is_right(model, x, y, batch_size=batch_size)
         if int(right.sum()) < FEWEST:
             raise ValueError(
                 f"the model is right on {int(right.sum())} of {len(x)} images; expected at least {FEWEST} to look at. "
@@ -187,7 +188,7 @@ def _rounded(suspect: Suspect) -> Finding:
 
 
 def _zero(suspect: Suspect) -> Finding:
-    zero = (suspect.gradient(suspect.x, losses.log_odds) == 0).flatten(1).all(1).cpu()
+    zero = (suspect.clean_gradient == 0).flatten(1).all(1).cpu()
     return (
         _many(zero) and not suspect.blind,
         "there is no gradient" if suspect.blind else f"the gradient of the log-odds is 0 on {_share(zero)} of them",
@@ -206,7 +207,7 @@ def _saturated(suspect: Suspect) -> Finding:
 
 
 def _one_step(suspect: Suspect) -> Finding:
-    one, many = suspect.fooled_by_one_step(), suspect.fooled_by_pgd()
+    one, many = suspect.fooled_by_one_step, suspect.fooled_by_pgd()
     return (
         _beats(one, many),
         f"one step fools {_share(one)}, {suspect.steps} steps {_share(many)}",
@@ -215,7 +216,7 @@ def _one_step(suspect: Suspect) -> Finding:
 
 
 def _one_step_only(suspect: Suspect) -> Finding:
-    one, many = suspect.fooled_by_one_step(), suspect.fooled_by_pgd()
+    one, many = suspect.fooled_by_one_step, suspect.fooled_by_pgd()
     return (
         not _many(one, 0.5) and _many(many, 1 - MANY),
         f"one step fools {_share(one)}, {suspect.steps} steps {_share(many)}",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from advlib import contract, losses
 from advlib.answers import logits_of
+from advlib.attacks.ascent import Constant, climb
 from advlib.attacks.bim import pgd
 from advlib.attacks.sparse import sparse_rs
 from advlib.attacks.square import square
@@ -62,18 +64,24 @@ class Suspect:
             in_batches(run, torch.arange(len(x), device=x.device), width(self.model, x[0]), self.batch_size)
         return gradient
 
+    @cached_property
+    def clean_gradient(self) -> Tensor:
+        """∇ₓ of the log-odds of the images as they are."""
+        return self.gradient(self.x, losses.log_odds)
+
+    @cached_property
     def fooled_by_one_step(self) -> Tensor:
         """Who falls to FGSM."""
-        step = self.within.steepest(self.gradient(self.x, losses.log_odds), self.x)
-        return self.fooled(self.x + step)
+        return self.fooled(self.x + self.within.steepest(self.clean_gradient, self.x))
 
     def fooled_by_textbook(self, loss: Callable) -> Tensor:
         """Who falls to PGD as textbooks write it: from the image, by constant steps, at the last iterate."""
-        adv = self.x
-        radius = self.within.eps_for(self.x) * min(1.0, 2.5 / self.steps)
-        for _ in range(0 if self.blind else self.steps):
-            moved = adv + self.within.steepest(self.gradient(adv, loss), adv, radius=radius)
-            adv = (self.x + self.within.project(moved - self.x, self.x)).clamp(0, 1)
+        nothing = self.x.new_zeros(len(self.x))  # neither its loss nor its score is looked at
+        uphill = lambda adv, rows: (nothing, nothing, self.gradient(adv, loss))
+        adv, _ = climb(
+            uphill, lambda adv, rows: nothing, self.x, self.x, self.within, keep="last", early_stop=False,
+            steps=0 if self.blind else self.steps, schedule=Constant(min(1.0, 2.5 / self.steps)),
+        )  # fmt: skip
         return self.fooled(adv)
 
     def fooled_by_pgd(self, seed: int | None = None) -> Tensor:

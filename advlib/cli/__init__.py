@@ -1,4 +1,4 @@
-"""The command line: ``advlib attack``, ``train``, ``models`` and ``doctor``.
+"""The command line: ``advlib attack``, ``train``, ``report``, ``models`` and ``doctor``.
 
 Each command's module is imported when it runs, so that ``advlib --help`` need not wait for what only one of
 them needs.
@@ -142,12 +142,7 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
         help="a name that 'advlib models' lists, imagenet:NAME, the path of a .safetensors file that advlib wrote, or "
         "FILE.py:FUNCTION, a function that returns your own network of pixels in [0, 1] (default: %(default)s)",
     )
-    own = attack.add_argument_group("a model of your own, FILE.py:FUNCTION")
-    own.add_argument("--weights", metavar="FILE", help="its state_dict, as a .safetensors file")
-    own.add_argument(
-        "--classes", metavar="NAMES", help="cat,dog,… or a file of a name per line (default: its .classes)"
-    )
-    own.add_argument("--size", type=picture_size, metavar="N", help="it takes N × N pixels (default: its .input_size)")
+    _add_own_model(attack)
     attack.add_argument("--norm", default="linf", choices=["linf", "l2", "l1", "l0"], help="default: %(default)s")
     attack.add_argument(
         "--eps",
@@ -188,7 +183,10 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     report.add_argument("model", metavar="MODEL", help="as for 'advlib attack --model'")
-    report.add_argument("--data", metavar="NAME", help="images with labels: signs, mnist, … (default: the model's own)")
+    _add_own_model(report)
+    report.add_argument(
+        "--data", metavar="NAME", help="images with labels: signs, mnist, … (default: what a model of ours reads)"
+    )
     report.add_argument("--images", type=int, default=100, metavar="N", help="default: %(default)s")
     report.add_argument(
         "--queries", type=int, default=500, metavar="N", help="per image and ball (default: %(default)s)"
@@ -200,6 +198,15 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     commands.add_parser("models", help="list the models and what was measured on them")
     commands.add_parser("doctor", help="check that everything is installed and works")
     return parser, commands
+
+
+def _add_own_model(parser: argparse.ArgumentParser) -> None:
+    own = parser.add_argument_group("a model of your own, FILE.py:FUNCTION")
+    own.add_argument("--weights", metavar="FILE", help="its state_dict, as a .safetensors file")
+    own.add_argument(
+        "--classes", metavar="NAMES", help="cat,dog,… or a file of a name per line (default: its .classes)"
+    )
+    own.add_argument("--size", type=picture_size, metavar="N", help="it takes N × N pixels (default: its .input_size)")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

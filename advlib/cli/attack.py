@@ -17,13 +17,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from advlib import attacks, plots
-from advlib.cli import cautions, own_model, printable, usable_device
+from advlib.cli import cautions, own_model, printable
 from advlib.cli.results import ADVERSARIAL, FIGURE, Row, print_table, save, save_figure, stems
 from advlib.contract import check_count
 from advlib.data.photos import MOST_DECODED, load_photo, picture, to_8bit, to_8bit_within
 from advlib.data.signs import CLASSES
 from advlib.evaluate import predict
-from advlib.models.zoo import load_model
 from advlib.names import unknown
 from advlib.norms import L0, L1, L2, Ball, Linf, readable
 from advlib.panels import percent
@@ -37,7 +36,7 @@ MISREAD = "misread before"
 def run(args: Namespace) -> int:
     within = ball(args.norm, args.eps)
     attack = chosen_attack(args.attack, args.steps)
-    model = chosen_model(args)
+    model = own_model.chosen(args)
     classes = model.classes
     label, target = (class_index(name, classes) if name else None for name in (args.label, args.target))
     if label is not None and label == target:
@@ -81,16 +80,6 @@ def report(args: Namespace, rows: list[Row], failed: int, within: Ball, goal: st
     )
     if len(rows) > misread:
         print(printable(f"pictures and adversarial images are in {args.out}"))
-
-
-def chosen_model(args: Namespace) -> nn.Module:
-    device = usable_device(args.device)
-    if own_model.is_own(args.model):
-        return own_model.load(args.model, args.weights, args.classes, args.size, device)
-    given = [f"--{name}" for name in ("weights", "classes", "size") if getattr(args, name) is not None]
-    if given:
-        raise ValueError(f"{', '.join(given)}: only for a model of your own, --model FILE.py:FUNCTION")
-    return load_model(args.model, device)
 
 
 @dataclass

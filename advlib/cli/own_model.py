@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,10 @@ import torch
 from torch import nn
 
 from advlib.answers import logits_of
+from advlib.cli import usable_device
 from advlib.data.photos import SMALLEST_SIDE
 from advlib.models.nets import Normalize
-from advlib.models.zoo import preprocess
+from advlib.models.zoo import load_model, preprocess
 from advlib.names import unknown
 
 PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"}
@@ -35,6 +37,17 @@ def is_own(model: str) -> bool:
     (True, True, False)
     """
     return model.endswith(".py") or ".py:" in model
+
+
+def chosen(args: Namespace) -> nn.Module:
+    """The model that ``--model`` names, of the person's own or one that ``load_model`` knows."""
+    device = usable_device(args.device)
+    if is_own(args.model):
+        return load(args.model, args.weights, args.classes, args.size, device)
+    given = [f"--{name}" for name in ("weights", "classes", "size") if getattr(args, name) is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)}: only for a model of your own, FILE.py:FUNCTION")
+    return load_model(args.model, device)
 
 
 def load(

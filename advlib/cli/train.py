@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache, partial
+from pathlib import Path
 
 import torch
 import torchvision
@@ -20,7 +23,6 @@ from advlib.defenses.adversarial import Climb, Divergence, Noise, Trades
 from advlib.defenses.distillation import Taught, heat
 from advlib.defenses.training import Scheduled, fit
 from advlib.evaluate import accuracy
-from advlib.files import try_writing
 from advlib.models.nets import NETS
 from advlib.models.recipes import RECIPES, Defence, Recipe
 from advlib.models.zoo import load_model, save_model
@@ -174,3 +176,13 @@ def print_measured(figures: list[dict]) -> None:
             f"  {one['accuracy']:6.1%}  {one['on']}, {one['images']:,} images"
             + (f", under {one['attack']}" if one["attack"] else "")
         )
+
+
+def try_writing(folder: str | os.PathLike) -> None:
+    """Make `folder` where it is missing and write to it, so that hours of work do not end at a closed door; OSError."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=Path(folder)) as file:
+            file.write(b"?")
+    except OSError as error:
+        raise OSError(f"cannot write to {folder} ({error.strerror}); choose another folder with --out") from None

@@ -14,11 +14,9 @@ from torch import Tensor, nn
 
 from advlib import contract
 from advlib.attacks.physical import warp
-from advlib.data.photos import to_jpeg
+from advlib.data.photos import check_jpeg_quality, to_jpeg
 
 __all__ = ["JPEG", "Quantize", "BitDepth", "ResizePad"]
-
-BEST_JPEG = 95  # beyond it, Pillow says, files grow and pictures do not
 
 
 class _Preprocessing(nn.Module):
@@ -58,9 +56,7 @@ class JPEG(_Preprocessing):
 
     def __init__(self, model: nn.Module, quality: int = 75):
         super().__init__(model)
-        contract.check_count(quality, "quality")
-        if quality > BEST_JPEG:
-            raise ValueError(f"quality is {quality}; expected a JPEG quality from 1 to {BEST_JPEG}.")
+        check_jpeg_quality(quality)
         self.quality = quality
 
     def transform(self, x: Tensor) -> Tensor:

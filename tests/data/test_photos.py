@@ -423,7 +423,11 @@ def test_pixels_that_are_none_are_not_saved(tmp_path, x, error, words):
 
 @pytest.mark.parametrize(
     "quality, error, words",
-    [(500, ValueError, "quality is 500; expected 1 to 95"), (0, ValueError, "quality is 0"), ("75", TypeError, "'75'")],
+    [
+        (500, ValueError, "quality is 500; expected a JPEG quality"),
+        (0, ValueError, "quality is 0"),
+        ("75", TypeError, "'75'"),
+    ],
 )
 def test_a_quality_that_jpeg_does_not_have(quality, error, words):
     with pytest.raises(error, match=words):

@@ -7,7 +7,7 @@ L2, by chance: ``Smoothed`` votes over noisy copies.
 
 from advlib.defenses.certificates.ibp import IBP
 from advlib.defenses.certificates.intervals import Bounds, interval_bounds
-from advlib.defenses.certificates.promises import CertifiedAccuracy, certified, certified_accuracy, margin_bounds
+from advlib.defenses.certificates.promises import certified, certified_accuracy, margin_bounds
 from advlib.defenses.certificates.relaxations import crown_bounds
 from advlib.defenses.certificates.smoothing import ABSTAIN, Certificate, Smoothed
 
@@ -18,7 +18,6 @@ __all__ = [
     "margin_bounds",
     "certified",
     "certified_accuracy",
-    "CertifiedAccuracy",
     "IBP",
     "Smoothed",
     "Certificate",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -11,10 +9,10 @@ from advlib import contract
 from advlib.defenses.certificates.intervals import box, check_box, differences, layers_of, least, through
 from advlib.defenses.certificates.relaxations import crown_margins
 from advlib.device import in_batches, width
-from advlib.intervals import interval
+from advlib.intervals import Share
 from advlib.norms import Ball
 
-__all__ = ["CertifiedAccuracy", "certified", "certified_accuracy", "margin_bounds"]
+__all__ = ["certified", "certified_accuracy", "margin_bounds"]
 
 METHODS = ("crown", "interval")
 
@@ -83,21 +81,9 @@ def certified(
     return margins.scatter(1, y.to(margins.device).long()[:, None], torch.inf).amin(1) > 0
 
 
-class CertifiedAccuracy(NamedTuple):
-    """The share of images with a proof, and its 95 % interval over the choice of images (Wilson)."""
-
-    share: float
-    interval: tuple[float, float]
-    n: int
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.share:.1%} of {self.n} certified (95 % interval {low:.1%} to {high:.1%})"
-
-
 def certified_accuracy(
     model: nn.Module, x: Tensor, y: Tensor, within: Ball, *, method: str = "crown", batch_size: int | None = None
-) -> CertifiedAccuracy:
+) -> Share:
     """The share of images that are right and proved to stay so: a lower bound of robust accuracy, as attacks give an
     upper one.
 
@@ -108,7 +94,7 @@ def certified_accuracy(
     >>> _ = model[1].weight.data.copy_(torch.tensor([[1.0, 0], [0, 1]]))
     >>> x = torch.tensor([[0.9, 0.1], [0.6, 0.5]]).view(2, 1, 1, 2)
     >>> print(certified_accuracy(model, x, torch.tensor([0, 0]), Linf(0.1)))
-    50.0% of 2 certified (95 % interval 9.5% to 90.5%)
+    50.0% (9.5% to 90.5%, 2 images)
     """
     proved = int(certified(model, x, y, within, method=method, batch_size=batch_size).sum())
-    return CertifiedAccuracy(proved / len(x), interval(proved, len(x)), len(x))
+    return Share(proved, len(x))

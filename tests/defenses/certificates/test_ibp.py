@@ -69,7 +69,7 @@ def test_a_network_that_learns_by_it_can_be_certified_and_one_that_does_not_cann
         value.backward()
         descent.step()
     model.eval()
-    share = lambda model: certified_accuracy(model, test.x, test.y, within, method="interval").share
+    share = lambda model: certified_accuracy(model, test.x, test.y, within, method="interval")
     assert accuracy(model, test.x, test.y) > 0.95
     assert share(model) > 0.8 > 0.3 > share(trained())
 
