@@ -108,10 +108,9 @@ def sanity_checks(
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract; fewer than 20 images that are right.
 
-    >>> from advlib import Linf
-    >>> from advlib.answers import logits_of
+    >>> from advlib.norms import Linf
     >>> x, model = torch.rand(40, 1, 4, 4), nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
-    >>> sanity_checks(model, x, logits_of(model, x).argmax(1), Linf(0.1), queries=50).flagged
+    >>> sanity_checks(model, x, model(x).argmax(1), Linf(0.1), queries=50).flagged
     ()
     """
     contract.check_model(model)

@@ -75,6 +75,14 @@ def _transformed() -> list[Case]:
 
 AT_SEEN = "the network must be asked at transform(x), which is what it sees in use"
 BACK = "take the gradient at transform(x), then lead it back through smooth: torch.autograd.grad(smooth(x), x, g)"
+NO_GRADIENT = [
+    Wrong({"end": end}, seen, cause, "return the gradient itself, with its size")
+    for end, seen, cause in [
+        (lambda g, x: g.sign(), "the result holds -1, 0 and 1 only", "its sign was taken, which is the attack's part"),
+        (lambda g, x: -g, "the gradient points downhill", "a minus sign"),
+        (lambda g, x: x + g, "the result is x plus the gradient", "a step was made"),
+    ]
+]  # fmt: skip
 LOSS_OVER_BATCH = Wrong(
     {"loss": F.cross_entropy},
     "the gradient is N times too small",
@@ -103,11 +111,7 @@ BPDA_WRONG = [
         (lambda t, s, x, g: g + _back(s, x, g), "the gradient is that of x plus that of smooth(x)",
          "x stands outside of detach() beside smooth(x)"),
     ]),
-    *(Wrong({"end": end}, seen, cause, "return the gradient itself, with its size") for end, seen, cause in [
-        (lambda g, x: g.sign(), "the result holds -1, 0 and 1 only", "its sign was taken, which is the attack's part"),
-        (lambda g, x: -g, "the gradient points downhill", "a minus sign"),
-        (lambda g, x: x + g, "the result is x plus the gradient", "a step was made"),
-    ]),
+    *NO_GRADIENT,
 ]  # fmt: skip
 
 bpda_gradient = Formula(
@@ -232,11 +236,7 @@ EOT_WRONG = [
           "only the view with the highest loss counts", "max() for mean()", EACH),
     Wrong(_mean_picture, "the network was asked about the mean of the transformed pictures",
           "the mean was taken before the network, which never sees such a picture", EACH),
-    *(Wrong({"end": end}, seen, cause, "return the mean gradient itself") for end, seen, cause in [
-        (lambda g, x: g.sign(), "the result holds -1, 0 and 1 only", "its sign was taken, which is the attack's part"),
-        (lambda g, x: -g, "the gradient points downhill", "a minus sign"),
-        (lambda g, x: x + g, "the result is x plus the gradient", "a step was made"),
-    ]),
+    *NO_GRADIENT,
 ]  # fmt: skip
 
 eot_gradient = Formula(

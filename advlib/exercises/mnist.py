@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advlib import attacks, losses
+from advlib.answers import logits_of
 from advlib.contract import frozen
-from advlib.evaluate import accuracy, logits_of, predict
+from advlib.evaluate import accuracy, predict
 from advlib.exercises import properties, specimens
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
 from advlib.exercises.specimens import bright

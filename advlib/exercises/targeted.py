@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advlib.answers import logits_of
 from advlib.attacks import pgd
 from advlib.ball import wide
-from advlib.evaluate import logits_of, predict
+from advlib.evaluate import predict
 from advlib.exercises import climbing, properties, specimens, steps
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
 from advlib.exercises.steps import Loss, ce, step

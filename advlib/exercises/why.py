@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from advlib import load_images, load_model
+from advlib.answers import logits_of
 from advlib.attacks import pgd, square
 from advlib.defenses.training import fit
-from advlib.evaluate import logits_of, predict
+from advlib.evaluate import predict
 from advlib.exercises import properties
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
 from advlib.models.nets import NETS, signs_small

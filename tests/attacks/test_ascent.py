@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from advlib import attacks, losses
+from advlib.answers import logits_of
 from advlib.attacks import GradientMaskingWarning
 from advlib.attacks.ascent import Adaptive, Constant, Linear, ascend, climb
-from advlib.evaluate import accuracy, logits_of
+from advlib.evaluate import accuracy
 from advlib.norms import L2, Linf
 
 

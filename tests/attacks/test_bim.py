@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from advlib import losses
+from advlib.answers import logits_of
 from advlib.attacks import apgd, bim, fgsm, mifgsm, pgd
-from advlib.evaluate import accuracy, logits_of
+from advlib.evaluate import accuracy
 from advlib.norms import L2, Linf
 
 X = torch.rand(16, 3, 5, 5, generator=torch.Generator().manual_seed(0))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from advlib import attacks
+from advlib.answers import logits_of
 from advlib.attacks.facts import INSIDE, LABELS, WEIGHTS
-from advlib.evaluate import logits_of, robust_accuracy
+from advlib.evaluate import robust_accuracy
 from advlib.norms import L0, L1, L2, Linf
 from tests.attacks.calls import calls, network
 

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from advlib import losses
+from advlib.answers import logits_of
 from advlib.attacks import fgsm
 from advlib.data import load_images
-from advlib.evaluate import accuracy, logits_of
+from advlib.evaluate import accuracy
 from advlib.models import load_model
 from advlib.norms import L0, L1, L2, Linf
 

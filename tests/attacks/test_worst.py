@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from advlib import losses
+from advlib.answers import logits_of
 from advlib.attacks import apgd, fgsm, pgd, worst_case
-from advlib.evaluate import accuracy, logits_of, robust_accuracy
+from advlib.evaluate import accuracy, robust_accuracy
 from advlib.norms import L0, L1, L2, Linf
 
 X = torch.rand(24, 1, 6, 6, generator=torch.Generator().manual_seed(0))
