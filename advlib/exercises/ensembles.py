@@ -217,7 +217,7 @@ def _outvoted(
 ) -> str:
     """``x_adv`` is inside the ball, and the vote is right on few."""
     x_adv = properties.images(x_adv, x)
-    properties.inside_ball(within.size(x_adv - x), within.eps, within.symbol)
+    properties.inside_ball(within.size(x_adv - x), float(within.eps), within.symbol)
     right = (predict(vote, x_adv)[0] == y).float().mean().item()
     if right <= BAR:
         return f"the vote is right on {right:.0%} of {len(x)} signs"
