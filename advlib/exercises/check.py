@@ -4,6 +4,7 @@ from advlib.exercises import progress as _progress
 from advlib.exercises.bim import bim, cheap_attack, restarts
 from advlib.exercises.certified import interval_layer, provable, relu_lines, vote_certificate
 from advlib.exercises.distillation import divisor, softmax_at, unrounded
+from advlib.exercises.ensembles import mean_of_probabilities, outvoted, rho
 from advlib.exercises.exercise import Exercise, wrapped
 from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
 from advlib.exercises.gradients import backprop, finite_differences, input_gradient, silent_network
