@@ -44,12 +44,12 @@ def _scored() -> list[Case]:
     """Scores that curve, so that one-sided differences show; a single pair, float64, another σ."""
     model = specimens.mlp(1, 5, 4, seed=1, scale=5)
 
-    def of_network(z: Tensor) -> Tensor:
+    def _of_network(z: Tensor) -> Tensor:
         with torch.no_grad():
             logits = model(z)
         return logits[:, 0] - logits[:, 2]
 
-    def bent(z: Tensor) -> Tensor:
+    def _bent(z: Tensor) -> Tensor:
         flat = z.flatten(1)
         return (3 * flat).sin().sum(1) + 2 * flat.square().sum(1) + 1
 
@@ -57,11 +57,11 @@ def _scored() -> list[Case]:
         return specimens.images(1, channels, size, seed)[0]
 
     return [
-        Case("a score that curves", bent, one(3, 4, 1), _directions(4, 3, 4, 1), 0.1),
-        Case("a network's score", of_network, one(1, 5, 2), _directions(6, 1, 5, 2), 0.03),
-        Case("a single pair", bent, one(1, 6, 3), _directions(1, 1, 6, 3), 0.2),
-        Case("as many pairs as channels", bent, one(3, 5, 4), _directions(3, 3, 5, 4), 0.5),
-        Case("float64", bent, one(2, 4, 5).double(), _directions(5, 2, 4, 5).double(), 0.01),
+        Case("a score that curves", _bent, one(3, 4, 1), _directions(4, 3, 4, 1), 0.1),
+        Case("a network's score", _of_network, one(1, 5, 2), _directions(6, 1, 5, 2), 0.03),
+        Case("a single pair", _bent, one(1, 6, 3), _directions(1, 1, 6, 3), 0.2),
+        Case("as many pairs as channels", _bent, one(3, 5, 4), _directions(3, 3, 5, 4), 0.5),
+        Case("float64", _bent, one(2, 4, 5).double(), _directions(5, 2, 4, 5).double(), 0.01),
     ]
 
 
@@ -93,6 +93,8 @@ ESTIMATE_WRONG = [
         (lambda gain, u: gain * u / wide(u.flatten(1).square().sum(1)), "each term is divided by |u|²",
          "a projection on u, as for one direction alone"),
     ]),
+    Wrong(lambda f, x, u, sigma: ((f(x + sigma * u) - f(x - sigma * u)) * u).mean(0) / (2 * sigma),
+          "the differences met the columns of the pictures", "q numbers were multiplied with u as they are", EACH_U),
     *(Wrong({"join": join}, seen, cause, EACH_U) for join, seen, cause in [
         (lambda t: t.sum(0), "the estimate is too large by the number of pairs", "a sum for a mean"),
         (lambda t: t.median(0).values, "the middle term was taken", "median() for mean()"),
@@ -143,6 +145,11 @@ def normal(
     return end(join(phi - base(phi), u), here)
 
 
+def _two_means(fooled: Ask, here: Tensor, u: Tensor, reach: float) -> Tensor:
+    won = fooled(here + reach * u)
+    return u[won].mean(0) - u[~won].mean(0)
+
+
 def _borders() -> list[Case]:
     """Half-spaces and balls; points on the border, near it, and where all probes agree."""
 
@@ -151,7 +158,7 @@ def _borders() -> list[Case]:
         w = _directions(1, channels, size, seed + 50)[0]
         return lambda z: ((z - here.to(z)) * w.to(z)).flatten(1).sum(1) > shift, here
 
-    def outside(z: Tensor) -> Tensor:
+    def _outside(z: Tensor) -> Tensor:
         return (z - 0.5).flatten(1).norm(dim=1) > 0.9
 
     found = []
@@ -168,7 +175,7 @@ def _borders() -> list[Case]:
     double = half(1, 5, 3, 0.1)
     return [
         *found,
-        Case("a round border", outside, start, _directions(7, 3, 3, 9), 0.3),
+        Case("a round border", _outside, start, _directions(7, 3, 3, 9), 0.3),
         Case("float64", double[0], double[1].double(), _directions(6, 1, 5, 8).double(), 0.1),
     ]
 
@@ -203,6 +210,9 @@ NORMAL_WRONG = [
         (lambda phi, u: u.mean(0), "the answers play no part", "the mean of the directions alone"),
         (lambda phi, u: u[phi.argmax()], "it is the first direction that fools", "argmax() for a mean"),
     ]),
+    Wrong(_two_means, "it is the mean of the directions that fool, less the mean of the others",
+          "the right direction where both kinds occur, of another length; NaN where all agree",
+          "the mean of (φ − φ̄) u over all probes"),
     *(Wrong({"end": end}, seen, cause, "return the mean itself") for end, seen, cause in [
         (lambda v, here: v / v.norm(), "it has length 1", "it was divided by its norm, which the walk does later"),
         (lambda v, here: v.sign(), "it holds -1, 0 and 1 only", "its sign was taken"),
