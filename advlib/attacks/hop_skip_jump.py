@@ -168,7 +168,7 @@ class _Walk:
             step /= 2
 
     def _normal(self, rows: Tensor, wanted: int) -> Tensor:
-        """Chen et al. (2020), Eq. 16: the mean of random directions, each signed by whether a tiny step along it
+        """Eq. 16: the mean of random directions, each signed by whether a tiny step along it
         fools; the mean sign is taken off first, which lowers the variance."""
         counts = (self.box.left(rows) - self.bisections - 1).clamp_max(wanted).tolist()
         normals = []

@@ -11,6 +11,7 @@ from advlib.exercises.gradients import backprop, finite_differences, input_gradi
 from advlib.exercises.imagenet import straight_through, survivor, to_file
 from advlib.exercises.loss import cross_entropy, flat_factor, log_odds, logsumexp
 from advlib.exercises.masking import bpda_gradient, eot_gradient, through_guard
+from advlib.exercises.minimal import boundary_distance, cw_objective, shorter_way
 from advlib.exercises.mnist import relu_gradient, robust_mlp
 from advlib.exercises.norms import far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1
 from advlib.exercises.progress import forget
