@@ -10,7 +10,12 @@ from torch import Tensor, nn
 from advlib import contract
 from advlib.device import at_least_float32, in_batches, width
 
-__all__ = ["answer", "logits_of", "predict", "right"]
+__all__ = ["DoesNotFit", "answer", "logits_of", "predict", "right"]
+
+
+class DoesNotFit(ValueError):
+    """The model was made for images of another shape."""
+
 
 # What torch says of an image that does not fit a layer.
 OF_SHAPES = ("shapes cannot be multiplied", "expected input", "must match the size", "size mismatch")
@@ -73,7 +78,7 @@ def answer(model: Callable, images: Tensor):
         return model(images)
     except RuntimeError as error:
         if any(words in str(error) for words in OF_SHAPES):
-            raise ValueError(
+            raise DoesNotFit(
                 f"the model cannot take images x of shape {tuple(images.shape)}; expected the channels, height and "
                 f"width that it was made for. (Channels come second: (N, C, H, W).) It says: {error}"
             ) from error
