@@ -59,7 +59,7 @@ def right(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = No
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))
     >>> _ = model[1].weight.data.copy_(torch.eye(2))
-    >>> right(model, torch.tensor([[0.9, 0.1], [0.8, 0.2]]).view(2, 1, 1, 2), torch.tensor([0, 1]))
+    >>> right(model, torch.tensor([[0.9, 0.3], [0.8, 0.3]]).view(2, 1, 1, 2), torch.tensor([0, 1]))
     tensor([ True, False])
     """
     contract.check_images(x)
