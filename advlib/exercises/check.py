@@ -15,6 +15,7 @@ from advlib.exercises.norms import far_but_same, norms_by_hand, project_l1, proj
 from advlib.exercises.progress import forget
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 from advlib.exercises.threat_models import black_box, obeys, success_rate
+from advlib.exercises.transfer import agreement, ensemble_attack, unseen
 from advlib.exercises.why import noise_ratio, sturdier, worst_margin
 
 # In the order in which their files, and so the chapters, list them.
