@@ -19,6 +19,7 @@ from advlib.exercises.queries import label_normal, nes_estimate, under_limit
 from advlib.exercises.sparse import fewer_pixels, pixel_gains, sticker_corner
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 from advlib.exercises.threat_models import black_box, obeys, success_rate
+from advlib.exercises.transfer import agreement, ensemble_attack, unseen
 from advlib.exercises.why import noise_ratio, sturdier, worst_margin
 
 # In the order in which their files, and so the chapters, list them.
