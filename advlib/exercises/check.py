@@ -12,6 +12,7 @@ from advlib.exercises.loss import cross_entropy, flat_factor, log_odds, logsumex
 from advlib.exercises.masking import bpda_gradient, eot_gradient, through_guard
 from advlib.exercises.mnist import relu_gradient, robust_mlp
 from advlib.exercises.norms import far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1
+from advlib.exercises.poisoning import purged, spectral_scores, trigger_success
 from advlib.exercises.progress import forget
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 from advlib.exercises.threat_models import black_box, obeys, success_rate
