@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from advlib import contract
 from advlib.device import at_least_float32, in_batches, width
 
-__all__ = ["answer", "logits_of", "predict", "right"]
+__all__ = ["DoesNotFit", "answer", "logits_of", "predict", "right"]
+
+
+class DoesNotFit(ValueError):
+    """The model was made for images of another shape."""
+
+
+# What torch says of an image that does not fit a layer.
+OF_SHAPES = ("shapes cannot be multiplied", "expected input", "must match the size", "size mismatch")
 
 
 def predict(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
@@ -51,7 +59,7 @@ def right(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = No
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))
     >>> _ = model[1].weight.data.copy_(torch.eye(2))
-    >>> right(model, torch.tensor([[0.9, 0.1], [0.8, 0.2]]).view(2, 1, 1, 2), torch.tensor([0, 1]))
+    >>> right(model, torch.tensor([[0.9, 0.3], [0.8, 0.3]]).view(2, 1, 1, 2), torch.tensor([0, 1]))
     tensor([ True, False])
     """
     contract.check_images(x)
@@ -62,13 +70,18 @@ def right(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = No
 
 
 def answer(model: Callable, images: Tensor):
-    """``model(images)``; where it cannot calculate with their dtype, TypeError names both.
+    """``model(images)``; where it cannot calculate with their dtype or shape, TypeError or ValueError says so.
 
     A model may well take images of another dtype than its parameters': then nothing is said.
     """
     try:
         return model(images)
     except RuntimeError as error:
+        if any(words in str(error) for words in OF_SHAPES):
+            raise DoesNotFit(
+                f"the model cannot take images x of shape {tuple(images.shape)}; expected the channels, height and "
+                f"width that it was made for. (Channels come second: (N, C, H, W).) It says: {error}"
+            ) from error
         own = next((p.dtype for p in model.parameters()), None) if isinstance(model, nn.Module) else None
         if own in (None, images.dtype) or "type" not in str(error):
             raise

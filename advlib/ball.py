@@ -5,13 +5,15 @@ The four norms are in ``advlib.norms``, which also offers the names of this file
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from advlib.checks import MOST, check_count, check_number, shown
+from advlib.tensors import check_change, check_generator, check_tensor, dtype_of
 
 __all__ = ["Ball", "readable", "wide"]
 
@@ -37,13 +39,15 @@ class Ball:
         if isinstance(self.eps, Tensor):
             self._check_shape(self.eps, name)
             object.__setattr__(self, "eps", self.eps.detach().clone())  # a value, whatever its maker does later
-        elif isinstance(self.eps, bool) or not isinstance(self.eps, numbers.Real):
+        elif isinstance(self.eps, np.number) and np.isrealobj(self.eps):
+            object.__setattr__(self, "eps", self.eps.item())
+        elif isinstance(self.eps, bool) or not isinstance(self.eps, (int, float)):
             raise TypeError(
-                f"{name}(ε) got ε = {self.eps!r} of type {type(self.eps).__name__}; expected a number in pixel units, "
-                f"such as {name}({self._example}), or a tensor (N,) with one for each image."
+                f"{name}(ε) got ε = {shown(self.eps)} of type {type(self.eps).__name__}; expected a number in pixel "
+                f"units, such as {name}({self._example}), or a tensor (N,) with one for each image."
             )
         self._refuse(
-            lambda eps: not (math.isfinite(eps) and eps >= 0),
+            lambda eps: not 0 <= eps < 1e300,
             "expected a finite number ≥ 0. ε is a size: turn a negative one round, and look for a 0/0 behind a NaN.",
         )
 
@@ -68,10 +72,14 @@ class Ball:
         >>> print(Linf(torch.tensor([4, 8, 16]) / 255).rows(torch.tensor([2, 0])))
         L∞ ≤ 4/255 to 16/255
         """
+        check_tensor(index, "index", like="rows")
+        if index.is_floating_point() or index.is_complex():
+            raise TypeError(f"index has dtype {dtype_of(index)}; expected whole numbers, or booleans, one per image.")
         return replace(self, eps=self.eps.to(index.device)[index]) if isinstance(self.eps, Tensor) else self
 
     def scaled(self, factor: float) -> Ball:
         """The same norm with ε multiplied by ``factor``: ``Linf(0.1).scaled(2) == Linf(0.2)``."""
+        check_number(factor, "factor")
         return type(self)(self.eps * factor)
 
     def size(self, delta: Tensor) -> Tensor:
@@ -103,6 +111,7 @@ class Ball:
 
     def eps_for(self, x: Tensor) -> float | Tensor:
         """ε for the images ``x``: the number that it is, or (N,) on their device. ValueError: not as many as images."""
+        check_change(x, "x")
         if not isinstance(self.eps, Tensor):
             return self.eps
         if len(self.eps) != len(x):
@@ -121,15 +130,33 @@ class Ball:
         """ε or the radius in its place, as a tensor that multiplies images."""
         return wide(torch.as_tensor(self.eps_for(like) if radius is None else radius).to(like).expand(len(like)))
 
+    def _check(self, change, name: str, x=None, radius=None) -> None:
+        """What a method is given is like images, a radius a size; else TypeError or ValueError."""
+        check_change(change, name, x)
+        if radius is not None and not isinstance(radius, Tensor):
+            check_number(radius, "radius")
+
+    def _check_draw(self, x, generator, mask) -> None:
+        """What to draw for, and from; else TypeError or ValueError."""
+        check_change(x, "x")
+        check_generator(generator)
+        if mask is not None:
+            check_tensor(mask, "mask", like="booleans")
+            if mask.shape != x.shape or mask.dtype != torch.bool:
+                got = f"{mask.dtype} {tuple(mask.shape)}"
+                raise ValueError(f"mask is {got}; expected booleans like x, {tuple(x.shape)}: contract.check_mask.")
+
     def _refuse(self, wrong: Callable, expected: str | Callable) -> None:
         """ValueError for the first ε that is ``wrong``, saying what was ``expected`` (a text, or a function of ε)."""
         for i, eps in enumerate(self.eps.tolist() if isinstance(self.eps, Tensor) else [self.eps]):
             if wrong(eps):
                 which = f" for image {i}" if isinstance(self.eps, Tensor) else ""
                 text = expected(eps) if callable(expected) else expected
-                raise ValueError(f"{type(self).__name__}(ε) got ε = {float(eps):g}{which}; {text}")
+                got = shown(eps) if abs(eps) > MOST else f"{float(eps):g}"
+                raise ValueError(f"{type(self).__name__}(ε) got ε = {got}{which}; {text}")
 
     def _check_shape(self, eps: Tensor, name: str) -> None:
+        check_tensor(eps, "ε")
         if eps.dtype == torch.bool or eps.is_complex():
             raise TypeError(f"{name}(ε) got a tensor of {eps.dtype}; expected numbers in pixel units.")
         if eps.ndim != 1 or not len(eps):
@@ -156,9 +183,11 @@ def readable(eps: float | Tensor, digits: int = 6) -> str:
     >>> readable(8 / 255), readable(torch.tensor([0.5, 0.1, 0.2])), readable(0.123456, digits=3)
     ('8/255', '0.1 to 0.5', '0.123')
     """
+    check_count(digits, "digits")
     if isinstance(eps, Tensor):
         low, high = (readable(float(end), digits) for end in eps.aminmax())
         return low if low == high else f"{low} to {high}"
+    check_number(eps.item() if isinstance(eps, np.number) else eps, "eps")
     levels = round(255 * eps)
     if 0 < levels < 255 and abs(255 * eps - levels) < 1e-3:
         return f"{levels}/255"

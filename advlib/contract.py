@@ -7,18 +7,22 @@ reads the same everywhere.
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
 from typing import overload
 
 import torch
 from torch import Tensor, nn
 
+from advlib import checks, tensors
+from advlib.checks import *  # noqa: F403 - settings are checked there
+from advlib.checks import shown
 from advlib.norms import Ball
+from advlib.tensors import *  # noqa: F403 - and images, labels and other tensors there
+from advlib.tensors import check_class, check_labels, check_tensor, dtype_of, kind_of
 
 __all__ = [
-    "check_images",
-    "check_labels",
+    *checks.__all__,
+    *tensors.__all__,
     "check_target",
     "check_ball",
     "check_one_eps",
@@ -28,72 +32,10 @@ __all__ = [
     "are_probabilities",
     "check_finite",
     "check_mask",
-    "check_count",
-    "check_number",
-    "check_step",
+    "check_norm",
     "frozen",
     "model_device",
 ]
-
-
-def check_images(x, name: str = "x") -> None:
-    """``x`` is a floating-point tensor (N, C, H, W) with N ≥ 1, finite, in [0, 1]; else TypeError or ValueError."""
-    if not isinstance(x, Tensor):
-        raise TypeError(
-            f"{name} is a {_kind(x)}; expected a torch.Tensor of images (N, C, H, W) in [0, 1]. "
-            "Convert it with torch.from_numpy or torchvision.transforms.functional.to_tensor."
-        )
-    if not x.is_floating_point():
-        mend = "Divide by 255: x.float() / 255." if x.dtype == torch.uint8 else "Convert it with x.float()."
-        raise TypeError(f"{name} has dtype {_dtype(x)}; expected a floating-point type with pixels in [0, 1]. {mend}")
-    if x.ndim != 4:
-        mend = {
-            3: f"Add the batch dimension: {name}.unsqueeze(0) (for one image), or {name}.unsqueeze(1) "
-            "(for a stack of grey images).",
-            2: f"Add batch and channel: {name}[None, None].",
-        }.get(x.ndim, "Reshape it.")
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; expected four dimensions (N, C, H, W). {mend}")
-    if 0 in x.shape:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}: an empty batch. Pass at least one image.")
-    low, high = x.detach().aminmax()
-    if not (torch.isfinite(low) and torch.isfinite(high)):
-        raise ValueError(
-            f"{name} contains NaN or infinite pixels; expected finite values in [0, 1]. "
-            "Look at what made the images: a division by zero is the usual cause."
-        )
-    if low < 0 or high > 1:
-        if high > 2 and low >= 0:
-            mend = "These look like 8-bit values: divide by 255."
-        else:
-            mend = (
-                "These look normalised: pass plain pixels and put the normalisation inside the model, "
-                "nn.Sequential(advlib.models.Normalize(mean, std), model)."
-            )
-        raise ValueError(f"{name} has pixels from {low:.3g} to {high:.3g}; expected [0, 1]. {mend}")
-
-
-def check_labels(y, n: int, classes: int | None = None, name: str = "y") -> None:
-    """``y`` is an integer tensor (n,) with values in [0, classes); else TypeError or ValueError."""
-    if not isinstance(y, Tensor):
-        raise TypeError(
-            f"{name} is a {_kind(y)}; expected a torch.Tensor of class indices (N,). Use torch.tensor({name})."
-        )
-    if y.ndim == 2 and y.shape[0] == n:
-        raise ValueError(
-            f"{name} has shape {tuple(y.shape)}, which looks one-hot; expected class indices of shape "
-            f"({n},). Use {name}.argmax(dim=1)."
-        )
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        raise TypeError(f"{name} has dtype {_dtype(y)}; expected integer class indices. Use {name}.long().")
-    if y.shape != (n,):
-        raise ValueError(f"{name} has shape {tuple(y.shape)}; expected ({n},): one label for each of the {n} images.")
-    low, high = (int(v) for v in y.aminmax())
-    if low < 0 or (classes is not None and high >= classes):
-        known = "a class index ≥ 0" if classes is None else f"class indices from 0 to {classes - 1}"
-        raise ValueError(
-            f"{name} contains {low if low < 0 else high}; expected {known}, as many as the model has "
-            "logits. Do labels and model belong to the same data set?"
-        )
 
 
 @overload
@@ -109,6 +51,8 @@ def check_target(target, y, classes=None):
     if target is None:
         return None
     if isinstance(target, int) and not isinstance(target, bool):
+        if abs(target) > checks.MOST:
+            check_class(target, "target")
         target = torch.full_like(y, target, dtype=torch.long)
     check_labels(target, len(y), classes, name="target")
     target = target.to(y.device).long()
@@ -134,7 +78,7 @@ def check_ball(within, x: Tensor | None = None) -> None:
         return
     example = f"Linf({within:g})" if isinstance(within, (int, float)) else "Linf(8/255)"
     raise TypeError(
-        f"within is a {_kind(within)} ({within!r}); expected a norm ball. Say which norm is meant: "
+        f"within is a {kind_of(within)} ({within!r}); expected a norm ball. Say which norm is meant: "
         f"{example}, L2(0.5), L1(12) or L0(20)."
     )
 
@@ -143,19 +87,23 @@ def check_one_eps(within: Ball, what: str) -> None:
     """``within`` has one ε for all images, where ``what`` takes no other; else ValueError."""
     if isinstance(within.eps, Tensor):
         raise ValueError(
-            f"{what} takes one ε for all images and got {len(within.eps)} of them. Call it once for each ε, on the "
-            f"images that share it: {type(within).__name__}({float(within.eps[0]):g})."
+            f"{what} takes one ε for all images and got {len(within.eps)} of them; expected a number. Call it once for "
+            f"each ε, on the images that share it: {type(within).__name__}({float(within.eps[0]):g})."
         )
 
 
 def check_model(model) -> None:
     """``model`` is an ``nn.Module``; else TypeError."""
     if isinstance(model, nn.Module):
+        if any(parameter.is_meta for parameter in model.parameters()):
+            raise ValueError(
+                "the model is on the device meta, without weights; expected one on cpu, cuda or mps. Load its weights."
+            )
         return
     if isinstance(model, type) and issubclass(model, nn.Module):
         raise TypeError(f"model is the class {model.__name__}; expected an instance of it: {model.__name__}().")
     raise TypeError(
-        f"model is a {_kind(model)}; expected a torch.nn.Module that maps images to logits. "
+        f"model is a {kind_of(model)}; expected a torch.nn.Module that maps images to logits. "
         "Put pre-processing and network together with nn.Sequential."
     )
 
@@ -164,7 +112,7 @@ def check_logits(logits, n: int, where: str = "") -> None:
     """What a model returned is logits (n, K), K ≥ 2, finite and no probabilities; ``where`` names the moment."""
     if not isinstance(logits, Tensor):
         raise TypeError(
-            f"the model returned a {_kind(logits)}{where}; expected a tensor of logits (N, K). Wrap the "
+            f"the model returned a {kind_of(logits)}{where}; expected a tensor of logits (N, K). Wrap the "
             "model so that it returns the logits alone (for Hugging Face: its .logits)."
         )
     if logits.ndim != 2 or logits.shape[0] != n or logits.shape[1] < 2:
@@ -174,7 +122,7 @@ def check_logits(logits, n: int, where: str = "") -> None:
         )
     if not logits.is_floating_point():
         raise TypeError(
-            f"the model returned dtype {_dtype(logits)}{where}; expected floating-point logits. "
+            f"the model returned dtype {dtype_of(logits)}{where}; expected floating-point logits. "
             "An argmax inside the model leaves nothing to attack: return what comes before it."
         )
     check_finite(logits, "logits", where)
@@ -213,10 +161,11 @@ def check_mask(mask, x: Tensor) -> Tensor | None:
     if mask is None:
         return None
     if not isinstance(mask, Tensor):
-        raise TypeError(f"mask is a {_kind(mask)}; expected a torch.Tensor of booleans. Use torch.as_tensor(mask).")
+        raise TypeError(f"mask is a {kind_of(mask)}; expected a torch.Tensor of booleans. Use torch.as_tensor(mask).")
+    check_tensor(mask, "mask")
     if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
         raise ValueError(
-            f"mask has dtype {_dtype(mask)} and values other than 0 and 1; expected True or 1 where a pixel may "
+            f"mask has dtype {dtype_of(mask)} and values other than 0 and 1; expected True or 1 where a pixel may "
             "change, False or 0 where it may not. Choose a threshold: mask > 0.5."
         )
     if mask.ndim == 3 and len(mask) > 1:
@@ -232,28 +181,14 @@ def check_mask(mask, x: Tensor) -> Tensor | None:
     return (mask != 0).to(x.device).expand(x.shape)
 
 
-def check_count(value, name: str, least: int = 1) -> None:
-    """``value`` is a whole number ≥ ``least``; else TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a whole number.")
-    if value < least:
-        raise ValueError(f"{name} is {value}; expected a whole number ≥ {least}.")
-
-
-def check_number(value, name: str, positive: bool = False) -> None:
-    """``value`` is a finite number ≥ 0 (> 0 if ``positive``); else TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a number.")
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise ValueError(f"{name} is {value}; expected a finite number {'>' if positive else '≥'} 0.")
-
-
-def check_step(step) -> None:
-    """``step`` is a finite number > 0; else TypeError or ValueError."""
-    if isinstance(step, bool) or not isinstance(step, (int, float)):
-        raise TypeError(f"step is {step!r} of type {type(step).__name__}; expected a number in the units of ε.")
-    if not 0 < step < float("inf"):
-        raise ValueError(f"step is {step}; expected a finite number > 0. For the other direction use target.")
+def check_norm(norm, known: tuple[type[Ball], ...], attack: str) -> None:
+    """``norm`` is one of the ``known`` classes of balls; else TypeError or ValueError."""
+    if norm not in known:
+        names = " or ".join(kind.__name__ for kind in known)
+        hint = f" Pass the class without ε: norm={type(norm).__name__}." if type(norm) in known else ""
+        raise ValueError(
+            f"norm is {shown(norm)}; {attack} makes one of these small: {names}; expected the class.{hint}"
+        )
 
 
 @contextmanager
@@ -287,11 +222,3 @@ def model_device(model: nn.Module) -> torch.device:
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
-
-
-def _kind(value) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from advlib.checks import MOST, shown
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -68,8 +70,8 @@ def in_batches(run: Callable[[Tensor], None], rows: Tensor, values: int, batch_s
     if batch_size is None:
         most = max(FEWEST, VALUES_AT_ONCE.get(rows.device.type, VALUES_AT_ONCE["cpu"]) // values)
         batch_size = math.ceil(len(rows) / math.ceil(len(rows) / most)) if len(rows) else most
-    elif isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}; expected a whole number ≥ 1, or None to choose one.")
+    elif isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= MOST:
+        raise ValueError(f"batch_size is {shown(batch_size)}; expected a whole number ≥ 1, or None to choose one.")
     while len(rows):
         try:
             run(rows[:batch_size])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.answers import predict
+from advlib.answers import logits_of, predict
 from advlib.answers import right as is_right
 from advlib.attacks.worst import worst_case
 from advlib.intervals import Share, interval, interval_over_runs
@@ -65,6 +65,7 @@ def robust_accuracy(
     """
     contract.check_images(x)
     contract.check_ball(within, x)
+    contract.check_function(attack, "attack", "(model, x, y, within) -> x_adv, such as attacks.pgd")
     right = is_right(model, x, y, batch_size=batch_size)
     if not right.any():
         return Share(0, len(x))
@@ -171,7 +172,7 @@ def report(
     still_right = is_right(model, x_adv, y, batch_size=batch_size)
     won = ~still_right
     if target is not None:
-        target = contract.check_target(target, y)
+        target = contract.check_target(target, y, logits_of(model, x[:1]).shape[1])
         won = is_right(model, x_adv, target, batch_size=batch_size)
     attacked, taken = int(right.sum()), int((right & won).sum())
     delta = (x_adv.to(x.device) - x).double()
@@ -248,6 +249,10 @@ def curve(
     >>> curve(model, x, predict(model, x)[0], fgsm, [0, 0.5]).accuracy[0]
     1.0
     """
+    contract.check_function(attack, "attack", "(model, x, y, within) -> x_adv, such as attacks.pgd")
+    contract.check_function(norm, "norm", "of ε that gives a ball, such as L2, without ε")
+    if isinstance(eps, str) or not isinstance(eps, Iterable):
+        raise TypeError(f"eps is {contract.shown(eps)}; expected several numbers, such as [0, 2/255, 4/255, 8/255].")
     balls = [norm(e) for e in eps]
     if not balls:
         raise ValueError("eps is empty; expected at least one ε, such as [0, 2/255, 4/255, 8/255].")
@@ -282,7 +287,7 @@ def _check_seeds(seeds: Sequence[int], attack: Callable, settings: dict) -> None
     if isinstance(seeds, (int, str)) or not isinstance(seeds, Sequence) or not seeds:
         raise TypeError(f"seeds is {seeds!r}; expected several whole numbers, such as seeds=(0, 1, 2).")
     for seed in seeds:
-        contract.check_count(seed, "a seed", least=0)
+        contract.check_seed(seed, "seeds: a seed")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds is {seeds!r}; expected different ones: the same seed gives the same run again.")
     if "seed" in settings:

@@ -53,6 +53,7 @@ def interval(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """
     contract.check_count(n, "n")
     contract.check_count(successes, "successes", least=0)
+    contract.check_number(z, "z", positive=True)
     if successes > n:
         raise ValueError(f"{successes} successes among n = {n}; expected at most n.")
     return _wilson(successes / n, n, z)

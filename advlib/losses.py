@@ -1,7 +1,8 @@
 """Losses an attacker climbs, one value per image: the higher, the better for the attack.
 
 Each takes logits (N, K), labels y (N,) and, for a targeted attack, target classes (N,). Untargeted, it grows
-as the label loses; targeted, as the target wins.
+as the label loses; targeted, as the target wins. All raise TypeError or ValueError for logits, labels and targets that
+are none, or do not fit each other.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from advlib.device import at_least_float32
+from advlib.tensors import check_labels, check_logits_of
 
 __all__ = ["cross_entropy", "log_odds", "margin", "dlr"]
 
@@ -24,9 +26,10 @@ def cross_entropy(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Te
     >>> cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([0]))
     tensor([0.6931])
     """
-    if target is None:
-        return F.cross_entropy(at_least_float32(logits), y, reduction="none")
-    return -F.cross_entropy(at_least_float32(logits), target, reduction="none")
+    logits, goal = _checked(logits, y, target)
+    _of(logits, goal)
+    value = F.cross_entropy(logits, goal, reduction="none")
+    return value if target is None else -value
 
 
 def log_odds(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
@@ -42,9 +45,8 @@ def log_odds(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     >>> log_odds(torch.tensor([[40.0, 0.0]]), torch.tensor([0]))
     tensor([-40.])
     """
-    logits = at_least_float32(logits)
-    goal = y if target is None else target
-    chosen = logits.gather(1, goal[:, None])[:, 0]
+    logits, goal = _checked(logits, y, target)
+    chosen = _of(logits, goal)
     others = logits.scatter(1, goal[:, None], -torch.inf).logsumexp(1)
     return others - chosen if target is None else chosen - others
 
@@ -57,9 +59,8 @@ def margin(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     >>> margin(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
     tensor([-1.])
     """
-    logits = at_least_float32(logits)
-    goal = y if target is None else target
-    chosen = logits.gather(1, goal[:, None])[:, 0]
+    logits, goal = _checked(logits, y, target)
+    chosen = _of(logits, goal)
     best_other = logits.scatter(1, goal[:, None], -torch.inf).amax(1)
     return best_other - chosen if target is None else chosen - best_other
 
@@ -75,12 +76,27 @@ def dlr(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     >>> dlr(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
     tensor([-0.5000])
     """
-    logits = at_least_float32(logits)
+    logits, _ = _checked(logits, y, target)
     needed = 3 if target is None else 4
     if logits.shape[1] < needed:
         raise ValueError(f"dlr got {logits.shape[1]} classes; its denominator needs at least {needed}. Use margin.")
     ranked = logits.topk(needed, dim=1).values
     if target is None:
         return margin(logits, y) / (ranked[:, 0] - ranked[:, 2]).clamp_min(1e-12)
-    gap = (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None]))[:, 0]
+    gap = _of(logits, target.long()) - _of(logits, y.long())
     return gap / (ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2).clamp_min(1e-12)
+
+
+def _checked(logits: Tensor, y: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The logits in at least float32, and the classes that a loss is about: the targets, or else the labels."""
+    check_logits_of(logits, y, target)
+    return at_least_float32(logits), (y if target is None else target).long()
+
+
+def _of(logits: Tensor, classes: Tensor) -> Tensor:
+    """Each image's logit of its class; ValueError for a class that is none."""
+    try:
+        return logits.gather(1, classes[:, None])[:, 0]
+    except RuntimeError:
+        check_labels(classes, len(logits), logits.shape[1], name="y or target")
+        raise

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from advlib.ball import Ball, readable, wide
+from advlib.checks import check_number
 
 __all__ = ["Ball", "Linf", "L2", "L1", "L0", "readable"]
 
@@ -42,21 +43,26 @@ class Linf(Ball):
         self._refuse(lambda eps: eps > 1, lambda eps: f"pixels run from 0 to 1. Did you mean Linf({eps:g}/255)?")
 
     def scaled(self, factor):
+        check_number(factor, "factor")
         eps = self.eps * factor  # beyond 1 the box decides anyway
         return Linf(eps.clamp_max(1.0) if self.per_image else min(1.0, eps))
 
     def size(self, delta):
+        self._check(delta, "delta")
         return delta.abs().amax(dim=(1, 2, 3))
 
     def project(self, delta, x=None, radius=None):
+        self._check(delta, "delta", x, radius)
         radius = self.factor(delta) if radius is None else self._radius(radius, delta)
         return _boxed(delta.clamp(-radius, radius), x)
 
     def steepest(self, grad, x=None, radius=None):
+        self._check(grad, "grad", x, radius)
         # Each pixel contributes gᵢδᵢ on its own, so each goes all the way: δᵢ = ε · sign(gᵢ).
         return _boxed(self._radius(radius, grad) * grad.sign(), x)
 
     def sample(self, x, generator, mask=None):
+        self._check_draw(x, generator, mask)
         return _boxed(self.factor(x) * _only(mask, 2 * _rand(x, generator) - 1), x)
 
 
@@ -72,15 +78,18 @@ class L2(Ball):
     _example = "0.5"
 
     def size(self, delta):
+        self._check(delta, "delta")
         return delta.flatten(1).norm(dim=1)
 
     def project(self, delta, x=None, radius=None):
+        self._check(delta, "delta", x, radius)
         radius = self._radius(radius, delta)
         if x is None:
             return delta * (radius / wide(self.size(delta).clamp_min(_tiny(delta)))).clamp_max(1.0)
         return _stretch(delta, x, radius, most=1.0)
 
     def steepest(self, grad, x=None, radius=None):
+        self._check(grad, "grad", x, radius)
         # Cauchy–Schwarz: ⟨g, δ⟩ is largest along g itself.
         # The largest entry is divided out first: squares of tiny gradients would underflow.
         direction = grad / grad.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(_tiny(grad))
@@ -89,6 +98,7 @@ class L2(Ball):
         return radius * direction if x is None else _stretch(direction, x, radius)
 
     def sample(self, x, generator, mask=None):
+        self._check_draw(x, generator, mask)
         direction = L2(1).steepest(_only(mask, torch.randn(x.shape, generator=generator).to(x)))
         return _boxed(self.factor(x) * _uniform_radius(x, generator, mask) * direction, x)
 
@@ -105,9 +115,11 @@ class L1(Ball):
     _example = "12"
 
     def size(self, delta):
+        self._check(delta, "delta")
         return delta.abs().sum(dim=(1, 2, 3))
 
     def project(self, delta, x=None, radius=None):
+        self._check(delta, "delta", x, radius)
         # Every change shrinks by the same λ and stops at zero (Duchi et al. 2008); the box may cut more. The size
         # falls as λ grows: bisect for the smallest λ that is inside the ball.
         shrunk = lambda by: _boxed(delta.sign() * (delta.abs() - by).clamp_min(0), x)
@@ -123,6 +135,7 @@ class L1(Ball):
         return shrunk(high)
 
     def steepest(self, grad, x=None, radius=None):
+        self._check(grad, "grad", x, radius)
         # One unit of change earns |gᵢ| in pixel i: spend all on the best pixel, then (it is full) on the next.
         if x is None:
             room = torch.full_like(grad, torch.inf)
@@ -137,6 +150,7 @@ class L1(Ball):
         return torch.zeros_like(room).scatter(1, order, spend).view_as(grad) * grad.sign()
 
     def sample(self, x, generator, mask=None):
+        self._check_draw(x, generator, mask)
         # |δᵢ| ~ exponential gives a uniform direction on the simplex; the signs are coin flips.
         weight = _only(mask, -_rand(x, generator).clamp_min(1e-12).log())
         sign = torch.randint(0, 2, x.shape, generator=generator).to(x) * 2 - 1
@@ -163,19 +177,23 @@ class L0(Ball):
         self._refuse(lambda k: k != int(k), "expected a whole number: L0 counts changed pixels.")
 
     def scaled(self, factor):
+        check_number(factor, "factor")
         count = self.eps * factor
         return L0(count.ceil() if self.per_image else math.ceil(count))
 
     def size(self, delta):
+        self._check(delta, "delta")
         return (delta != 0).any(dim=1).sum(dim=(1, 2)).to(delta.dtype)
 
     def project(self, delta, x=None, radius=None):
+        self._check(delta, "delta", x, radius)
         kept = _boxed(delta, x)
         # Keeping a pixel saves δ² of squared distance, less what the box cuts off it anyway.
         count = self.eps_for(delta) if radius is None else radius
         return kept * self._best_pixels((2 * delta * kept - kept.square()).sum(1), count)
 
     def steepest(self, grad, x=None, radius=None):
+        self._check(grad, "grad", x, radius)
         # A chosen pixel goes to the end of its range: ±1 where no image says how much room there is.
         full = torch.sign(grad) if x is None else torch.where(grad > 0, 1 - x, torch.where(grad < 0, -x, 0))
         most = torch.as_tensor(self.eps_for(grad), device=grad.device)
@@ -183,6 +201,7 @@ class L0(Ball):
         return full * self._best_pixels((grad * full).sum(1), count)
 
     def sample(self, x, generator, mask=None):
+        self._check_draw(x, generator, mask)
         score = torch.rand(x[:, 0].shape, generator=generator).to(x)
         score = score if mask is None else score.where(mask.any(1), -1)
         return _only(mask, (_rand(x, generator) - x) * self._best_pixels(score, self.eps_for(x)))

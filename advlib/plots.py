@@ -2,13 +2,14 @@
 
 Every function returns a ``matplotlib.figure.Figure`` that pyplot does not know, so that a notebook shows it
 once: where it is the last expression of a cell. One style, one colour-blind-safe palette, and no meaning
-that rests on colour alone.
+that rests on colour alone. Input that cannot be drawn raises TypeError or ValueError.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import operator
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,8 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor, nn
 
+from advlib.contract import check_count, check_number, check_share, check_text, kind_of, shown
 from advlib.norms import readable
-from advlib.panels import Panel, class_name, percent, pixels_of, triptych_panels
+from advlib.panels import Panel, check_rows, class_name, percent, pixels_of, points_of, triptych_panels
 
 # Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), told apart with every common colour blindness.
 # Ordered by contrast on white, because a line takes them from the front.
@@ -68,6 +70,8 @@ class Picture(Figure):
 
 def png_of(figure: Figure) -> bytes:
     """The figure as PNG bytes, cropped to what is drawn."""
+    if not isinstance(figure, Figure):
+        raise TypeError(f"figure is a {kind_of(figure)}; expected a matplotlib.figure.Figure.")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.08)
     return buffer.getvalue()
@@ -95,6 +99,9 @@ def draw_panels(rows: Sequence[Sequence[Panel]], *, width: float = 2.2, fontsize
     >>> figure.axes[0].get_title()
     'clean'
     """
+    check_rows(rows)
+    check_number(width, "width", positive=True)
+    check_number(fontsize, "fontsize", positive=True)
     columns, per_line = max(len(row) for row in rows), round(120 * width / fontsize)
     captions = [[_wrapped(panel.caption, per_line) for panel in row] for row in rows]
     lines = 1 + max(caption.count("\n") for row in captions for caption in row)
@@ -159,6 +166,13 @@ def grid(
     """
     if hasattr(images, "classes") and hasattr(images, "y"):
         images, labels, classes = images.x, images.y if labels is None else labels, classes or images.classes
+    check_count(columns, "columns")
+    if not isinstance(images, (Tensor, Sequence)):
+        raise TypeError(
+            f"images is {shown(images)}; expected an Images value, a tensor (N, C, H, W) or a list of images."
+        )
+    if labels is not None and not isinstance(labels, (Tensor, Sequence)):
+        raise TypeError(f"labels is {shown(labels)}; expected a label for each image, in a list or a tensor.")
     captions = [""] * len(images) if labels is None else [_caption(label, classes) for label in labels]
     if not len(images) or len(captions) != len(images):
         raise ValueError(
@@ -171,7 +185,12 @@ def grid(
 
 
 def _caption(label: Any, classes: Sequence[str] | None) -> str:
-    return label if isinstance(label, str) else class_name(int(label), classes)
+    if isinstance(label, str):
+        return label
+    try:
+        return class_name(operator.index(label), classes)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"labels contains {shown(label)}; expected texts or class indices. ({error})") from error
 
 
 @style()
@@ -188,13 +207,19 @@ def curves(
     >>> [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
     ['0', '4/255', '8/255']
     """
+    if not isinstance(lines, Mapping) or not all(isinstance(name, str) for name in lines):
+        raise TypeError(f"lines is {shown(lines)}; expected a line by its name: {{'signs-cnn': curve}}.")
+    check_text(xlabel, "xlabel")
+    check_text(ylabel, "ylabel")
+    if chance is not None:
+        check_share(chance, "chance")
     if not lines or len(lines) > len(MARKERS):
         raise ValueError(f"got {len(lines)} lines, expected 1 to {len(MARKERS)}: split the figure in two")
     figure = Picture(figsize=(6.4, 4), layout="constrained")
     ax = figure.subplots()
     ends, all_eps = [], set()
     for (name, line), colour, marker, dash in zip(lines.items(), COLOURS, MARKERS, DASHES, strict=False):
-        eps, accuracy, *band = _points(name, line)
+        eps, accuracy, *band = points_of(name, line)
         ax.plot(eps, accuracy, color=colour, marker=marker, linestyle=dash, label=name, clip_on=False, zorder=3)
         if band:
             ax.fill_between(eps, *band, color=colour, alpha=0.18, linewidth=0)
@@ -215,18 +240,6 @@ def curves(
     _fraction_ticks(ax, sorted(all_eps))
     _name_ends(ax, ends)
     return figure
-
-
-def _points(name: str, line: Any) -> list[list[float]]:
-    """The columns eps, accuracy and, where there are any, low and high."""
-    columns = [line.eps, line.accuracy, line.low, line.high] if hasattr(line, "accuracy") else list(line)
-    columns = [[float(v) for v in column] for column in columns if column is not None]
-    if len(columns) not in (2, 4) or len({len(column) for column in columns}) != 1 or not columns[0]:
-        raise ValueError(
-            f"line {name!r} has columns of lengths {[len(c) for c in columns]}, expected eps and accuracy, "
-            "or eps, accuracy, low and high, all of one length"
-        )
-    return columns
 
 
 def _fraction_ticks(ax: Axes, eps: list[float]) -> None:

@@ -113,13 +113,13 @@ def sanity_checks(
     >>> sanity_checks(model, x, model(x).argmax(1), Linf(0.1), queries=50).flagged
     ()
     """
-    contract.check_model(model)
     contract.check_images(x)
     contract.check_ball(within)
     contract.check_one_eps(within, "sanity_checks")
     contract.check_labels(y, len(x))
     for value, name in ((steps, "steps"), (queries, "queries")):
         contract.check_count(value, name)
+    contract.check_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         right = is_right(model, x, y, batch_size=batch_size)

@@ -13,13 +13,14 @@ import html
 import itertools
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from advlib.contract import check_count, check_text, check_texts, shown
 from advlib.panels import Panel, encode, triptych_panels
 from advlib.plots import PALETTE, png_of
 
@@ -52,15 +53,18 @@ def picture(
     >>> picture([[0.0, 1.0]], "Stop, 97 %", alt="a step")[:41]
     '<div style="flex: 1 1 0; max-width: 192px'
     """
-    if not alt.strip():
-        raise ValueError("got an empty alt text: say in a sentence what the picture shows")
+    check_text(alt, "alt", empty=False)
+    check_text(caption, "caption")
+    check_text(heading, "heading")
+    if width is not None:
+        check_count(width, "width")
     if isinstance(image, Figure):
         data, kind, own_width, pixels = png_of(image), "png", math.ceil(image.get_figwidth() * 100), math.inf
         basis = WHOLE_LINE
     else:
         data, kind, pixels = encode(image, quality)
         own_width, basis = pixels * math.ceil(192 / pixels), "0"
-    width = width or own_width
+    width = own_width if width is None else width
     rendering = "pixelated" if pixels < width else "auto"
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     # The class keeps the book's dark theme from dimming the pixels.
@@ -78,6 +82,7 @@ def row(*pictures: str) -> Html:
     >>> row("<b>left</b>", "<b>right</b>").count("<b>")
     2
     """
+    check_texts(pictures, "pictures", "picture(x[0], alt='a stop sign')")
     box = "display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start"
     return Html(f'<div style="{box}">{"".join(pictures)}</div>')
 
@@ -135,13 +140,19 @@ def slider_over(
     and figures, each with its text in ``alt``. ``label`` names the slider, for screen readers as well.
     ``start`` is the number of the frame shown first. Works by mouse and by arrow keys.
 
-    Raises ``ValueError`` on fewer than two frames, values of another number, twice the same readout, a
-    missing alt text or a start that is not there.
+    Raises ``TypeError`` on other types, ``ValueError`` on fewer than two frames, values of another number, twice
+    the same readout, a missing alt text or a start that is not there.
 
     >>> box = slider_over(["<p>clean</p>", "<p>attacked</p>"], values=["0", "8/255"], label="ε")
     >>> box.children[0].options
     ('0', '8/255')
     """
+    for value, name in ((frames, "frames"), (values, "values")):
+        if isinstance(value, str) or (not isinstance(value, Iterable) and not (value is None and name == "values")):
+            raise TypeError(f"{name} is {shown(value)}; expected several, one for each place of the slider.")
+    check_texts(() if alt is None else alt, "alt", "a text for each frame")
+    check_text(label, "label", empty=False)
+    check_count(start, "start", least=0)
     frames = list(frames)
     readouts = [str(value) for value in (range(len(frames)) if values is None else values)]
     if len(frames) < 2 or len(readouts) != len(frames) or len(set(readouts)) != len(frames):
@@ -151,8 +162,6 @@ def slider_over(
         )
     if not 0 <= start < len(frames):
         raise ValueError(f"got start={start}, expected the number of a frame, 0 to {len(frames) - 1}")
-    if not label.strip():
-        raise ValueError("got an empty label, expected the slider's name: screen readers say it aloud")
     pages = [_frame_html(frame, i, alt) for i, frame in enumerate(frames)]
     slider = _made(
         ipywidgets.SelectionSlider,
@@ -169,10 +178,12 @@ def slider_over(
 def _frame_html(frame: Any, number: int, alt: Sequence[str] | None) -> str:
     if isinstance(frame, str):
         if re.search(r"<img(?![^>]*\balt=\"[^\"]+\")", frame):
-            raise ValueError(f'frame {number} has an <img> without alt text: say in alt="…" what it shows')
+            raise ValueError(
+                f'frame {number} has an <img> without alt text; expected one: say in alt="…" what it shows'
+            )
         return frame
     if alt is None or number >= len(alt):
-        raise ValueError(f"frame {number} is a bare image: pass alt=[…], a text for each frame, or use picture()")
+        raise ValueError(f"frame {number} is a bare image; expected alt=[…], a text for each frame, or use picture()")
     return picture(frame, alt=alt[number])
 
 
@@ -197,14 +208,19 @@ def quiz(question: str, answers: Mapping[str, str], *, correct: str | Collection
     ``question`` and the feedback are plain text with `code`, **bold** and line breaks; answers are plain
     text. ``correct`` is the right answer, or several. Nothing is shown until an answer is chosen.
 
-    Raises ``ValueError`` on fewer than two answers, an answer without feedback, or a right answer that is
-    not there.
+    Raises ``TypeError`` on other types, ``ValueError`` on fewer than two answers, an answer without feedback, or
+    a right answer that is not there.
 
     >>> box = quiz("Is ε in pixel units?", {"Yes": "Normalisation is inside the model.", "No": "Read on."},
     ...            correct="Yes")
     >>> box.children[1].options
     ('Yes', 'No')
     """
+    check_text(question, "question", empty=False)
+    if not isinstance(answers, Mapping) or not all(isinstance(one, str) for pair in answers.items() for one in pair):
+        raise TypeError(f"answers is {shown(answers)}; expected texts by texts: {{answer: feedback}}.")
+    if not isinstance(correct, (str, Collection)):
+        raise TypeError(f"correct is {shown(correct)}; expected the right answer, or several.")
     right = {correct} if isinstance(correct, str) else set(correct)
     if len(answers) < 2 or not right or not right <= set(answers):
         raise ValueError(
@@ -213,7 +229,9 @@ def quiz(question: str, answers: Mapping[str, str], *, correct: str | Collection
         )
     silent = [answer for answer, feedback in answers.items() if not feedback.strip()]
     if silent:
-        raise ValueError(f"no feedback for {silent}: tell who chooses it why it is right or wrong")
+        raise ValueError(
+            f"answers: no feedback for {silent}; expected some: tell who chooses it why it is right or wrong"
+        )
     text = f'<p style="line-height: 1.5"><strong>Quiz.</strong> {_inline(question)}</p>'
     asked = _made(ipywidgets.HTML, value=text)
     choice = _made(ipywidgets.RadioButtons, options=list(answers), index=None, layout={"width": "auto"})

@@ -71,7 +71,7 @@ def test_pixels_of_grey():
         (torch.zeros(7), "with 1 or 3 channels"),
         (torch.full((3, 4, 4), 255.0), "divide by 255"),
         (torch.full((3, 4, 4), -0.1), "show a perturbation as 0.5 [+] it"),
-        (torch.full((3, 4, 4), float("nan")), "got pixels from nan"),
+        (torch.full((3, 4, 4), float("nan")), "image has pixels from nan"),
     ],
 )
 def test_pixels_of_refuses(image, message):

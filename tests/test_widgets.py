@@ -89,7 +89,7 @@ def test_frames_may_be_anything_that_is_drawn():
         ({"frames": ["a", "b"], "values": [1]}, "one value for each"),
         ({"frames": ["a", "b"], "values": [1, 1]}, "all different"),
         ({"frames": ["a", "b"], "start": 2}, "expected the number of a frame, 0 to 1"),
-        ({"frames": ["a", "b"], "start": -1}, "expected the number of a frame, 0 to 1"),
+        ({"frames": ["a", "b"], "start": -1}, "start is -1; expected a whole number"),
         ({"frames": ["a", "b"], "label": " "}, "screen readers say it aloud"),
         ({"frames": [torch.rand(1, 4, 4)] * 2}, "frame 0 is a bare image"),
         ({"frames": [torch.rand(1, 4, 4)] * 2, "alt": ["one"]}, "frame 1 is a bare image"),

@@ -45,13 +45,14 @@ from advlib.attacks.generative import AdvGAN
 from advlib.attacks.hop_skip_jump import hop_skip_jump
 from advlib.attacks.minimal import carlini_wagner, deepfool, fmn
 from advlib.attacks.nes import nes
-from advlib.attacks.physical import Patch, Views, eot, patch, warp
+from advlib.attacks.physical import Patch, eot, patch
 from advlib.attacks.poisoning import apply_trigger, backdoor, label_flip, sticker
 from advlib.attacks.sparse import jsma, one_pixel, sparse_rs
 from advlib.attacks.square import square
 from advlib.attacks.transfer import substitute_labels, transfer
 from advlib.attacks.universal import universal
 from advlib.attacks.victim import GradientMaskingWarning
+from advlib.attacks.views import Views, warp
 from advlib.attacks.worst import worst_case
 
 __all__ = [

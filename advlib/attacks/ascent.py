@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from advlib import contract, losses
 from advlib.attacks.fast import faster
-from advlib.attacks.schedules import Adaptive, Constant, Fixed, Linear
+from advlib.attacks.schedules import Adaptive, Constant, Fixed, Linear, check_climb
 from advlib.attacks.victim import Victim, round_towards
+from advlib.ball import wide
 from advlib.device import at_least_float32, in_batches, width
 from advlib.norms import Ball
 from advlib.progress import progress
@@ -64,6 +65,17 @@ def climb(
     >>> climb(uphill, brightness, grey, grey, Linf(0.1), steps=3, schedule=Constant(0.5))[0].max()
     tensor(0.6000)
     """
+    check_climb(steps, schedule, momentum, inertia, keep, early_stop, least=0)
+    contract.check_images(x)
+    contract.check_change(start, "start", x)
+    contract.check_ball(within, x)
+    for function, name in (
+        (gradient, "gradient"),
+        (score, "score"),
+        (tick, "tick"),
+        (tick if watch is None else watch, "watch"),
+    ):
+        contract.check_function(function, name, "as the docstring of climb says")
     kept, kept_score = start.clone(), x.new_full((len(x),), -torch.inf)
     it = _Climbers(rows=torch.arange(len(x), device=x.device), x=x, adv=start)
     if momentum:
@@ -130,7 +142,7 @@ def _adapt(it: _Climbers, schedule: Adaptive, k: int, steps: int, loss: Tensor, 
     """Croce & Hein (2020), Algorithm 1: the gradient to follow and each image's step size at step k."""
     it.rises, it.loss = it.rises + (loss > it.loss), loss
     higher = loss > it.top_loss
-    it.top, it.top_grad = _choose(higher, it.adv, it.top), _choose(higher, grad, it.top_grad)
+    it.top, it.top_grad = torch.where(wide(higher), it.adv, it.top), torch.where(wide(higher), grad, it.top_grad)
     it.top_loss = torch.where(higher, loss, it.top_loss)
     checkpoints = schedule.checkpoints(steps)
     if k in checkpoints[1:]:
@@ -139,7 +151,7 @@ def _adapt(it: _Climbers, schedule: Adaptive, k: int, steps: int, loss: Tensor, 
         stuck = ~it.just_halved & (it.top_loss <= it.top_before)  # condition 2
         halve = too_few_rises | stuck
         it.size = torch.where(halve, it.size / 2, it.size)
-        it.adv, grad = _choose(halve, it.top, it.adv), _choose(halve, it.top_grad, grad)
+        it.adv, grad = torch.where(wide(halve), it.top, it.adv), torch.where(wide(halve), it.top_grad, grad)
         it.rises, it.top_before, it.just_halved = torch.zeros_like(it.rises), it.top_loss, halve
     return grad, it.size
 
@@ -221,12 +233,13 @@ def ascend(
     contract.check_images(x)
     contract.check_labels(y, len(x))
     contract.check_ball(within, x)
-    contract.check_count(steps, "steps")
+    check_climb(steps, schedule, momentum, inertia, keep, early_stop)
+    contract.check_function(loss, "loss", "(logits, y, target) -> (N,), one of advlib.losses")
+    contract.check_flag(random_start, "random_start")
     contract.check_count(restarts, "restarts")
-    if keep not in ("best", "last"):
-        raise ValueError(f'keep is {keep!r}; expected "best" or "last".')
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback is {callback!r}; expected a function of one argument, an Iterate.")
+    contract.check_seed(seed)
+    if callback is not None:
+        contract.check_function(callback, "callback", "of one argument, an Iterate")
 
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
@@ -285,7 +298,3 @@ def _unit_l1(grad: Tensor) -> Tensor:
     """g / ‖g‖₁ per image, as MI-FGSM adds gradients up (Dong et al. 2018, Eq. 6); a zero gradient stays zero."""
     norm = grad.abs().sum(dim=(1, 2, 3), keepdim=True)
     return grad / norm.clamp_min(torch.finfo(grad.dtype).tiny)
-
-
-def _choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    return torch.where(mask[:, None, None, None], yes, no)

@@ -23,16 +23,29 @@ Attacked = Tensor | tuple[Tensor, Tensor]  # x_adv alone, or with the queries us
 
 
 @contextmanager
-def black_box(victim, x: Tensor, y: Tensor, target, queries: int, batch_size: int | None) -> Iterator[BlackBox]:
+def black_box(
+    victim,
+    x: Tensor,
+    y: Tensor,
+    target,
+    queries: int,
+    batch_size: int | None,
+    seed: int = 0,
+    return_queries: bool = False,
+) -> Iterator[BlackBox]:
     """The victim as a ``BlackBox``, all input checked; a module is put in eval mode meanwhile."""
     if isinstance(victim, type) or not callable(victim):
         raise TypeError(
-            f"victim is {victim!r}; expected a callable that maps images (N, C, H, W) to answers: a "
+            f"victim is {contract.shown(victim)}; expected a callable that maps images (N, C, H, W) to answers: a "
             "torch.nn.Module or a function. (A class? Pass an instance of it.)"
         )
     contract.check_images(x)
     contract.check_labels(y, len(x))
     contract.check_count(queries, "queries")
+    contract.check_seed(seed)
+    contract.check_flag(return_queries, "return_queries")
+    if isinstance(victim, nn.Module):
+        contract.check_model(victim)
     module = isinstance(victim, nn.Module)
     labels = y.to(contract.model_device(victim) if module else x.device).long()
     target = contract.check_target(target, labels)

@@ -51,9 +51,7 @@ def bpda(model: nn.Module, transform: Callable[[Tensor], Tensor], substitute: Ca
     (True, tensor(True))
     """
     contract.check_model(model)
-    for name, value in {"transform": transform, "substitute": substitute or transform}.items():
-        if not callable(value):
-            raise TypeError(
-                f"{name} is a {type(value).__name__}; expected a function x -> x', such as JPEG(model, 75).transform."
-            )
+    contract.check_function(transform, "transform", "x -> x', such as JPEG(model, 75).transform")
+    if substitute is not None:
+        contract.check_function(substitute, "substitute", "x -> x', differentiable")
     return _Approximated(model, transform, substitute)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from advlib.attacks.chance import ByChance, unnoticed
-from advlib.contract import model_device
+from advlib.contract import model_device, shown
 
 __all__ = ["faster"]
 
@@ -54,8 +54,8 @@ def faster(model: nn.Module, x: Tensor, fast: bool | str = True) -> Iterator[Non
     ...     bool((model(x) - logits).abs().max() < 1e-5)
     True
     """
-    if fast not in (True, False, "bf16"):
-        raise ValueError(f'fast is {fast!r}; expected True, False or "bf16".')
+    if not isinstance(fast, bool) and not (isinstance(fast, str) and fast == "bf16"):
+        raise ValueError(f'fast is {shown(fast)}; expected True, False or "bf16".')
     with ExitStack() as undo:
         if fast and _may_be_switched(model):
             _switch(model, _few(x.detach()).to(model_device(model)), undo)

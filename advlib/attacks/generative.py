@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib import contract, losses, norms
+from advlib.answers import answer
 from advlib.attacks.victim import round_towards
 from advlib.data.images import Images, check_some
 from advlib.device import at_least_float32, in_batches
@@ -58,6 +59,7 @@ class AdvGAN(nn.Module):
         contract.check_one_eps(within, "AdvGAN")
         contract.check_count(channels, "channels")
         contract.check_count(width, "width")
+        contract.check_seed(seed)
         self.within, self.channels, self.width = within, channels, width
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -116,7 +118,11 @@ class AdvGAN(nn.Module):
             TypeError, ValueError: input that breaks the contract, a target that is no class, a model or a loss that
             becomes NaN, with the epoch.
         """
-        self._check_fit(model, images, target, epochs, batch_size, lr)
+        self._check_fit(model, images, target, epochs, batch_size)
+        contract.check_number(lr, "lr", positive=True)
+        for value, name in ((gan, "gan"), (hinge, "hinge"), (confidence, "confidence")):
+            contract.check_number(value, name)
+        contract.check_seed(seed)
         if target is not None:
             images = images[images.y != target]
         device, generator = contract.model_device(model), torch.Generator().manual_seed(seed)
@@ -137,7 +143,7 @@ class AdvGAN(nn.Module):
                     real, fake = self.discriminator(x), self.discriminator(adv.detach())
                     _step(teach_d, (real - 1).square().mean() + fake.square().mean())
 
-                    logits = model(adv)
+                    logits = answer(model, adv)
                     contract.check_logits(logits, len(x), f" in epoch {epoch + 1}")
                     contract.check_probabilities(logits)
                     contract.check_labels(y, len(y), logits.shape[1])
@@ -161,6 +167,7 @@ class AdvGAN(nn.Module):
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the weights, with all that ``load`` needs to know, to a ``.safetensors`` file."""
+        contract.check_path(path)
         card = {
             "within": type(self.within).__name__,
             "eps": repr(self.within.eps),
@@ -174,6 +181,8 @@ class AdvGAN(nn.Module):
     @classmethod
     def load(cls, path: str | os.PathLike, device: str | torch.device | None = None) -> AdvGAN:
         """The AdvGAN that ``save`` wrote. Raises ValueError for a file that is none."""
+        contract.check_path(path)
+        contract.check_device(device)
         try:
             with safetensors.safe_open(Path(path), framework="pt") as file:
                 card = file.metadata() or {}
@@ -202,17 +211,14 @@ class AdvGAN(nn.Module):
                 f"AdvGAN(within, channels={x.shape[1]})."
             )
 
-    def _check_fit(self, model, images, target, epochs, batch_size, lr) -> None:
+    def _check_fit(self, model, images, target, epochs, batch_size) -> None:
         contract.check_model(model)
         contract.check_count(epochs, "epochs")
         contract.check_count(batch_size, "batch_size")
-        contract.check_step(lr)
         check_some(images)
         self._check_channels(images.x)
         if target is not None:
-            if isinstance(target, bool) or not isinstance(target, int):
-                raise TypeError(f"target is {target!r}; expected the index of one class.")
-            contract.check_labels(torch.tensor([target]), 1, len(images.classes), name="target")
+            contract.check_class(target, "target", len(images.classes))
             if bool((images.y == target).all()):
                 raise ValueError(f"all images are of class {target}, the target; pass images of other classes.")
 

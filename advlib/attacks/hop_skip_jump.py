@@ -65,12 +65,9 @@ def hop_skip_jump(
     >>> victim(x_adv), bool((asked <= 200).all())
     (tensor([0, 0]), True)
     """
-    if norm not in (L2, Linf):
-        raise ValueError(
-            f"norm is {norm!r}; hop_skip_jump makes L2 or Linf distances small: pass one of these two "
-            "classes, without ε."
-        )
+    contract.check_norm(norm, (L2, Linf), "hop_skip_jump")
     contract.check_count(probes, "probes")
+    contract.check_images(x)
     if start is not None:
         check_start(start, x)
     elif target is not None:
@@ -78,7 +75,7 @@ def hop_skip_jump(
             "a targeted hop_skip_jump got no start; noise is hardly ever taken for a given class. Pass "
             "start=, images like x that the victim takes for their target."
         )
-    with black_box(victim, x, y, target, queries, batch_size) as box:
+    with black_box(victim, x, y, target, queries, batch_size, seed, return_queries) as box:
         walk = _Walk(box, norm, probes, seed)
         rows = walk.begin(None if start is None else start.to(box.clean))
         walk.search(rows)

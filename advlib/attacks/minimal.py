@@ -62,7 +62,7 @@ def deepfool(
     >>> L2(1).size(deepfool(model, x, torch.tensor([0])) - x)     # the boundary is 0.2 away
     tensor([0.2041])
     """
-    _check_norm(norm, (L2, Linf), "deepfool")
+    contract.check_norm(norm, (L2, Linf), "deepfool")
     contract.check_count(steps, "steps")
     contract.check_count(candidates, "candidates")
     contract.check_number(overshoot, "overshoot")
@@ -207,7 +207,7 @@ def fmn(
     >>> Linf(1).size(fmn(model, x, torch.tensor([0]), norm=Linf) - x).item() < 0.101            # at best 0.1
     True
     """
-    _check_norm(norm, (Linf, L2, L1, L0), "fmn")
+    contract.check_norm(norm, (Linf, L2, L1, L0), "fmn")
     contract.check_count(steps, "steps")
     contract.check_number(step, "step", positive=True)
     contract.check_number(gamma, "gamma", positive=True)
@@ -253,13 +253,6 @@ class _Smallest:
         self.adv = torch.where(wide(better), adv, self.adv)
         self.size = torch.where(better, size, self.size)
         return won
-
-
-def _check_norm(norm, known: tuple[type[Ball], ...], attack: str) -> None:
-    if norm not in known:
-        names = " or ".join(kind.__name__ for kind in known)
-        hint = f" Pass the class without ε: norm={type(norm).__name__}." if type(norm) in known else ""
-        raise ValueError(f"norm is {norm!r}; {attack} makes one of these small: {names}.{hint}")
 
 
 def _all(rows: Tensor) -> Tensor:

@@ -66,7 +66,8 @@ def nes(
     if samples % 2:
         raise ValueError(f"samples is {samples}; expected an even number: probes come in pairs ±u.")
     contract.check_number(sigma, "sigma", positive=True)
-    with black_box(victim, x, y, target, queries, batch_size) as box:
+    contract.check_number(momentum, "momentum")
+    with black_box(victim, x, y, target, queries, batch_size, seed, return_queries) as box:
         draws = draws_for_each(box.clean, seed)
 
         def gradient(adv: Tensor, rows: Tensor):

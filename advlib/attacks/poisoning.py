@@ -11,7 +11,6 @@ from torch import Tensor
 
 from advlib import contract
 from advlib.data.images import Images, check_some
-from advlib.names import unknown
 
 __all__ = ["Poisoned", "Trigger", "sticker", "apply_trigger", "backdoor", "label_flip"]
 
@@ -58,14 +57,14 @@ class Trigger:
             raise TypeError(f"a trigger's pattern is {got}; expected a torch.Tensor of shape (C, h, w).")
         contract.check_images(self.pattern[None], name="pattern")
         for value, name in ((self.place[0], "place"), (self.place[1], "place"), (self.opacity, "opacity")):
-            _check_share(value, name)
+            contract.check_share(value, name)
 
 
 def sticker(size: int = 4, place: str = "bottom right", pattern: str = "checkers", opacity: float = 1.0) -> Trigger:
     """A square trigger of ``size`` pixels: "white", "black" or "checkers", in a corner or the "centre".
 
     Raises
-        ValueError: an unknown place or pattern, a size below 1, an opacity outside [0, 1].
+        TypeError, ValueError: an unknown place or pattern, a size below 1, an opacity outside [0, 1].
 
     >>> sticker(3).pattern
     tensor([[[1., 0., 1.],
@@ -73,10 +72,8 @@ def sticker(size: int = 4, place: str = "bottom right", pattern: str = "checkers
              [1., 0., 1.]]])
     """
     contract.check_count(size, "size")
-    if place not in PLACES:
-        raise ValueError(unknown("place of a sticker", place, PLACES))
-    if pattern not in PATTERNS:
-        raise ValueError(unknown("pattern of a sticker", pattern, PATTERNS))
+    contract.check_choice(place, "place", PLACES)
+    contract.check_choice(pattern, "pattern", PATTERNS)
     row, column = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     return Trigger(PATTERNS[pattern](row, column).float()[None], PLACES[place], opacity)
 
@@ -135,11 +132,19 @@ def backdoor(
     (2, [1, 1])
     """
     check_some(images)
-    _check_class(target, "target", images)
+    contract.check_flag(clean_label, "clean_label")
+    if perturb is not None:
+        contract.check_function(perturb, "perturb", "(x, y) -> x_adv")
+    contract.check_class(target, "target", len(images.classes))
     rows = _choose(images.y == target if clean_label else images.y != target, fraction, seed)
     x, y = images.x.clone(), images.y.clone()
     if bool(rows.any()):
         victims = x[rows] if perturb is None else perturb(x[rows], y[rows])
+        contract.check_images(victims, "what perturb returned")
+        if victims.shape != x[rows].shape:
+            raise ValueError(
+                f"perturb returned shape {tuple(victims.shape)}; expected {tuple(x[rows].shape)}, like its x."
+            )
         x[rows] = apply_trigger(victims, trigger)
         y[rows] = target
     return Poisoned(Images(x, y, images.classes), rows)
@@ -163,7 +168,7 @@ def label_flip(
     check_some(images)
     for value, name in ((source, "source"), (target, "target")):
         if value is not None:
-            _check_class(value, name, images)
+            contract.check_class(value, name, len(images.classes))
     if source is not None and source == target:
         raise ValueError(f"source and target are both class {source}; flipping changes nothing. Choose another target.")
     classes = len(images.classes)
@@ -187,27 +192,10 @@ def label_flip(
 
 def _choose(eligible: Tensor, fraction: float, seed: int) -> Tensor:
     """A mask of ``fraction`` of the eligible rows, by chance."""
-    _check_share(fraction, "fraction")
+    contract.check_share(fraction, "fraction")
+    contract.check_seed(seed)
     order = eligible.nonzero().flatten()
     order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(seed)).to(order.device)]
     rows = torch.zeros_like(eligible)
     rows[order[: round(fraction * len(order))]] = True
     return rows
-
-
-def _check_share(value: float, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; expected a number from 0 to 1.")
-    if not 0 <= value <= 1:
-        mend = f" Did you mean {value:g} %? Write {value / 100:g}." if name == "fraction" and 1 < value <= 100 else ""
-        raise ValueError(f"{name} is {value}; expected a share from 0 to 1.{mend}")
-
-
-def _check_class(value: int, name: str, images: Images) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is {value!r}; expected the index of a class, such as images.classes.index(...).")
-    if not 0 <= value < len(images.classes):
-        raise ValueError(
-            f"{name} is {value}; expected the index of one of the {len(images.classes)} classes, "
-            f"0 to {len(images.classes) - 1}."
-        )

@@ -152,7 +152,7 @@ def one_pixel(
     """
     contract.check_count(pixels, "pixels")
     contract.check_count(population, "population", least=5)
-    with black_box(victim, x, y, target, queries, batch_size) as box:
+    with black_box(victim, x, y, target, queries, batch_size, seed, return_queries) as box:
         adv = box.clean.clone()
         standing = box.rows[box.margins(box.clean, box.rows) <= 0]
         draws = draws_for_each(box.clean, seed)
@@ -246,9 +246,8 @@ def sparse_rs(
     tensor([2.])
     """
     _check_l0(within, "sparse_rs")
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha <= 1:
-        raise ValueError(f"alpha is {alpha!r}; expected a share of the pixels, above 0 and at most 1.")
-    with black_box(victim, x, y, target, queries, batch_size) as box:
+    contract.check_share(alpha, "alpha", positive=True)
+    with black_box(victim, x, y, target, queries, batch_size, seed, return_queries) as box:
         n, c, h, w = x.shape
         budget = min(int(within.eps), h * w)
         adv, best = box.clean.clone(), box.margins(box.clean, box.rows)

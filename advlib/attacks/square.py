@@ -72,13 +72,14 @@ def square(
     >>> victim(x_adv).argmax(1), bool((asked < 50).all())
     (tensor([1, 1]), True)
     """
-    contract.check_ball(within)
+    contract.check_images(x)
+    contract.check_ball(within, x)
     if not isinstance(within, (Linf, L2)):
         raise ValueError(f"square got the ball {within}; it is defined for Linf and L2.")
     first, propose = (_stripes, _paint) if isinstance(within, Linf) else (_tiles, _move_bump)
-    if not 0 < p <= 1:
-        raise ValueError(f"p is {p}; expected a share of the image in (0, 1].")
-    with black_box(victim, x, y, target, queries, batch_size) as box:
+    contract.check_share(p, "p", positive=True, what="share of the image")
+    contract.check_flag(give_up, "give_up")
+    with black_box(victim, x, y, target, queries, batch_size, seed, return_queries) as box:
         clean, generator = box.clean, torch.Generator().manual_seed(seed)
         adv = first(clean, within, generator) if start is None else _checked_start(start, clean, within)
         margin = box.margins(adv, box.rows)

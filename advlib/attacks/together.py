@@ -46,6 +46,7 @@ def climb_together(
     contract.check_labels(y, len(x))
     for value, name in ((steps, "steps"), (batch_size, "batch_size"), (samples, "samples")):
         contract.check_count(value, name)
+    contract.check_seed(seed)
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
     with contract.frozen(model), progress(total=steps, unit="step") as bar:

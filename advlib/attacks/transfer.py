@@ -74,7 +74,9 @@ def transfer(
     """
     substitutes = [substitutes] if isinstance(substitutes, nn.Module) else substitutes
     if not isinstance(substitutes, Sequence) or not substitutes:
-        raise TypeError(f"substitutes is {substitutes!r}; expected a torch.nn.Module or a non-empty list of them.")
+        raise TypeError(
+            f"substitutes is {contract.shown(substitutes)}; expected a torch.nn.Module or a non-empty list of them."
+        )
     for substitute in substitutes:
         contract.check_model(substitute)
     contract.check_images(x)
@@ -83,8 +85,12 @@ def transfer(
     contract.check_count(steps, "steps")
     if step is not None:
         contract.check_step(step)
-    if not 0 <= diversity <= 1:
-        raise ValueError(f"diversity is {diversity}; expected a probability from 0 to 1.")
+    contract.check_share(diversity, "diversity", what="probability")
+    contract.check_function(loss, "loss", "(logits, y, target) -> (N,), one of advlib.losses")
+    contract.check_number(momentum, "momentum")
+    contract.check_choice(keep, "keep", ("best", "last"))
+    contract.check_flag(early_stop, "early_stop")
+    contract.check_seed(seed)
     y = y.to(x.device)
     target = contract.check_target(target, y)
 

@@ -17,6 +17,9 @@ __all__ = ["GradientMaskingWarning", "Victim", "round_towards"]
 MANY = 0.1
 
 
+LOSS = "expected one number for each image, (N,): one of advlib.losses, such as losses.cross_entropy."
+
+
 class GradientMaskingWarning(UserWarning):
     """The model's gradients vanish: a low success rate would say more about them than about robustness."""
 
@@ -101,7 +104,21 @@ class Victim:
             contract.check_probabilities(logits)
             contract.check_labels(self.y, len(self.y), self.classes)
             contract.check_target(self.target, self.y, self.classes)
+            self._try_loss(logits.detach())
         return logits.to(torch.promote_types(logits.dtype, adv.dtype))  # a model may calculate in less than it gets
+
+    def _try_loss(self, logits: Tensor) -> None:
+        """A loss gives one number for each image; else TypeError or ValueError."""
+        some = torch.arange(len(logits), device=self.y.device) % len(self.y)
+        try:
+            value = self.loss(logits, *self.goal(some))
+        except (AttributeError, IndexError, RuntimeError) as error:
+            raise TypeError(f"loss cannot be called as loss(logits, y, target) ({error}); {LOSS}") from error
+        if not isinstance(value, Tensor) or value.shape != some.shape:
+            got = tuple(value.shape) if isinstance(value, Tensor) else contract.shown(value)
+            raise ValueError(f"loss gave {got} for {len(some)} images; {LOSS}")
+        if bool(value.isnan().any()):
+            raise ValueError(f"loss gave NaN for finite logits; {LOSS}")
 
     def goal(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """The labels and targets of these images, as losses take them."""

@@ -62,6 +62,7 @@ def worst_case(
     torch.Size([6, 1, 2, 2])
     """
     contract.check_count(queries, "queries", least=0)
+    contract.check_seed(seed)
     contract.check_images(x)
     contract.check_ball(within, x)
     if isinstance(within, L0):

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from advlib.answers import logits_of
+from advlib.answers import DoesNotFit, logits_of
 from advlib.cli import usable_device
 from advlib.data.photos import SMALLEST_SIDE
 from advlib.models.nets import Normalize
@@ -182,9 +182,10 @@ def answer_of(network: nn.Module, side: int) -> tuple[int, int]:
             return channels, logits_of(network, torch.full((1, channels, side, side), 0.5)).shape[1]
         except (RuntimeError, IndexError, ValueError, TypeError) as error:
             failed[channels] = error
-    if type(failed[3]) is type(failed[1]) and isinstance(failed[3], (TypeError, ValueError)):
+    refused = isinstance(failed[3], (TypeError, ValueError)) and not isinstance(failed[3], DoesNotFit)
+    if type(failed[3]) is type(failed[1]) and refused:
         raise failed[3]  # it took the picture, and its answer breaks the contract
-    words = [" ".join(str(error).split())[:200] for error in failed.values()]
+    words = [" ".join(str(error.__cause__ or error).split())[:200] for error in failed.values()]
     raise ValueError(
         f"the model takes no picture of {side}×{side}, neither in colour ({words[0]}) nor grey ({words[1]}); expected "
         "(N, 3, H, W) or (N, 1, H, W) → (N, classes). Another --size?"

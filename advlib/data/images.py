@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from advlib.contract import check_count, check_images, check_labels
+from advlib.contract import (
+    check_count,
+    check_device,
+    check_images,
+    check_labels,
+    check_seed,
+    check_tensor,
+    check_text,
+    shown,
+)
 from advlib.data import signs
 from advlib.names import unknown
 
@@ -41,11 +50,17 @@ class Images:
 
     def __post_init__(self):
         classes = self.classes
-        if isinstance(classes, str) or not classes or not all(isinstance(name, str) for name in classes):
-            raise TypeError(f"classes is {classes!r}; expected the names of the classes, such as ('stop', 'yield')")
+        names = isinstance(classes, Sequence) and all(isinstance(name, str) for name in classes)
+        if isinstance(classes, str) or not names or not classes:
+            raise TypeError(
+                f"classes is {shown(classes)}; expected the names of the classes, such as ('stop', 'yield')"
+            )
         object.__setattr__(self, "classes", tuple(classes))
-        if isinstance(self.x, Tensor) and isinstance(self.y, Tensor) and len(self.x) == len(self.y) == 0:
-            return  # a selection may come out empty; an attack on it will say so
+        if isinstance(self.x, Tensor) and isinstance(self.y, Tensor):
+            check_tensor(self.x, "x")
+            check_tensor(self.y, "y")
+            if self.x.ndim and self.y.ndim and len(self.x) == len(self.y) == 0:
+                return  # a selection may come out empty; an attack on it will say so
         check_images(self.x)
         check_labels(self.y, len(self.x), len(classes))
 
@@ -64,6 +79,7 @@ class Images:
 
     def to(self, device: str | torch.device) -> Images:
         """The same images on another device."""
+        check_device(device)
         return Images(self.x.to(device), self.y.to(device), self.classes)
 
     def batches(self, size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
@@ -85,6 +101,7 @@ class Images:
         import matplotlib.pyplot as plt  # a third of a second that those who show nothing save
 
         check_count(n, "n")
+        check_count(columns, "columns")
         if not len(self):
             raise ValueError("there are no images here to show")
         shown = self[:n]
@@ -124,7 +141,8 @@ def load_images(name: str, split: str = "test", n: int | None = None, seed: int 
         raise ValueError(unknown("data set", name, NAMES))
     if n is not None:
         check_count(n, "n")
-    check_count(seed, "seed", least=0)
+    check_seed(seed)
+    check_text(split, "split")
     if name == "signs":
         return _generated_signs(split, n, seed)
     from advlib.data import real  # needs torchvision, a second's import that the core course does without

@@ -177,6 +177,7 @@ def save_png(x: Tensor, path: str | os.PathLike) -> None:
 
     Raises `TypeError`, `ValueError` for several images, other channels, and pixels that are NaN or not in [0, 1].
     """
+    contract.check_path(path)
     image = picture(x)
     with replacing(path) as temporary:
         image.save(temporary, format="PNG")
@@ -184,11 +185,10 @@ def save_png(x: Tensor, path: str | os.PathLike) -> None:
 
 def picture(x: Tensor) -> Image.Image:
     """What `save_png` writes, as Pillow's image."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"an image to save is a torch.Tensor (C, H, W), but got {type(x).__name__}")
+    contract.check_tensor(x, "x", like="one image (C, H, W)")
     one = x if x.ndim == 4 else x[None]
     if one.ndim != 4 or len(one) != 1 or one.shape[1] not in (1, 3):
-        raise ValueError(f"save_png writes one image of 1 or 3 channels, but got the shape {tuple(x.shape)}")
+        raise ValueError(f"x: expected one image of 1 or 3 channels, but got the shape {tuple(x.shape)}")
     contract.check_images(one)
     return _picture(one[0])
 
@@ -201,7 +201,7 @@ def _picture(image: Tensor) -> Image.Image:
 
 def _existing_file(path: str | os.PathLike) -> Path:
     if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"a photo is given by its path (a string), but got {type(path).__name__}")
+        raise TypeError(f"a photo is given by its path (expected a string), but got {type(path).__name__}")
     path = Path(path)
     try:
         if path.is_file():

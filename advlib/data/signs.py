@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import torch
 
-from advlib.contract import check_count
+from advlib.contract import check_count, check_seed
 from advlib.data import sign_scenes as scenes
 from advlib.data import sign_shapes as shapes
 
@@ -82,7 +82,7 @@ def render(
     True
     """
     labels = _checked(labels)
-    check_count(seed, "seed", least=0)
+    check_seed(seed)
     check_count(size, "size", least=8)
     ink = _templates(round(1.5 * size), torch.device(device))
     images = [torch.zeros(0, 3, size, size, device=device)]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advlib.contract import check_ball, check_count, check_number, check_step, frozen
+from advlib.contract import check_ball, check_count, check_function, check_number, check_one_eps, check_step, frozen
 from advlib.device import at_least_float32
 from advlib.losses import log_odds
 from advlib.norms import Ball
@@ -59,6 +59,7 @@ class Climb:
 
     def __post_init__(self):
         check_ball(self.within)
+        check_one_eps(self.within, type(self).__name__)
         check_count(self.steps, "steps")
         check_step(self.step)
 
@@ -133,9 +134,13 @@ class Reseeded:
     """A `perturb` from any attack of the library that takes a seed: another seed for each batch.
 
     ``Reseeded(pgd, Linf(8/255), steps=10)`` calls ``pgd(model, x, y, Linf(8/255), steps=10, seed=…)``.
+    Raises `TypeError` or `ValueError` for what is no function, and no ball with one ε.
     """
 
     def __init__(self, attack: Callable[..., Tensor], within: Ball, **settings: Any):
+        check_function(attack, "attack", "(model, x, y, within, *, seed) -> x_adv, such as attacks.pgd")
+        check_ball(within)
+        check_one_eps(within, "Reseeded")
         self.attack, self.within, self.settings = attack, within, settings
 
     def __repr__(self) -> str:

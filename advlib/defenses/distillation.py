@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advlib.contract import check_model, check_number, frozen
-from advlib.data.images import Images
-from advlib.defenses.training import Epoch, fit
+from advlib.data.images import Images, check_some
+from advlib.defenses.training import Epoch, check_answers, fit
 from advlib.device import at_least_float32
 
 __all__ = ["AtTemperature", "Taught", "distill", "heat"]
@@ -107,4 +107,7 @@ def distill(
     >>> len(distill(heat(network(), 100), network(), images, epochs=2, progress=False))
     2
     """
+    check_model(teacher)
+    check_some(images)
+    check_answers(teacher, images)
     return fit(heat(student, temperature), images, objective=Taught(teacher, temperature), **training)

@@ -43,13 +43,14 @@ class Ensemble(nn.Module):
 
     def __init__(self, models: Iterable[nn.Module], average: str = "logits"):
         super().__init__()
+        if isinstance(models, (str, Tensor)) or not isinstance(models, Iterable):
+            raise TypeError(f"models is {contract.shown(models)}; expected several models, such as [one, other].")
         members = list(models)
         for model in members:
             contract.check_model(model)
         if not members:
             raise ValueError("models is empty; expected at least one model.")
-        if average not in ("logits", "probabilities"):
-            raise ValueError(f'average is {average!r}; expected "logits" or "probabilities".')
+        contract.check_choice(average, "average", ("logits", "probabilities"))
         self.members, self.average = nn.ModuleList(members), average
         known = [tuple(model.classes) for model in members if hasattr(model, "classes")]  # type: ignore[arg-type]
         for i, classes in enumerate(known):

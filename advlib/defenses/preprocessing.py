@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.attacks.physical import warp
+from advlib.attacks.views import warp
 from advlib.data.photos import check_jpeg_quality, to_jpeg
 
 __all__ = ["JPEG", "Quantize", "BitDepth", "ResizePad"]
@@ -61,6 +61,7 @@ class JPEG(_Preprocessing):
 
     def transform(self, x: Tensor) -> Tensor:
         """The images as they come back from a file, without gradient."""
+        contract.check_images(x)
         if x.shape[1] not in (1, 3):
             raise ValueError(f"x has {x.shape[1]} channels; a JPEG file holds grey (1) or coloured (3) pictures.")
         return to_jpeg(x.detach(), self.quality)
@@ -89,6 +90,9 @@ class Quantize(_Preprocessing):
 
     def transform(self, x: Tensor) -> Tensor:
         """The images with few levels, and a gradient of zero."""
+        contract.check_tensor(x, "x", like="images (N, C, H, W)")
+        if not x.is_floating_point():
+            raise TypeError(f"x has dtype {contract.dtype_of(x)}; expected a floating-point type.")
         return (x * (self.levels - 1)).round() / (self.levels - 1)
 
     def extra_repr(self) -> str:
@@ -137,12 +141,16 @@ class ResizePad(_Preprocessing):
 
     def __init__(self, model: nn.Module, scale: tuple[float, float] = (0.8, 1.0), onto: Sequence[int] | None = None):
         super().__init__(model)
-        if len(scale) != 2 or not 0 < scale[0] <= scale[1] < float("inf"):
-            raise ValueError(f"scale is {scale}; expected (smallest, largest) such as (0.8, 1).")
+        contract.check_scales(scale)
+        if onto is not None:
+            contract.check_pair(onto, "onto", "(331, 331)", whole=True)
         self.scale, self.onto = scale, onto
 
     def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The images, each in a size and at a place drawn from ``generator`` (on the CPU; None for torch's own)."""
+        contract.check_change(x, "x", some=True)
+        if generator is not None:
+            contract.check_generator(generator)
         size, canvas = torch.tensor(x.shape[2:]), torch.tensor(self.onto or x.shape[2:])
         smallest, largest = (torch.round(share * size[0]) for share in self.scale)
         chance = torch.rand(len(x), 3, generator=generator)

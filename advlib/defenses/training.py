@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from advlib import contract
+from advlib.answers import answer
 from advlib.contract import check_count, check_model, check_number, model_device
 from advlib.data.images import Images
 from advlib.defenses.checkpoint import Checkpoint, described
@@ -55,6 +56,9 @@ class Scheduled:
     """
 
     at: Callable[[float], Callable]
+
+    def __post_init__(self):
+        contract.check_function(self.at, "at", "of t in [0, 1)")
 
     def __repr__(self) -> str:
         return "Scheduled(" + ", ".join(f"{t:g}: {described(self.at(t))}" for t in ASKED) + ")"
@@ -118,6 +122,15 @@ def fit(
     check_number(lr, "lr", positive=True)
     check_number(weight_decay, "weight_decay")
     check_number(average, "average")
+    contract.check_flag(amp, "amp")
+    contract.check_flag(progress, "progress")
+    contract.check_seed(seed)
+    contract.check_function(loss, "loss", "(logits, y) -> a mean, such as F.cross_entropy")
+    for given, name in ((perturb, "perturb"), (objective, "objective")):
+        if given is not None and not isinstance(given, Scheduled):
+            contract.check_function(given, name, "or Scheduled, as the docstring of fit says")
+    if checkpoint is not None:
+        contract.check_path(checkpoint, "checkpoint")
     if average >= 1:
         raise ValueError(f"average is {average}; expected a decay below 1, such as 0.998, or 0 for none.")
     if objective is not None and loss is not F.cross_entropy:
@@ -132,13 +145,18 @@ def fit(
         "seed": seed,
         "weight_decay": weight_decay,
     }
-    settings |= {"average": average, "amp": amp, "perturb": described(perturb), "loss": described(objective or loss)}
+    settings |= {
+        "average": average,
+        "amp": amp,
+        "perturb": described(perturb),
+        "loss": described(loss if objective is None else objective),
+    }
     if not callable(images):
         settings["images"] = f"{_checked(images)}, {images.x.mean(dtype=torch.float64):.9f} in the mean"
     kept = Checkpoint(checkpoint, settings)
     kept.restore(model=model, mean=mean)
     schedule, history = None, [Epoch(*figures) for figures in kept.history]
-    ask = partial(_ask, model, perturb, objective or _on_logits(loss), amp)
+    ask = partial(_ask, model, perturb, _on_logits(loss) if objective is None else objective, amp)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         kept.restore_chance()
@@ -147,7 +165,7 @@ def fit(
                 now = _checked(draw(epoch))
                 count = math.ceil(len(now) / batch_size)
                 if schedule is None:
-                    _check_answers(model, now)
+                    check_answers(model, now)
                     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * count)
                     kept.restore(optimizer=optimizer, schedule=schedule)
                 if schedule.total_steps != epochs * count:
@@ -192,6 +210,9 @@ def _ask(model, perturb, objective, amp: bool, x: Tensor, y: Tensor, t: float, s
                 sums.clean.add(_answers(model, x), y)
             x_adv = _at(perturb, t)(model, x, y)
         value, logits = _at(objective, t)(model, x, x if x_adv is None else x_adv, y)
+    if not isinstance(value, Tensor) or value.ndim:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else contract.shown(value)
+        raise ValueError(f"the loss (or objective) gave {got}; expected one number, the mean over the batch.")
     (sums.clean if perturb is None else sums.robust).add(logits, y)
     sums.loss += value.item() * len(y)
     sums.seen += len(y)
@@ -215,7 +236,7 @@ def _at(what, t: float):
 def _answers(model: nn.Module, x: Tensor) -> Tensor:
     """The logits in eval mode, without moving what the model remembers of its batches."""
     with contract.frozen(model), torch.no_grad():
-        return model(x)
+        return answer(model, x)
 
 
 @dataclass
@@ -263,7 +284,7 @@ def _checked(images) -> Images:
     return images
 
 
-def _check_answers(model: nn.Module, images: Images) -> None:
+def check_answers(model: nn.Module, images: Images) -> None:
     """What the model answers is logits, of as many classes as there are labels."""
     some = images.x[:LOOKED_AT]
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):

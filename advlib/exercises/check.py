@@ -15,11 +15,13 @@ from advlib.exercises.masking import bpda_gradient, eot_gradient, through_guard
 from advlib.exercises.minimal import boundary_distance, cw_objective, shorter_way
 from advlib.exercises.mnist import relu_gradient, robust_mlp
 from advlib.exercises.norms import far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1
+from advlib.exercises.poisoning import purged, spectral_scores, trigger_success
 from advlib.exercises.progress import forget
 from advlib.exercises.queries import label_normal, nes_estimate, under_limit
 from advlib.exercises.sparse import fewer_pixels, pixel_gains, sticker_corner
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 from advlib.exercises.threat_models import black_box, obeys, success_rate
+from advlib.exercises.transfer import agreement, ensemble_attack, unseen
 from advlib.exercises.why import noise_ratio, sturdier, worst_margin
 
 # In the order in which their files, and so the chapters, list them.

@@ -26,15 +26,18 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: Sequence[float] | torch.Tensor, std: Sequence[float] | torch.Tensor):
         super().__init__()
-        mean, std = torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(std, dtype=torch.float32)
+        try:
+            mean, std = (torch.as_tensor(given, dtype=torch.float32) for given in (mean, std))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"Normalize got mean={mean!r}, std={std!r}; expected two lists of numbers.") from error
         if mean.ndim != 1 or mean.shape != std.shape:
             raise ValueError(
-                "Normalize wants one mean and one std per channel, got shapes "
+                "Normalize expected one mean and one std per channel, got shapes "
                 f"{tuple(mean.shape)} and {tuple(std.shape)}: pass two lists of one length."
             )
         if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
             raise ValueError(
-                f"Normalize wants finite means and positive stds, got mean={mean.tolist()}, std={std.tolist()}."
+                f"Normalize expected finite means and positive stds, got mean={mean.tolist()}, std={std.tolist()}."
             )
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))

@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from advlib.contract import check_device, check_model, check_path, shown
 from advlib.data.photos import fit_square
 from advlib.files import replacing_together
 from advlib.models import nets
@@ -50,7 +51,10 @@ def load_model(name: str | os.PathLike, device: str | torch.device | None = None
     torch.Size([2, 16])
     """
     if not isinstance(name, (str, os.PathLike)):
-        raise TypeError(f"a model is asked for by its name, such as 'signs-cnn', but got {type(name).__name__}")
+        raise TypeError(
+            f"a model is asked for by its name; expected one such as 'signs-cnn', got {type(name).__name__}"
+        )
+    check_device(device)
     if str(name).startswith(IMAGENET):
         from advlib.models.imagenet import load_imagenet  # needs torchvision, a second's import
 
@@ -95,9 +99,13 @@ def save_model(model: nn.Module, card: dict, folder: str | os.PathLike) -> Path:
 
     Raises `ValueError` for a card that says too little, or whose name is no plain file name.
     """
+    check_model(model)
+    check_path(folder, "folder")
+    if not isinstance(card, dict):
+        raise TypeError(f"card is {shown(card)}; expected a dictionary with name, net, input and classes.")
     missing = {"name", "net", "input", "classes"} - set(card)
     if missing:
-        raise ValueError(f"the card does not say: {', '.join(sorted(missing))}")
+        raise ValueError(f"the card does not say: {', '.join(sorted(missing))}; expected name, net, input and classes")
     name = card["name"]
     if not isinstance(name, str) or name.strip(". ") == "" or {"/", "\\", ":", "\0"} & set(name):
         raise ValueError(

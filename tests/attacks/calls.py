@@ -19,7 +19,7 @@ from advlib.norms import L0, L1, L2, Ball, Linf
 TOOLS = (
     {"ascend", "climb", "climb_together", "attack_standing", "Adaptive", "Constant", "Fixed", "Iterate", "Linear"}
     | {"Victim", "GradientMaskingWarning", "round_towards", "ByChance", "faster", "unnoticed"}
-    | {"Attacked", "BlackBox", "black_box", "check_start", "draws_for_each", "substitute_labels"}
+    | {"Attacked", "BlackBox", "black_box", "check_start", "draws_for_each", "substitute_labels", "check_climb"}
     | {"Patch", "Views", "warp", "GanEpoch", "Poisoned", "Trigger", "apply_trigger", "sticker", "FACTS", "Fact"}
 )
 # Attacks that give something else than one adversarial image for each image: where each is held to its own contract.

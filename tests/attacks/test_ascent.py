@@ -239,7 +239,7 @@ def test_a_callback_is_called_and_may_end_the_attack_by_an_error():
     with pytest.raises(Enough):
         ascend(model, X, Y, Linf(0.1), early_stop=False, callback=enough)
     assert len(model.sizes) == 3 and model.training
-    with pytest.raises(TypeError, match="callback is 3; expected a function of one argument, an Iterate"):
+    with pytest.raises(TypeError, match="callback is 3 of type int; expected a function of one argument, an Iterate"):
         ascend(model, X, Y, Linf(0.1), callback=3)
 
 

@@ -63,8 +63,8 @@ def test_it_goes_with_the_expectation_over_transformations():
     "wrong, error, message",
     [
         (lambda: bpda("model", torch.round), TypeError, "nn.Module"),
-        (lambda: bpda(model(), 75), TypeError, "transform is a int"),
-        (lambda: bpda(model(), torch.round, "identity"), TypeError, "substitute is a str"),
+        (lambda: bpda(model(), 75), TypeError, "transform is 75 of type int"),
+        (lambda: bpda(model(), torch.round, "identity"), TypeError, "substitute is 'identity' of type str"),
         (lambda: bpda(model(), lambda x: x[..., 1:])(batch()), ValueError, r"\(4, 1, 4, 3\).*Pass a substitute"),
     ],
 )

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from advlib.attacks import pgd
-from advlib.attacks.physical import Patch, Views, eot, patch, warp
+from advlib.attacks.physical import Patch, eot, patch
+from advlib.attacks.views import Views, warp
 from advlib.norms import Linf
 
 STILL = Views(rotation=0, scale=(1, 1), shift=0, brightness=0)

@@ -412,7 +412,7 @@ def test_in_a_ball_of_the_largest_change_each_pixel_takes_the_nearest_level_insi
         (torch.full((1, 3, 20, 20), 255.0), ValueError, "from 255 to 255.*divide by 255"),
         (torch.full((3, 20, 20), -0.5), ValueError, "from -0.5 to -0.5"),
         (torch.full((1, 3, 20, 20), 255, dtype=torch.uint8), TypeError, "uint8.*Divide by 255"),
-        (np.zeros((3, 20, 20)), TypeError, "got ndarray"),
+        (np.zeros((3, 20, 20)), TypeError, "x is a numpy.ndarray"),
     ],
 )
 def test_pixels_that_are_none_are_not_saved(tmp_path, x, error, words):

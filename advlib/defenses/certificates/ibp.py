@@ -66,8 +66,10 @@ class IBP:
         IBP(within=Linf(eps=0.2), kappa=0.5)
 
         Raises
-            ValueError: shares that are not 0 ≤ warmup < ramp ≤ 1.
+            TypeError, ValueError: shares that are not 0 ≤ warmup < ramp ≤ 1.
         """
+        for value, name in ((t, "t"), (warmup, "warmup"), (ramp, "ramp")):
+            contract.check_share(value, name)
         if not 0 <= warmup < ramp <= 1:
             raise ValueError(f"warmup is {warmup} and ramp {ramp}; expected shares 0 ≤ warmup < ramp ≤ 1.")
         share = min(1.0, max(0.0, (t - warmup) / (ramp - warmup)))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from advlib import contract
+from advlib.answers import answer
 from advlib.device import in_batches, width
 from advlib.models.nets import Normalize
 from advlib.norms import Ball, Linf
@@ -57,6 +58,7 @@ def interval_bounds(model: nn.Module, x: Tensor, within: Ball, *, batch_size: in
     """
     layers = layers_of(model)
     check_box(x, within)
+    check_fits(model, x)
     found: list[Bounds] = []
     with contract.frozen(model), torch.no_grad():
         images = x.detach().to(contract.model_device(model))
@@ -103,6 +105,12 @@ def check_box(x: Tensor, within: Ball) -> None:
         raise TypeError(
             f"x has dtype {str(x.dtype)[6:]}; bounds need float32 or float64, half precision rounds too far."
         )
+
+
+def check_fits(model: nn.Module, x: Tensor) -> None:
+    """The model takes such images; else ValueError. One is tried."""
+    with contract.frozen(model), torch.no_grad():
+        answer(model, x[:1].detach().to(contract.model_device(model)))
 
 
 def box(x: Tensor, within: Ball) -> Bounds:

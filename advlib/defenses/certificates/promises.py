@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.defenses.certificates.intervals import box, check_box, differences, layers_of, least, through
+from advlib.defenses.certificates.intervals import box, check_box, check_fits, differences, layers_of, least, through
 from advlib.defenses.certificates.relaxations import crown_margins
 from advlib.device import in_batches, width
 from advlib.intervals import Share
@@ -33,14 +33,14 @@ def margin_bounds(
     >>> margin_bounds(model, torch.full((1, 1, 1, 2), 0.5), torch.tensor([0]), Linf(0.1))
     tensor([[0.0000, 0.8000]])
     """
-    if method not in METHODS:
-        raise ValueError(f'method is {method!r}; expected "crown" or "interval".')
+    contract.check_choice(method, "method", METHODS)
     contract.check_images(x)
     contract.check_labels(y, len(x))
     if method == "crown":
         return crown_margins(model, x, y, within, batch_size=batch_size)
     layers = layers_of(model)
     check_box(x, within)
+    check_fits(model, x)
     found: list[Tensor] = []
     with contract.frozen(model), torch.no_grad():
         images = x.detach().to(contract.model_device(model))

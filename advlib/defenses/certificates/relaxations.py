@@ -14,7 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib import contract
-from advlib.defenses.certificates.intervals import Bounds, box, check_box, differences, layers_of, least, step
+from advlib.defenses.certificates.intervals import (
+    Bounds,
+    box,
+    check_box,
+    check_fits,
+    differences,
+    layers_of,
+    least,
+    step,
+)
 from advlib.device import in_batches, width
 from advlib.norms import Ball
 from advlib.progress import progress
@@ -154,11 +163,11 @@ def crown_margins(
 
 def _least(model, x: Tensor, within: Ball, functions: Callable, intermediate: str, batch_size: int | None) -> Tensor:
     """Lower bounds (N, S) of linear functions of the logits, ``functions(rows, logits)`` (n, S, K), over each ball."""
-    if intermediate not in INTERMEDIATE:
-        raise ValueError(f'intermediate is {intermediate!r}; expected "crown" or "interval".')
+    contract.check_choice(intermediate, "intermediate", INTERMEDIATE)
     layers = layers_of(model)
     _check_pools(layers)
     check_box(x, within)
+    check_fits(model, x)
     found: list[Tensor] = []
     with contract.frozen(model), torch.no_grad(), progress(total=len(x), unit="image") as bar:
         images = x.detach().to(contract.model_device(model))

@@ -9,6 +9,7 @@ from scipy.special import bdtr, betaincinv, ndtri
 from torch import Tensor, nn
 
 from advlib import contract
+from advlib.answers import answer
 from advlib.progress import progress
 
 __all__ = ["ABSTAIN", "Certificate", "Smoothed"]
@@ -58,6 +59,8 @@ class Smoothed:
 
     def transform(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """The images with noise drawn from ``generator``, which lives on the CPU."""
+        contract.check_change(x, "x", some=True)
+        contract.check_generator(generator)
         return x + self.sigma * torch.randn(x.shape, generator=generator).to(x)
 
     def predict(self, x: Tensor, n: int = 1000, *, alpha: float = 0.001, seed: int = 0) -> Tensor:
@@ -113,7 +116,7 @@ class Smoothed:
         """For each image, the votes (K,) of so many noisy copies, and then of so many others."""
         contract.check_images(x)
         contract.check_count(counts[-1], "n")
-        contract.check_count(seed, "seed", least=0)
+        contract.check_seed(seed)
         _check_alpha(alpha)
         generator = torch.Generator().manual_seed(seed)
         with contract.frozen(self.model), torch.no_grad():
@@ -124,7 +127,7 @@ class Smoothed:
         votes: list[Tensor] = []
         for done in range(0, count, BLOCK):
             noisy = self.transform(image.expand(min(BLOCK, count - done), *image.shape), generator)
-            logits = self.model(noisy)
+            logits = answer(self.model, noisy)
             contract.check_logits(logits, len(noisy), " for noisy images")
             votes.append(logits.argmax(1).bincount(minlength=logits.shape[1]))
         return torch.stack(votes).sum(0).cpu()
