@@ -1,6 +1,7 @@
 """Every check that a chapter calls, by chapter. A new chapter adds a file beside this one and a line here."""
 
 from advlib.exercises import progress as _progress
+from advlib.exercises.adversarial_training import harder, rs_fgsm, trades
 from advlib.exercises.bim import bim, cheap_attack, restarts
 from advlib.exercises.certified import interval_layer, provable, relu_lines, vote_certificate
 from advlib.exercises.distillation import divisor, softmax_at, unrounded
