@@ -15,8 +15,8 @@ from advlib.exercises.masking import bpda_gradient, eot_gradient, through_guard
 from advlib.exercises.minimal import boundary_distance, cw_objective, shorter_way
 from advlib.exercises.mnist import relu_gradient, robust_mlp
 from advlib.exercises.norms import far_but_same, norms_by_hand, project_l1, project_l2, project_linf, steepest_l1
-from advlib.exercises.poisoning import purged, spectral_scores, trigger_success
 from advlib.exercises.physical import lasting_sticker, one_step_for_all, paste_sticker
+from advlib.exercises.poisoning import purged, spectral_scores, trigger_success
 from advlib.exercises.progress import forget
 from advlib.exercises.queries import label_normal, nes_estimate, under_limit
 from advlib.exercises.sparse import fewer_pixels, pixel_gains, sticker_corner
