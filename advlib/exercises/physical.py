@@ -48,7 +48,6 @@ def _paste_cases() -> list[Case]:
             mask[0, 0] = mask[h // 2, w // 2] = 0
         last = min(height - h, width - w)
         corner = torch.stack([torch.randint(last, (n,), generator=draw), torch.randint(last, (n,), generator=draw)], 1)
-        # the first one away from the diagonal, the last one at the picture's edge
         corner[0], corner[-1] = torch.tensor([0, last - 1]), torch.tensor([height - h, width - w])
         found.append(Case(f"pictures {tuple(x.shape)}, a sticker {(h, w)}", x, image, mask, corner))
     double = [arg.double() if arg.is_floating_point() else arg for arg in found[-1].args]
@@ -71,8 +70,6 @@ PASTE_WRONG = [
          "the sticker was not multiplied by the mask", COVER),
         (lambda spot, image, mask: (1 - mask) * spot, "there is a black hole in the sticker's place",
          "the sticker itself is missing", COVER),
-        (lambda spot, image, mask: mask * image.flip(-1) + (1 - mask) * spot, "what is on the sticker is mirrored",
-         "flip", COVER),
     ),
     *instead_of(
         "places",
@@ -129,13 +126,13 @@ def _gradient(model: nn.Module, way: Way, image: Tensor, x: Tensor, y: Tensor, l
 def _put(top: int, left: int, light: float = 1.0, flip: bool = False) -> Way:
     """A way to stick it on: here, in this light, perhaps mirrored; what does not fit is cut off."""
 
-    def way(image: Tensor, x: Tensor) -> Tensor:
+    def _way(image: Tensor, x: Tensor) -> Tensor:
         h, w = image.shape[1:]
         frame = (left, x.shape[3] - w - left, top, x.shape[2] - h - top)
         stuck = F.pad(image.flip(-1) if flip else image, frame)
         return light * (x * (1 - F.pad(torch.ones_like(image[:1]), frame)) + stuck)
 
-    return way
+    return _way
 
 
 def _step_cases() -> list[Case]:
@@ -184,8 +181,6 @@ STEP_WRONG = [
         "join",
         (lambda gs: torch.stack([g.sign() for g in gs]).sum(0), "each way has one vote per pixel",
          "the sign was taken before the sum", ALL),
-        (lambda gs: torch.stack(gs).median(0).values, "the ways' gradients were joined by their median", "median()",
-         ALL),
     ),
     *instead_of(
         "direction",
