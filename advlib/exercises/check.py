@@ -6,10 +6,12 @@ from advlib.exercises.bim import bim, cheap_attack, restarts
 from advlib.exercises.certified import interval_layer, provable, relu_lines, vote_certificate
 from advlib.exercises.distillation import divisor, softmax_at, unrounded
 from advlib.exercises.ensembles import mean_of_probabilities, outvoted, rho
+from advlib.exercises.evaluation import mcnemar, robust_accuracy
 from advlib.exercises.exercise import Exercise, wrapped
 from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
 from advlib.exercises.gradients import backprop, finite_differences, input_gradient, silent_network
 from advlib.exercises.imagenet import straight_through, survivor, to_file
+from advlib.exercises.judged import verdicts
 from advlib.exercises.loss import cross_entropy, flat_factor, log_odds, logsumexp
 from advlib.exercises.masking import bpda_gradient, eot_gradient, through_guard
 from advlib.exercises.minimal import boundary_distance, cw_objective, shorter_way
