@@ -54,7 +54,8 @@ def log_odds(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
 def margin(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     """max_{j≠y} z_j − z_y; targeted, z_t − max_{j≠t} z_j. Positive exactly where the attack has won.
 
-    The f of Carlini & Wagner (2017), Eq. f₆, without its cut at −κ.
+    The f of Carlini & Wagner (2017), "Towards evaluating the robustness of neural networks",
+    Eq. f₆, without its cut at −κ.
 
     >>> margin(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
     tensor([-1.])

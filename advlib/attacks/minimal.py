@@ -116,7 +116,8 @@ def carlini_wagner(
 ) -> Tensor:
     """Minimise ‖δ‖₂² + c · max(κ − margin(x + δ), 0), and search for the smallest constant c that succeeds.
 
-    Carlini & Wagner (2017), the L2 attack: with x + δ = ½ (tanh w + 1) every w is inside the pixel box, so
+    Carlini & Wagner (2017), "Towards evaluating the robustness of neural networks", the L2 attack: with
+    x + δ = ½ (tanh w + 1) every w is inside the pixel box, so
     Adam minimises over w without a constraint. After ``steps`` of it, c moves halfway to the largest constant
     that failed where the attack won, and up (tenfold, until it wins once) where it did not.
 

@@ -2,7 +2,8 @@
 
 Papernot, McDaniel, Wu, Jha & Swami, "Distillation as a Defense to Adversarial Perturbations against Deep Neural
 Networks" (2016). A model trained at T divides its logits by T before the softmax; used at T = 1 its logits are about T
-times as large as another's, and its cross-entropy rounds to zero. Carlini & Wagner (2017) broke it.
+times as large as another's, and its cross-entropy rounds to zero. Carlini & Wagner (2017), "Towards
+evaluating the robustness of neural networks", broke it.
 """
 
 from __future__ import annotations
