@@ -2,6 +2,7 @@
 
 Everything works on batches. Pictures are (n, 3, size, size), masks (n, 1, size, size), and knobs, one number
 per picture, (n, 1, 1, 1). Steps are in the order of nature: what stands there, how it is lit, how it is seen.
+All is drawn in double precision: rounded once, at the end, pixels do not depend on the make of the processor.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class _Knobs:
 
     def chance(self, p):
         """1 with probability p, else 0."""
-        return (self.unit() < p).float()
+        return (self.unit() < p).double()
 
     def sign(self, p):
         """−1 with probability p, else 1."""
@@ -80,12 +81,12 @@ def _normal(uniform):
 
 
 def photograph(ink: Tensor, labels: Tensor, chance: Tensor, size: int) -> Tensor:
-    """Pictures of the signs `labels` (n,), each decided by its row of `chance`, all on one device.
+    """Pictures of the signs `labels` (n,), each decided by its row of `chance`, all on one device, in float64.
 
-    ink        the drawn signs, RGBA with colours premultiplied: (classes, styles, 4, side, side)
+    ink        the drawn signs, RGBA with colours premultiplied: (classes, styles, 4, side, side) in float64
     """
     texture = FIELDS * sum(side * side for side in OCTAVES)
-    numbers, texture, noise = chance.split([KNOBS, texture, 3 * size * size], dim=1)
+    numbers, texture, noise = chance.double().split([KNOBS, texture, 3 * size * size], dim=1)
     knobs = _Knobs(numbers)
     sign = ink[labels, knobs.choice(ink.shape[1])]
     other = ink[knobs.choice(ink.shape[0]), knobs.choice(ink.shape[1])]
@@ -107,7 +108,7 @@ def _seen(ink, points):
 
 def _pixels(size, device):
     """Centres of the pixels in [-1, 1]²: (2, size, size), x to the right, y down."""
-    axis = (torch.arange(size, device=device) + 0.5) * (2.0 / size) - 1.0
+    axis = (torch.arange(size, dtype=torch.float64, device=device) + 0.5) * (2.0 / size) - 1.0
     return torch.stack(torch.meshgrid(axis, axis, indexing="xy"))
 
 
@@ -127,7 +128,7 @@ def _textures(uniform, knobs, size):
 @lru_cache(maxsize=16)
 def _spread(side, size):
     """The linear map that enlarges `side` numbers to `size`, smoothly: (size, side)."""
-    return F.interpolate(torch.eye(side)[None, None], (size, side), mode="bicubic")[0, 0]
+    return F.interpolate(torch.eye(side, dtype=torch.float64)[None, None], (size, side), mode="bicubic")[0, 0]
 
 
 def _placement(pixels, knobs):
@@ -151,7 +152,8 @@ PALETTES = torch.tensor(
         ((0.45, 0.55, 0.70), (0.75, 0.85, 1.00)),  # blue sky
         ((0.80, 0.82, 0.86), (1.10, 1.10, 1.10)),  # white sky
         ((0.10, 0.08, 0.08), (0.45, 0.22, 0.16)),  # brick
-    ]
+    ],
+    dtype=torch.float64,
 )
 
 

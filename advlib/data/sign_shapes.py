@@ -264,7 +264,7 @@ def roundabout(points: Tensor, style: Style, _: None) -> Layers:
 def picture(
     shape: Callable[[Tensor, Style, object], Layers], argument: object, size: int, style: Style = Style()
 ) -> Tensor:
-    """One sign as RGBA (4, size, size) in [0, 1], transparent around it, its colours premultiplied by alpha.
+    """One sign as RGBA (4, size, size), float64 in [0, 1], transparent around it, colours premultiplied by alpha.
 
     >>> picture(stop, None, size=32)[3].mean() > 0.8          # an octagon covers most of its square
     tensor(True)
@@ -275,4 +275,4 @@ def picture(
     for colour, field in shape(points, style, argument):
         cover = (0.5 - field * size / 2).clamp(0, 1)
         canvas = canvas * (1 - cover) + cover * canvas.new_tensor((*colour, 1.0))[:, None, None]
-    return canvas.float()
+    return canvas
