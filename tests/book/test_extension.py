@@ -12,6 +12,7 @@ import yaml
 from sphinx.errors import ConfigError
 
 from advlib.attacks.facts import FACTS
+from advlib.norms import L2
 from book._ext.coursebook import assets, chapter, repository
 from tests.book.pages import PAGES, ROOT, Book
 
@@ -176,3 +177,29 @@ def test_cheat_sheet_is_no_wider_than_the_page_on_a_desktop(book: Book) -> None:
     boxes = "[...document.querySelectorAll('.cheat-sheet table')].map(table => table.parentElement)"
     page = book.open("book/cheat_sheet").page
     assert page.evaluate(f"{boxes}.every(box => box.scrollWidth <= box.clientWidth)")
+
+
+def test_map_of_attacks_has_every_attack_in_the_cell_that_its_facts_say(book: Book) -> None:
+    page = book.open("book/attack_map").page
+    shown = {}
+    for row in page.locator(".attack-map > .sees").all():
+        for cell in row.locator(".goal").all():
+            for attack in cell.locator(".attack").all():
+                title, norms, cost = attack.inner_text().split("\n")
+                shown[title] = (row.inner_text().split("\n")[0], cell.inner_text().split("\n")[0], norms, cost)
+    assert set(shown) == {fact.title for fact in FACTS}
+    for fact in FACTS:
+        sees, goal, norms, cost = shown[fact.title]
+        assert fact.knows.removeprefix("the ") in sees and goal == fact.goal
+        assert norms == (" ".join(norm.symbol for norm in fact.norms) or "no norm")
+        assert (f"{fact.passes:,} pass" in cost or not fact.passes) and ("targeted" in cost) == fact.targeted
+
+
+def test_map_of_attacks_leads_to_the_chapters_and_shows_one_norm_alone(book: Book) -> None:
+    page = book.open("book/attack_map").page
+    exist = {int(Path(name).name[:2]): name for name in PAGES if name.startswith("chapters/")}
+    links = {link.inner_text(): link.get_attribute("href") for link in page.locator(".attack-map .attack a").all()}
+    assert links == {fact.title: f"../{exist[fact.chapter]}.html" for fact in FACTS if fact.chapter in exist}
+    page.get_by_label("L2").check()
+    seen = [one.inner_text().split("\n")[0] for one in page.locator(".attack-map .attack:visible").all()]
+    assert sorted(seen) == sorted(fact.title for fact in FACTS if L2 in fact.norms)
