@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,3 +224,41 @@ def test_of_several_chapters_each_that_exists_is_linked() -> None:
     links = [(part["reftarget"], part.astext()) for part in parts if isinstance(part, addnodes.pending_xref)]
     assert links == [("/chapters/03_x", "chapters 3"), ("/chapters/06_y", "6")]
     assert "".join(part.astext() for part in parts) == "see chapters 3, 6 and 40; not chapter 9"
+
+
+def test_every_page_says_what_it_is_to_whoever_shares_it(built_book: Path) -> None:
+    said = {}
+    for name in PAGES:
+        head = (built_book / f"{name}.html").read_text(encoding="utf-8").partition("</head>")[0]
+        found = dict(re.findall(r'<meta (?:property|name)="(og:\w+|description)" content="([^"]*)"', head))
+        address = f"https://adversarial-by-example.github.io/course/{name}.html"
+        assert found["og:url"] == address and f'<link rel="canonical" href="{address}"' in head
+        picture = found["og:image"].removeprefix("https://adversarial-by-example.github.io/course/")
+        assert (built_book / picture).is_file()
+        said[name] = found["description"]
+    assert all(len(words) > 40 for words in said.values()), said
+    assert len(set(said.values())) == len(said)
+
+
+def test_site_map_has_every_page_and_a_missing_page_leads_back(built_book: Path) -> None:
+    found = re.findall(
+        r"<loc>https://adversarial-by-example.github.io/course/(.*?)</loc>", (built_book / "sitemap.xml").read_text()
+    )
+    assert sorted(found) == sorted(f"{name}.html" for name in PAGES)
+    missing = (built_book / "404.html").read_text(encoding="utf-8")
+    assert "There is no such page" in missing and 'href="/course/chapters/06_fgsm.html"' in missing
+
+
+@pytest.mark.parametrize(
+    "at, base, prefix",
+    [
+        ({}, "https://ada.github.io/fork/", "/fork/"),
+        ({"BOOK_URL": "https://aml.example.org"}, "https://aml.example.org/", "/"),
+    ],
+)
+def test_a_fork_is_read_at_its_own_address(at: dict, base: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ({"BOOK_REPOSITORY_URL": "https://github.com/ada/fork"} | at).items():
+        monkeypatch.setenv(name, value)
+    ours = config()
+    repository.use_one_address(None, ours)
+    assert (ours.html_baseurl, ours.ogp_site_url, ours.notfound_urls_prefix) == (base, base, prefix)
