@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from sphinx.errors import ConfigError
 
 from advlib.attacks.facts import FACTS
 from advlib.norms import L2
-from book._ext.coursebook import assets, chapter, mentions, repository
+from book._ext.coursebook import assets, chapter, mentions, repository, search
 from tests.book.pages import PAGES, ROOT, Book
 
 UPSTREAM = "https://github.com/adversarial-by-example/course"
@@ -262,3 +263,30 @@ def test_a_fork_is_read_at_its_own_address(at: dict, base: str, prefix: str, mon
     ours = config()
     repository.use_one_address(None, ours)
     assert (ours.html_baseurl, ours.ogp_site_url, ours.notfound_urls_prefix) == (base, base, prefix)
+
+
+def test_search_leads_to_the_chapter_about_it_first(book: Book) -> None:
+    asked = {
+        "PGD": 7,
+        "L∞": 4,
+        "linf": 4,
+        "epsilon": 4,
+        "FGSM": 6,
+        "DeepFool": 9,
+        "worst_case": 21,
+        "log_odds": 2,
+        "TRADES": 16,
+    }
+    visit = book.open("search")
+    for words, number in asked.items():
+        visit.page.goto(f"{visit.base}/search.html?q={words}")
+        first = visit.page.locator("#search-results li > a").first
+        assert Path(first.get_attribute("href")).name.startswith(f"{number:02d}_"), words
+
+
+def test_what_is_to_be_found_names_one_chapter() -> None:
+    found = [
+        name.lower() for page in PAGES if page.startswith("chapters/") for name in search.names(ROOT, Path(page).name)
+    ]
+    twice = {name for name, many in Counter(found).items() if many > 1} - {fact.name for fact in FACTS}
+    assert not twice, f"course.yml: two chapters are to be found by {twice}"

@@ -2,7 +2,7 @@
 
 from sphinx.application import Sphinx
 
-from . import assets, attack_map, cheat_sheet, course_map, folds, mentions, repository
+from . import assets, attack_map, cheat_sheet, course_map, folds, mentions, repository, search
 
 
 def setup(app: Sphinx) -> dict:
@@ -12,6 +12,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("env-get-outdated", assets.pages_to_draw_again)
     app.connect("doctree-read", folds.mark_folds)
     app.connect("doctree-read", mentions.link_chapters)
+    app.connect("doctree-read", search.name_what_is_taught)
     app.add_directive("attack-map", attack_map.AttackMap)
     app.add_directive("course-map", course_map.CourseMap)
     app.add_directive("cheat-sheet", cheat_sheet.CheatSheet)
