@@ -62,7 +62,7 @@ class AdvGAN(nn.Module):
         contract.check_seed(seed)
         self.within, self.channels, self.width = within, channels, width
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed a GPU's generator as well
             self.generator, self.discriminator = _generator(channels, width), _discriminator(channels, width)
 
     def forward(self, x: Tensor) -> Tensor:
