@@ -1,5 +1,6 @@
 """What stands in two places of the repository stands there alike."""
 
+import json
 import re
 from pathlib import Path
 
@@ -46,3 +47,9 @@ def test_the_lock_has_one_version_of_each_package_and_it_is_one_that_is_allowed(
     for one in map(Requirement, asked):
         version = locked.get(canonicalize_name(one.name))
         assert version in one.specifier, f"{one}: requirements.lock has {version}; make lock writes it anew"
+
+
+def test_every_package_of_the_pages_javascript_has_its_hash() -> None:
+    packages = json.loads(read("book/_ext/package-lock.json"))["packages"]
+    assert [name for name, one in packages.items() if name and not one.get("integrity", "").startswith("sha512-")] == []
+    assert len(packages) > 10

@@ -20,7 +20,7 @@ from tests.attacks.calls import BALLS, Call, calls
 
 ELSEWHERE = {"backdoor", "label_flip"}  # they attack no image: tests/attacks/test_poisoning.py has their properties
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
-PATCH = 2  # pixels to a side
+PATCH = 1  # pixel to a side
 # How far results may lie apart that are the same but for rounding: on the very boundary it decides who has won.
 ROUNDING = 1e-5
 
@@ -108,12 +108,14 @@ ATTACKS = [_of(call) for call in calls()] + [Attack(fact, *APART[fact.name]) for
 
 
 # ------------------------------------------------------------------------------------------------------ the networks
-def network(shape: tuple[int, ...], classes: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> nn.Sequential:
+def network(
+    shape: tuple[int, ...], classes: int, dtype: torch.dtype = torch.float32, seed: int = 0, scale: float = 1.0
+) -> nn.Sequential:
     """A tiny network with batch norm and dropout, for images of this shape (C, H, W)."""
     channels, height, width = shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Sequential(
+        net = nn.Sequential(
             nn.Conv2d(channels, 4, 3, padding=1),
             nn.BatchNorm2d(4),
             nn.ReLU(),
@@ -121,6 +123,9 @@ def network(shape: tuple[int, ...], classes: int, dtype: torch.dtype = torch.flo
             nn.Dropout(0.5),
             nn.Linear(4 * height * width, classes),
         ).to(dtype)
+    net[5].weight.data.mul_(scale if dtype in (torch.float32, torch.float64) else 1.0)
+    net[5].bias.data.add_(2.0)  # two logits that add up to 1 by chance would be taken for probabilities
+    return net
 
 
 # -------------------------------------------------------------------------------------------------------- the images
@@ -155,15 +160,20 @@ class Problem:
     layout: str = "plain"
     seed: int = 0
     targeted: bool = False
+    scale: float = 1.0  # of the logits, where the dtype holds them
     ball: int = 0  # which of those that the attack takes
+    corners: bool = (
+        True  # whether some pixels are exactly 0 or 1: to paint one so changes nothing, and rounding decides
+    )
     wrong: bool = False  # whether the first image is of another class than the network says
 
     def network(self) -> nn.Sequential:
-        return network(self.shape, self.classes, self.dtype, self.seed)
+        return network(self.shape, self.classes, self.dtype, self.seed, self.scale)
 
     def images(self) -> Tensor:
         x = torch.rand(self.n, *self.shape, generator=torch.Generator().manual_seed(self.seed))
-        x[0, 0], x[-1, -1] = 0, 1
+        if self.corners:
+            x[0, 0], x[-1, -1] = 0, 1
         return LAYOUTS[self.layout](x.to(self.dtype))
 
     def within(self, attack: Attack) -> Ball | None:
@@ -193,6 +203,7 @@ def problems(**fixed) -> st.SearchStrategy[Problem]:
         dtype=st.sampled_from(DTYPES),
         layout=st.sampled_from(sorted(LAYOUTS)),
         seed=st.integers(0, 2**31),
+        scale=st.sampled_from([1.0, 1e-30, 1e10]),
         ball=st.integers(0, 3),
         targeted=st.booleans(),
         wrong=st.booleans(),

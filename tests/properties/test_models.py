@@ -61,6 +61,7 @@ def test_what_a_network_does_with_memory_changes_no_result(attack, kind):
     assert torch.allclose(attacked(attack, model, problem), attacked(attack, clean, problem), atol=ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [models.exported, models.compiled], ids=["exported", "compiled"])
 def test_exported_and_compiled_networks_are_attacked_too(make):
     problem = Problem()
@@ -69,6 +70,7 @@ def test_exported_and_compiled_networks_are_attacked_too(make):
         attacked(attack, model, problem)
 
 
+@pytest.mark.filterwarnings("ignore:quantized.*autograd kernel")  # torch has the same to say
 @pytest.mark.parametrize("kind", models.WITHOUT_GRADIENT)
 def test_where_no_gradient_goes_through_an_error_says_so_and_questions_work(kind):
     make, words = models.WITHOUT_GRADIENT[kind]
