@@ -23,6 +23,8 @@ Stream = tuple[Callable[[], Any], Callable[[Any], Any]]  # how to read its state
 class ByChance(nn.Module):
     """A model that draws random numbers of its own in each pass. No pass is spent on trials: all are the attack's."""
 
+    each_batch_alike = False  # whether every batch of an attack meets the draws that the first one met
+
 
 @contextmanager
 def unnoticed(model: nn.Module, device: torch.device) -> Iterator[Callable[[], bool]]:
@@ -40,19 +42,18 @@ def unnoticed(model: nn.Module, device: torch.device) -> Iterator[Callable[[], b
 
 
 def rewinder(model: nn.Module) -> Callable[[], None]:
-    """A function that takes what a ``ByChance`` model draws, and counts, back to where it stands now.
+    """A function that takes a ``ByChance`` model's draws back to where they are now, if its batches are to be alike.
 
-    So each batch of an attack meets the same chance, also one that is tried again because memory ran out.
+    A batch that is tried again, in parts, because memory ran out is alike too.
     """
-    if not any(isinstance(module, ByChance) for module in model.modules()):
+    if not (isinstance(model, ByChance) and model.each_batch_alike):
         return lambda: None
-    streams, buffers = _own_streams(model), Buffers(model)
+    streams = _own_streams(model)
     states = [read() for read, _ in streams]
 
     def rewind() -> None:
         for (_, put_back), state in zip(streams, states):
             put_back(state)
-        buffers.restore()
 
     return rewind
 
