@@ -11,11 +11,11 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Buffers", "frozen"]
+__all__ = ["ALONE", "Buffers", "frozen"]
 
 # One thread at a time. A lock for each model would not do: models share layers, and an attack also puts back the random
 # streams that the whole process draws from.
-_ALONE = threading.RLock()
+ALONE = threading.RLock()
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def frozen(model: nn.Module):
     Mode is kept for every sub-module, ``requires_grad`` for every parameter, and every buffer, with its content.
     Inside, gradients are recorded even where the caller switched them off with ``torch.no_grad``. Other threads wait.
     """
-    with _ALONE:
+    with ALONE:
         modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
         wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
         buffers = Buffers(model)

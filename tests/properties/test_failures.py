@@ -93,7 +93,11 @@ def test_nan_on_the_way_is_named_and_leaves_nothing_behind(attack, problem, at):
 @example(
     problem=Problem(5, (3, 7, 7), dtype=torch.float64, corners=False), error="Python's memory", most=2
 )  # transfer drew anew
-@given(problem=problems(dtype=torch.float64, corners=False), error=st.sampled_from(MEMORY), most=st.integers(1, 3))
+@given(
+    problem=problems(dtype=torch.float64, scale=1.0, corners=False),
+    error=st.sampled_from(MEMORY),
+    most=st.integers(1, 3),
+)
 def test_where_memory_runs_out_fewer_images_at_once_give_the_same(attack, problem, error, most):
     """The example is of ``transfer``, which drew anew for the images that were tried again."""
     model, x = problem.network(), problem.images()

@@ -53,7 +53,7 @@ def test_the_result_keeps_its_promises_and_so_does_everything_else(attack, probl
 
 @each(BATCHED)
 @examples(3)
-@given(problem=problems(dtype=torch.float64, corners=False), size=st.integers(1, 4))
+@given(problem=problems(dtype=torch.float64, scale=1.0, corners=False), size=st.integers(1, 4))
 def test_no_result_depends_on_how_many_images_are_worked_on_at_once(attack, problem, size):
     model, x = problem.network(), problem.images()
     y = problem.labels(model, x)
@@ -64,7 +64,7 @@ def test_no_result_depends_on_how_many_images_are_worked_on_at_once(attack, prob
 
 @each(ON_ITS_OWN)
 @examples(3)
-@given(problem=problems(dtype=torch.float64, corners=False))
+@given(problem=problems(dtype=torch.float64, scale=1.0, corners=False))
 def test_no_result_depends_on_the_images_that_come_after_it(attack, problem):
     model, x = problem.network(), problem.images()
     y = problem.labels(model, x)

@@ -4,18 +4,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
 from advlib.answers import logits_of
-from tests.properties.problems import ATTACKS, changed, examples, problems, state
+from tests.properties.problems import ATTACKS, Problem, changed, examples, problems, state
 
 pytestmark = pytest.mark.filterwarnings("ignore::advlib.attacks.GradientMaskingWarning")
+ADVGAN = next(attack for attack in ATTACKS if attack.fact.name == "AdvGAN")
 QUICK = [attack for attack in ATTACKS if attack.fact.name not in ("worst_case", "carlini_wagner")]  # parts say as much
 
 
 @examples(20)
+@example(problem=Problem(), pair=[ADVGAN] * 3, around=False)  # each made its networks from everybody's generator
 @given(
     problem=problems(dtype=torch.float32),
     pair=st.lists(st.sampled_from(QUICK), min_size=2, max_size=3),
