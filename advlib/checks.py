@@ -18,6 +18,7 @@ __all__ = [
     "check_count",
     "check_flag",
     "check_function",
+    "check_jpeg_quality",
     "check_number",
     "check_pair",
     "check_path",
@@ -32,6 +33,7 @@ __all__ = [
 
 MOST = 2**63 - 1  # the largest whole number that a tensor, or a generator's seed, holds
 LONG = 80
+BEST_JPEG = 95  # beyond it, Pillow says, files grow and pictures do not
 
 
 def shown(value) -> str:
@@ -48,10 +50,17 @@ def shown(value) -> str:
     return text if len(text) <= LONG else f"{text[:LONG]}…"
 
 
+def _plain(value, kind: str) -> str:
+    """The mend for a number of NumPy's, or a tensor of one number, where a plain one is meant."""
+    return f" Use {kind}(…)." if getattr(value, "shape", None) == () else ""
+
+
 def check_count(value, name: str, least: int = 1, most: int = MOST) -> None:
     """``value`` is a whole number from ``least`` to ``most``."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is {shown(value)} of type {type(value).__name__}; expected a whole number.")
+        raise TypeError(
+            f"{name} is {shown(value)} of type {type(value).__name__}; expected a whole number.{_plain(value, 'int')}"
+        )
     if not least <= value <= most:
         limit = f"≥ {least}" if most == MOST and value < least else f"from {least} to {most}"
         raise ValueError(f"{name} is {shown(value)}; expected a whole number {limit}.")
@@ -65,7 +74,9 @@ def check_seed(value, name: str = "seed") -> None:
 def check_number(value, name: str, positive: bool = False, least: float = 0, most: float = math.inf) -> None:
     """``value`` is a finite number from ``least`` to ``most``; if ``positive``, not ``least`` itself."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is {shown(value)} of type {type(value).__name__}; expected a number.")
+        raise TypeError(
+            f"{name} is {shown(value)} of type {type(value).__name__}; expected a number.{_plain(value, 'float')}"
+        )
     too_small = value <= least if positive else value < least
     if too_small or value > most or not abs(value) < 1e300:  # 10**400 is finite, but no float; and NaN is nothing
         limits = f"{'>' if positive else '≥'} {least:g}" if math.isfinite(least) else ""
@@ -141,9 +152,16 @@ def check_texts(value, name: str, example: str = "('stop', 'yield')") -> None:
 
 
 def check_function(value, name: str, like: str) -> None:
-    """``value`` can be called (and is no class); ``like`` shows how it will be."""
+    """``value`` can be called; ``like`` shows how it will be."""
     if not callable(value):
         raise TypeError(f"{name} is {shown(value)} of type {type(value).__name__}; expected a function {like}.")
+
+
+def check_jpeg_quality(quality) -> None:
+    """``quality`` is one that JPEG has: 1 to 95."""
+    check_count(quality, "quality")
+    if quality > BEST_JPEG:
+        raise ValueError(f"quality is {quality}; expected a JPEG quality from 1 to {BEST_JPEG} (75 is usual).")
 
 
 def check_path(value, name: str = "path") -> None:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from advlib.answers import predict
 from advlib.contract import (
     check_class,
-    check_count,
     check_images,
+    check_jpeg_quality,
     check_number,
     check_tensor,
     check_texts,
@@ -32,7 +32,6 @@ from advlib.tensors import FLOATS
 
 ROUNDING = 1e-6  # by so much a mean of probabilities may be more than 1
 OUTSIDE = 1e-3  # by so much pixels may be out of [0, 1], by rounding
-BEST_JPEG = 95
 
 
 def percent(probability: float) -> str:
@@ -109,7 +108,7 @@ def encode(image: Any, quality: int | None = None) -> tuple[bytes, str, int]:
     ('png', 5)
     """
     if quality is not None:
-        check_count(quality, "quality", most=BEST_JPEG)
+        check_jpeg_quality(quality)
     pixels = np.rint(pixels_of(image) * 255).astype(np.uint8)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     buffer, kind = io.BytesIO(), "png" if quality is None else "jpeg"

@@ -286,5 +286,5 @@ def _smallest(model: nn.Module, images: Images, right: Tensor, norm: type[Ball],
 def _quartiles(sizes: Sequence[float]) -> str:
     if not sizes:
         return "no image is right"
-    at = lambda share: readable(sizes[min(int(share * len(sizes)), len(sizes) - 1)])
+    at = lambda share: readable(sizes[min(int(share * len(sizes)), len(sizes) - 1)], digits=3)
     return f"median {at(0.5)}, middle half {at(0.25)} to {at(0.75)}, of {len(sizes)} images that are right"

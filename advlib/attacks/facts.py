@@ -1,7 +1,7 @@
 """What a cheat sheet says of each attack, beside the code that it is true of; the tests measure it.
 
-The book's page "Cheat sheet" is drawn from ``FACTS``. In its formulas g is the gradient of the loss in the image,
-and s(g) the steepest direction in the ball's norm: sign(g) for L∞, g / ‖g‖₂ for L2.
+The book's pages "Cheat sheet" and "Map of attacks" are drawn from ``FACTS``. In its formulas g is the gradient of the
+loss in the image, and s(g) the steepest direction in the ball's norm: sign(g) for L∞, g / ‖g‖₂ for L2.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ WEIGHTS, SCORES, LABELS = "weights", "scores", "labels"  # what of the victim th
 NOTHING, TRAINING = "nothing", "the training data"
 INSIDE, SMALLEST, SPARSE = "Inside a ball", "The smallest perturbation", "A few pixels"
 QUESTIONS, BEYOND = "With questions only", "Beyond single images"
+MANY, MODEL = "One change for many images", "A model trained wrongly"  # goals that are no family's
 # Arguments that say how to compute, not what: most attacks have them, and they mean the same everywhere.
 COMMON = ("batch_size", "callback", "early_stop", "fast", "keep", "return_queries", "seed")
 
@@ -62,6 +63,20 @@ class Fact:
     @property
     def name(self) -> str:
         return self.attack.__name__
+
+    @property
+    def goal(self) -> str:
+        """What is looked for: what the family is named for, or ``GOALS`` says."""
+        return GOALS.get(self.attack, self.family)
+
+    @property
+    def passes(self) -> int:
+        return self.forward + self.backward
+
+    @property
+    def targeted(self) -> bool:
+        """May the attacker choose the wrong class?"""
+        return "target" in inspect.signature(self.attack).parameters
 
     @property
     def call(self) -> str:
@@ -142,6 +157,13 @@ NOTES: dict[Callable, str] = {
     eot: "for each pass of that attack",
     bpda: "for each pass of that attack",
     AdvGAN: "once trained, which needs the weights",
+}
+# What is looked for, where the family does not say it. BPDA and EOT prepare a model for any attack of the first kind.
+GOALS: dict[Callable, str] = {
+    **dict.fromkeys((square, nes, transfer, eot, bpda, AdvGAN), INSIDE),
+    hop_skip_jump: SMALLEST,
+    **dict.fromkeys((universal, patch), MANY),
+    **dict.fromkeys((backdoor, label_flip), MODEL),
 }
 # Attack, title, family, norms, what it knows, passes forward and backward, chapter.
 _TABLE: tuple[tuple, ...] = (

@@ -117,9 +117,9 @@ def carlini_wagner(
     """Minimise ‖δ‖₂² + c · max(κ − margin(x + δ), 0), and search for the smallest constant c that succeeds.
 
     Carlini & Wagner (2017), "Towards evaluating the robustness of neural networks", the L2 attack: with
-    x + δ = ½ (tanh w + 1) every w is inside the pixel box, so
-    Adam minimises over w without a constraint. After ``steps`` of it, c moves halfway to the largest constant
-    that failed where the attack won, and up (tenfold, until it wins once) where it did not.
+    x + δ = ½ (tanh w + 1) every w is inside the pixel box, so Adam minimises over w without a constraint. After
+    ``steps`` of it, c moves halfway to the largest constant that failed where the attack won, and up (tenfold, until it
+    wins once) where it did not.
 
     Deviations: the defaults are made for small networks and a laptop. The authors' code tries 9 constants from 0.001 on
     with 10,000 steps of 0.01 each, fewer where the objective stops falling; here it is 5 constants from 1 on, with 200

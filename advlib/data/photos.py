@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SMALLEST_SIDE = 16
 MOST_PIXELS = 25_000_000  # a 24-megapixel photo stays as it is; its float tensor takes 300 MB
-BEST_JPEG = 95  # beyond it, Pillow says, files grow and pictures do not
 MOST_DECODED = 64_000_000  # pixels held at once while a file is read, at up to 16 bytes each
 TOO_MANY_PIXELS = 178_000_000  # where Pillow, too, takes a file for a decompression bomb
 # Pillow knows more formats; some of them, such as EPS, hand a stranger's file to another program.
@@ -144,12 +143,6 @@ def to_8bit_within(x_adv: Tensor, x: Tensor, within: Ball) -> Tensor:
     return to_8bit((x + chosen / 255).clamp(0, 1))
 
 
-def check_jpeg_quality(quality: int) -> None:
-    contract.check_count(quality, "quality")
-    if quality > BEST_JPEG:
-        raise ValueError(f"quality is {quality}; expected a JPEG quality from 1 to {BEST_JPEG} (75 is usual).")
-
-
 def to_jpeg(x: Tensor, quality: int) -> Tensor:
     """What comes back from JPEG files of ``quality`` 1 to 95: images (N, 1 or 3, H, W) in [0, 1]; not differentiable.
 
@@ -160,7 +153,7 @@ def to_jpeg(x: Tensor, quality: int) -> Tensor:
     tensor([100.])
     """
     contract.check_images(x)
-    check_jpeg_quality(quality)
+    contract.check_jpeg_quality(quality)
     if x.shape[1] not in (1, 3):
         raise ValueError(f"x has shape {tuple(x.shape)}; a JPEG file holds 1 or 3 channels.")
     back = []

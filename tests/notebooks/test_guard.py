@@ -98,6 +98,10 @@ def break_stderr(nb):
     nb.cells[CODE].outputs = [new_output("stream", name="stderr", text="UserWarning: …")]
 
 
+def break_comparison(nb):
+    nb.cells[CODE].metadata["tags"] = ["nbval-ignore-output"]
+
+
 def break_frame_alt(nb):
     nb.metadata["widgets"][WIDGET_STATE]["state"]["frame"]["state"]["value"] = '<img src="data:," alt="">'
 
@@ -120,6 +124,7 @@ def break_bar(nb):
         (break_error, "cell 2: it ended in an error: ValueError"),
         (break_stderr, "cell 2: it wrote to stderr"),
         (break_bar, "cell 2: a progress bar is stored"),
+        (break_comparison, "cell 2: tagged nbval-ignore-output, so that no test sees its figures"),
         (break_alt, "cell 3: a figure without alt text"),
         (break_short_alt, "cell 3: a figure without alt text"),
         (break_html_alt, "cell 2: an <img> without alt text"),

@@ -1,8 +1,8 @@
-"""The book's one Sphinx extension: pages without a network, one repository address, folds, the map, the cheat sheet."""
+"""The book's one Sphinx extension: pages without a network, one address, links, folds, maps, the cheat sheet."""
 
 from sphinx.application import Sphinx
 
-from . import assets, cheat_sheet, course_map, folds, repository
+from . import assets, attack_map, cheat_sheet, course_map, folds, mentions, repository, search
 
 
 def setup(app: Sphinx) -> dict:
@@ -11,6 +11,9 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", assets.copy_to_build)
     app.connect("env-get-outdated", assets.pages_to_draw_again)
     app.connect("doctree-read", folds.mark_folds)
+    app.connect("doctree-read", mentions.link_chapters)
+    app.connect("doctree-read", search.name_what_is_taught)
+    app.add_directive("attack-map", attack_map.AttackMap)
     app.add_directive("course-map", course_map.CourseMap)
     app.add_directive("cheat-sheet", cheat_sheet.CheatSheet)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

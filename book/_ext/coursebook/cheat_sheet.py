@@ -27,13 +27,16 @@ class CheatSheet(SphinxDirective):
         norms = ", ".join(norm.symbol for norm in fact.norms) or "–"
         passes = "<br>".join(filter(None, [cost(fact.forward, fact.backward), fact.note]))
         return (
-            f"| **{fact.title}**<br>{self._chapter(fact.chapter)} | {fact.formula}<br>`{fact.call}` | {norms} "
+            f"| **{fact.title}**<br>{chapter_link(self.env, fact.chapter)} | {fact.formula}<br>`{fact.call}` | {norms} "
             f"| {fact.knows} | {passes} |"
         )
 
-    def _chapter(self, number: int) -> str:
-        page = next((page for page in self.env.found_docs if page.startswith(f"chapters/{number:02d}_")), None)
-        return f"[chapter {number}](../{page}.ipynb)" if page else f"chapter {number}"
+
+def chapter_link(env, number: int, text: str = "") -> str:
+    """Markdown that links a chapter from a page of the book, as ``text`` or "chapter 6"; its words until it exists."""
+    text = text or f"chapter {number}"
+    page = next((page for page in env.found_docs if page.startswith(f"chapters/{number:02d}_")), None)
+    return f"[{text}](../{page}.ipynb)" if page else text
 
 
 def cost(forward: int, backward: int) -> str:

@@ -38,7 +38,7 @@ class CourseMap(SphinxDirective):
         self.state.nested_parse(StringList(lines, str(source)), self.content_offset, box)
         return [box]
 
-    def _row(self, root: Path, file: str, title: str, hook: str, minutes: int | None = None) -> str:
+    def _row(self, root: Path, file: str, title: str, hook: str, minutes: int | None = None, **_) -> str:
         number, path = int(file[:2]), root / "chapters" / f"{file}.ipynb"
         if f"chapters/{file}" not in self.env.found_docs:
             return f"| {number} | {title}<br>{hook} | {minutes} min, planned |"

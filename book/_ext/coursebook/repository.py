@@ -1,12 +1,14 @@
-"""The repository's address comes from `_config.yml`, or from the environment that publishes a fork."""
+"""The addresses of repository and book come from `_config.yml`, or from the environment that publishes a fork."""
 
 import os
+from urllib.parse import urlsplit
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ConfigError
 
 VARIABLE = "BOOK_REPOSITORY_URL"
+PAGES = "BOOK_URL"  # where the book is read; else GitHub Pages of the repository
 
 
 def use_one_address(app: Sphinx, config: Config) -> None:
@@ -27,3 +29,8 @@ def use_one_address(app: Sphinx, config: Config) -> None:
         "colab": f"https://colab.research.google.com/github/{name}/blob/{branch}/{{{{path}}}}",
     }
     config.myst_substitutions = {**config.myst_substitutions, "repository": url}
+    owner, _, project = name.partition("/")
+    config.html_baseurl = os.environ.get(PAGES, "").strip().rstrip("/") or f"https://{owner}.github.io/{project}"
+    config.html_baseurl += "/"
+    config.ogp_site_url = config.html_baseurl  # and for whoever shares a page
+    config.notfound_urls_prefix = urlsplit(config.html_baseurl).path  # a missing page can lie at any depth
