@@ -1,13 +1,18 @@
-# make book | check | test | notebook N=07 | notebooks | bench | clean. All a machine needs is Python 3.10 or newer, git and make.
+# make book | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
 # What the installed environment was made from: a newer file here means installing again.
 STAMP := .venv/.installed
 # One thread a process: the parallel test workers share the cores instead of fighting over them.
 export OMP_NUM_THREADS ?= 1
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+WORKERS := --numprocesses auto --maxprocesses 4
+PARALLEL := $(WORKERS) --dist loadfile
+# make LOCK=requirements.lock installs the very versions that the tests last ran with (Linux, Python 3.11).
+LOCK ?=
+# Where chance begins in `make fuzz`: another time, another seed.
+SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: book check test style notebook notebooks bench clean
+.PHONY: book check test fuzz style notebook notebooks bench lock clean
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
@@ -19,6 +24,11 @@ check: $(STAMP) style
 
 test: $(STAMP) style
 	$(BIN)/pytest $(PARALLEL)
+
+# The properties that every attack keeps, tried a hundred times as often as in `make test`, by chance: takes hours.
+fuzz: $(STAMP)
+	@echo 'Again with the same chance: make fuzz SEED=$(SEED)'
+	$(BIN)/pytest $(WORKERS) tests/properties --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
 
 style: $(STAMP)
 	$(BIN)/ruff format --check
@@ -37,12 +47,16 @@ bench: $(STAMP)
 	$(BIN)/pip install --quiet --no-deps --requirement tests/benchmarks/requirements.txt
 	$(BIN)/python -m tests.benchmarks
 
+# Of an environment that `make` has just made, and with which `make test` passes: all versions, the requirements' own too.
+lock: $(STAMP)
+	$(BIN)/pip freeze --disable-pip-version-check --exclude-editable > requirements.lock
+
 clean:
 	rm -rf _build build .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis book/_ext/node_modules *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.txt pyproject.toml
+$(STAMP): requirements.txt pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and f"Python 3.10 or newer is needed; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 …")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/pip install --disable-pip-version-check --requirement requirements.txt $(addprefix --constraint ,$(LOCK))
 	@touch $@

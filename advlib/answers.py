@@ -47,7 +47,7 @@ def logits_of(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> 
         def run(rows: Tensor) -> None:
             logits = answer(model, images[rows])
             contract.check_logits(logits, len(rows))
-            parts.append(at_least_float32(logits))
+            parts.append(at_least_float32(logits).clone())  # a model may answer in the same memory each time
 
         in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     contract.check_probabilities(parts[0])
@@ -72,11 +72,19 @@ def right(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int | None = No
 def answer(model: Callable, images: Tensor):
     """``model(images)``; where it cannot calculate with their dtype or shape, TypeError or ValueError says so.
 
-    A model may well take images of another dtype than its parameters': then nothing is said.
+    A model may well take images of another dtype than its parameters': then nothing is said. One that begins by writing
+    into its images gets a copy.
     """
     try:
         return model(images)
     except RuntimeError as error:
+        if "leaf Variable that requires grad is being used in an in-place" in str(error):
+            return model(images.clone())
+        if "Inference tensors cannot be saved for backward" in str(error):
+            raise ValueError(
+                "the model's weights were made under torch.inference_mode, which lets no gradient through; expected "
+                "one made or loaded outside. Copy it there: copy.deepcopy(model)."
+            ) from error
         if any(words in str(error) for words in OF_SHAPES):
             raise DoesNotFit(
                 f"the model cannot take images x of shape {tuple(images.shape)}; expected the channels, height and "

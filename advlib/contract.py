@@ -7,7 +7,6 @@ reads the same everywhere.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import overload
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from advlib import checks, tensors
 from advlib.checks import *  # noqa: F403 - settings are checked there
 from advlib.checks import shown
+from advlib.frozen import frozen
 from advlib.norms import Ball
 from advlib.tensors import *  # noqa: F403 - and images, labels and other tensors there
 from advlib.tensors import check_class, check_labels, check_tensor, dtype_of, kind_of
@@ -95,6 +95,11 @@ def check_one_eps(within: Ball, what: str) -> None:
 def check_model(model) -> None:
     """``model`` is an ``nn.Module``; else TypeError."""
     if isinstance(model, nn.Module):
+        if any(nn.parameter.is_lazy(one) for one in (*model.parameters(), *model.buffers())):
+            raise ValueError(
+                "the model has lazy layers that have seen no image yet, and so no weights; expected one that has. Call "
+                "it once: model(x)."
+            )
         if any(parameter.is_meta for parameter in model.parameters()):
             raise ValueError(
                 "the model is on the device meta, without weights; expected one on cpu, cuda or mps. Load its weights."
@@ -189,32 +194,6 @@ def check_norm(norm, known: tuple[type[Ball], ...], attack: str) -> None:
         raise ValueError(
             f"norm is {shown(norm)}; {attack} makes one of these small: {names}; expected the class.{hint}"
         )
-
-
-@contextmanager
-def frozen(model: nn.Module):
-    """The model in eval mode and without parameter gradients; afterwards it is as it was.
-
-    Mode is kept for every sub-module, ``requires_grad`` for every parameter, and every buffer's content. Inside,
-    gradients are recorded even where the caller switched them off with ``torch.no_grad``.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    kept = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    try:
-        model.eval()
-        for parameter, _ in wanted:
-            parameter.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
-            yield model
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter, needed in wanted:
-            parameter.requires_grad_(needed)
-        with torch.no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)
 
 
 def model_device(model: nn.Module) -> torch.device:

@@ -75,14 +75,22 @@ def in_batches(run: Callable[[Tensor], None], rows: Tensor, values: int, batch_s
     while len(rows):
         try:
             run(rows[:batch_size])
-        except torch.OutOfMemoryError:
-            if batch_size == 1:
+        except (MemoryError, RuntimeError) as error:
+            if batch_size == 1 or not _out_of_memory(error):
                 raise
             batch_size = max(1, min(batch_size, len(rows)) // 2)
             if rows.device.type == "cuda":
                 torch.cuda.empty_cache()
         else:
             rows = rows[batch_size:]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out. Only on CUDA does torch have an exception of its own for it."""
+    import torch
+
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(said in str(error) for said in words)
 
 
 def at_least_float32(numbers: Tensor) -> Tensor:

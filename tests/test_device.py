@@ -31,16 +31,36 @@ def test_width_is_that_of_the_first_convolution_or_of_what_an_attack_keeps():
     assert width(lambda x: x, image) == width(nn.Flatten(), image) == 10 * image.numel()
 
 
-def test_out_of_memory_halves_and_goes_on():
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried …"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: not enough memory: you tried …"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 6.34 GB, other allocations: 384.00 KB)"),
+    ],
+    ids=["CUDA", "Python", "Linux", "Windows", "MPS"],
+)
+def test_out_of_memory_halves_and_goes_on(error):
     seen = []
 
     def run(rows):
         if len(rows) > 3:
-            raise torch.OutOfMemoryError("too much")
+            raise error
         seen.extend(rows.tolist())
 
     in_batches(run, torch.arange(20), values=1, batch_size=16)
     assert seen == list(range(20))
+
+
+def test_another_error_is_not_taken_for_one_of_memory():
+    def run(rows):
+        if len(rows) > 3:
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        in_batches(run, torch.arange(20), values=1, batch_size=16)
 
 
 def test_one_image_that_does_not_fit_is_an_error():

@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "advlib"
 # Which rooms (a file or a folder of advlib) stand on which floor, from the ground up.
 FLOORS = (
-    ("answers", "ball", "checks", "contract", "device", "files", "intervals", "losses", "names", "norms", "progress")
-    + ("tensors",),
+    ("answers", "ball", "checks", "contract", "device", "files", "frozen", "intervals", "losses", "names", "norms")
+    + ("progress", "tensors"),
     ("data", "models"),
     ("attacks", "defenses", "evaluate", "panels", "plots", "report_card", "sanity", "suspect", "__init__"),
     ("cli", "exercises", "widgets", "__main__"),

@@ -1,9 +1,12 @@
 """What stands in two places of the repository stands there alike."""
 
+import json
 import re
 from pathlib import Path
 
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import advlib
 
@@ -28,6 +31,25 @@ def test_every_make_command_that_is_named_exists() -> None:
 
 def test_requirements_allow_what_the_package_allows_of_torch() -> None:
     for name in ("torch", "torchvision"):
-        package = re.search(rf'"{name}(>=[\d.]+)"', read("pyproject.toml"))
-        course = re.search(rf"^{name}(>=[\d.]+),", read("requirements.txt"), re.M)
+        package = re.search(rf'"{name}(>=[\d.]+,<\d+)"', read("pyproject.toml"))
+        course = re.search(rf"^{name}(>=[\d.]+,<\d+)$", read("requirements.txt"), re.M)
         assert package[1] == course[1], f"{name}: pyproject.toml has {package[1]}, requirements.txt {course[1]}"
+
+
+def test_the_lock_has_one_version_of_each_package_and_it_is_one_that_is_allowed() -> None:
+    lines = read("requirements.lock").splitlines()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.!+]+", line) for line in lines), "make lock writes requirements.lock"
+    locked = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    assert len(locked) == len(lines)
+    asked = [line for line in read("requirements.txt").splitlines() if re.match(r"\w", line)]
+    asked += re.findall(r'^    "([\w-]+[<>=][^"]*)",', read("pyproject.toml"), re.M)
+    assert len(asked) > 20
+    for one in map(Requirement, asked):
+        version = locked.get(canonicalize_name(one.name))
+        assert version in one.specifier, f"{one}: requirements.lock has {version}; make lock writes it anew"
+
+
+def test_every_package_of_the_pages_javascript_has_its_hash() -> None:
+    packages = json.loads(read("book/_ext/package-lock.json"))["packages"]
+    assert [name for name, one in packages.items() if name and not one.get("integrity", "").startswith("sha512-")] == []
+    assert len(packages) > 10

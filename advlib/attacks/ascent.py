@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from advlib import contract, losses
+from advlib.attacks.chance import rewinder
 from advlib.attacks.fast import faster
 from advlib.attacks.schedules import Adaptive, Constant, Fixed, Linear, check_climb
 from advlib.attacks.victim import Victim, round_towards
@@ -69,12 +70,8 @@ def climb(
     contract.check_images(x)
     contract.check_change(start, "start", x)
     contract.check_ball(within, x)
-    for function, name in (
-        (gradient, "gradient"),
-        (score, "score"),
-        (tick, "tick"),
-        (tick if watch is None else watch, "watch"),
-    ):
+    asked = dict(gradient=gradient, score=score, tick=tick, watch=tick if watch is None else watch)
+    for name, function in asked.items():
         contract.check_function(function, name, "as the docstring of climb says")
     kept, kept_score = start.clone(), x.new_full((len(x),), -torch.inf)
     it = _Climbers(rows=torch.arange(len(x), device=x.device), x=x, adv=start)
@@ -212,7 +209,7 @@ def ascend(
     mask        booleans (or 0 and 1) that can be broadcast to x, True where a pixel may change. No other does, and the
                 whole budget goes to the allowed ones. An image without any comes back as it is.
     batch_size  images at once; None chooses, and halves when memory runs out. It never changes the result
-                beyond rounding.
+                beyond rounding, but for what the model itself draws by chance (``attacks.eot``).
     fast        let the model compute the same in less time (``advlib.attacks.fast``); "bf16" in half precision.
     callback    ``callback(iterate)`` is called at the start and after each step, with an ``Iterate``: its ``step``,
                 ``restart``, ``rows``, ``x_adv`` and ``loss``, all copies. It watches: what it returns is ignored, and
@@ -266,6 +263,7 @@ def ascend(
             return loss, score, grad * allowed[rows]
 
         def attack(rows: Tensor) -> None:
+            rewind()
             gradient = victim.gradient_on(rows)
             result, score = climb(
                 gradient if mask is None else partial(masked, gradient, mask[rows]),
@@ -285,10 +283,10 @@ def ascend(
             better = (score > won[rows]) | (restart == 0)
             adv[rows[better]], won[rows[better]] = result[better], score[better]
 
-        for restart in range(restarts):  # noqa: B007 - `attempt` reads it
+        for restart in range(restarts):  # noqa: B007 - `tell` reads it
             # Drawn for all images at once, so that batches and early stops do not change the draw.
             start = clean + within.sample(clean, generator, mask) if random_start else clean
-            todo = torch.arange(len(x), device=labels.device)
+            todo, rewind = torch.arange(len(x), device=labels.device), rewinder(model)
             in_batches(attack, todo[won <= 0] if early_stop else todo, width(model, clean[0]), batch_size)
         victim.warn()
         return round_towards(clean, adv, x.dtype).to(x.device)

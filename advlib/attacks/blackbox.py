@@ -117,7 +117,7 @@ class BlackBox:
                 shown = round_towards(self.clean[rows[part]], shown, self.x.dtype)
             said = answer(self.victim, shown)
             check(said, len(part), f" at query {asked}")
-            answers.append(said.to(rows.device))
+            answers.append(said.to(rows.device, copy=True))  # it may answer in the same memory each time
 
         in_batches(ask, torch.arange(len(rows), device=rows.device), width(self.victim, images[0]), self.batch_size)
         self.bar.update(len(rows))

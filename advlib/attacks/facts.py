@@ -18,9 +18,10 @@ from advlib.attacks.generative import AdvGAN
 from advlib.attacks.hop_skip_jump import hop_skip_jump
 from advlib.attacks.minimal import carlini_wagner, deepfool, fmn
 from advlib.attacks.nes import nes
+from advlib.attacks.one_pixel import one_pixel
 from advlib.attacks.physical import eot, patch
 from advlib.attacks.poisoning import backdoor, label_flip
-from advlib.attacks.sparse import jsma, one_pixel, sparse_rs
+from advlib.attacks.sparse import jsma, sparse_rs
 from advlib.attacks.square import square
 from advlib.attacks.transfer import transfer
 from advlib.attacks.universal import universal

@@ -139,7 +139,7 @@ def _logits(model: nn.Module, x: Tensor, note: Callable | None = None, back: boo
             logits = model(x)
             if back:
                 torch.autograd.grad(logits.sum(), x)
-            return logits.detach()
+            return logits.detach().clone()  # the next answer may be in the same memory
     except Exception:  # whatever it is, the attack meets it again, and reports it
         return None
     finally:

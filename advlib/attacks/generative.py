@@ -18,6 +18,7 @@ from advlib.attacks.victim import round_towards
 from advlib.data.images import Images, check_some
 from advlib.device import at_least_float32, in_batches
 from advlib.files import replacing
+from advlib.frozen import ALONE
 from advlib.norms import L2, Ball, Linf
 from advlib.progress import progress
 
@@ -61,8 +62,8 @@ class AdvGAN(nn.Module):
         contract.check_count(width, "width")
         contract.check_seed(seed)
         self.within, self.channels, self.width = within, channels, width
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with ALONE, torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed a GPU's generator as well
             self.generator, self.discriminator = _generator(channels, width), _discriminator(channels, width)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -98,4 +98,5 @@ def _estimate(box: BlackBox, adv: Tensor, rows: Tensor, draws: list, samples: in
     u = torch.stack([torch.randn((half, *adv.shape[1:]), generator=draws[row]) for row in rows]).to(adv)
     pairs = torch.stack([adv[:, None] + sigma * u, adv[:, None] - sigma * u]).clamp_(0, 1)
     margins = box.margins(pairs.flatten(0, 2), rows.repeat_interleave(half).repeat(2)).view(2, len(rows), half)
-    return torch.einsum("nh,nhcij->ncij", margins[0] - margins[1], u) / (sigma * samples)
+    # Where the caller has autocast on, the sum comes in half precision.
+    return torch.einsum("nh,nhcij->ncij", margins[0] - margins[1], u).to(adv) / (sigma * samples)

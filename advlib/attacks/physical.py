@@ -32,7 +32,7 @@ class _Expectation(ByChance):
 
     def forward(self, x: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * int(self.calls))
-        self.calls += 1
+        self.calls = self.calls + 1  # one made in inference mode could not be added to
         seen = self.transform(x.repeat_interleave(self.samples, dim=0), generator)
         return self.model(seen).unflatten(0, (len(x), self.samples)).mean(1)
 
@@ -51,7 +51,8 @@ def eot(model: nn.Module, transform: Callable, samples: int = 10, seed: int = 0)
     transform   ``transform(x, generator) -> x'``, such as ``Views(...)``: each image in a way of its own,
                 differentiable, drawing from the generator (which lives on the CPU) and from nothing else.
 
-    Measure success on other views than those attacked: ``eot(model, transform, seed=1)``.
+    Which views an image is seen in depends on the images it comes with: another ``batch_size`` of an attack is another
+    draw. Measure success on other views than those attacked: ``eot(model, transform, seed=1)``.
 
     Raises
         TypeError, ValueError: a model or a transform that cannot be called, samples below 1.
@@ -167,7 +168,8 @@ def patch(
     (torch.Size([1, 3, 3]), torch.Size([6, 1, 8, 8]))
     """
     contract.check_images(x)
-    mask = _mask(size).to(x)
+    with torch.inference_mode(False):  # what is made in it, no gradient goes through
+        mask = _mask(size).to(x, copy=True)
     _check_fits(mask, x)
     _check_views(views)
     stick = lambda picture, images, generator: _stick(picture[0], mask.to(images), images, views, generator)

@@ -50,8 +50,8 @@ def climb_together(
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
     with contract.frozen(model), progress(total=steps, unit="step") as bar:
-        clean = at_least_float32(x.detach().to(labels.device))
-        start = start.detach().to(clean)
+        clean = at_least_float32(x.detach().to(labels.device)).clone()
+        start = start.detach().to(clean, copy=True)
         victim = Victim(model, labels, target, _clipped_cross_entropy, x.dtype)
         everyone = torch.arange(len(x), device=labels.device)
         gradient_at, margin_at = victim.gradient_on(everyone), victim.score_on(everyone)

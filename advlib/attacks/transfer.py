@@ -147,6 +147,8 @@ def substitute_labels(victim: Callable[[Tensor], Tensor], x: Tensor, batch_size:
 class _Ensemble(ByChance):
     """The mean of the networks' logits, each time on the same images or on images resized by chance."""
 
+    each_batch_alike = True
+
     def __init__(self, networks: Sequence[nn.Module], diversity: float, generator: torch.Generator):
         super().__init__()
         self.networks, self.diversity, self.generator = nn.ModuleList(networks), diversity, generator

@@ -84,20 +84,23 @@ class Victim:
 
     def input_gradient(self, loss: Tensor, adv: Tensor, where: str, again: bool = False):
         """The gradient of each image's ``loss`` at ``adv``, and its largest entry (N,). ``again``: more will follow."""
-        if not loss.requires_grad:
+        grad = None
+        if loss.requires_grad:
+            (grad,) = torch.autograd.grad(loss.sum(), adv, retain_graph=again, allow_unused=True)
+        if grad is None:
             raise ValueError(
-                "the model's logits do not depend differentiably on its input (a detach, .numpy(), "
-                "torch.no_grad or argmax inside?); a gradient attack has nothing to follow. Remove it, "
-                "attack through it with advlib.attacks.bpda, or use advlib.attacks.square, which needs no gradient."
+                "the model's logits do not depend differentiably on its input (a detach, .numpy(), torch.no_grad, "
+                "argmax or a quantised layer inside?); a gradient attack has nothing to follow. Remove it, attack "
+                "through it with advlib.attacks.bpda, or use advlib.attacks.square, which needs no gradient."
             )
-        (grad,) = torch.autograd.grad(loss.sum(), adv, retain_graph=again)
         largest = grad.abs().amax(dim=(1, 2, 3))
         contract.check_finite(largest, "input gradients", where)
         return grad, largest
 
     def logits(self, adv: Tensor, where: str) -> Tensor:
         """The model's checked answer (n, K); ``where`` names the moment in an error's text."""
-        logits = answer(self.model, adv.to(self.dtype))
+        # Where no gradient protects the iterate from a model that writes into its images, it gets a copy.
+        logits = answer(self.model, adv.to(self.dtype, copy=not adv.requires_grad))
         contract.check_logits(logits, len(adv), where)
         if self.classes is None:
             self.classes = logits.shape[1]

@@ -72,9 +72,10 @@ def worst_case(
     contract.check_labels(y, len(x), logits.shape[1])
     labels = y.to(x.device).long()
     target = contract.check_target(target, labels, logits.shape[1])
+    x, standing = x.detach(), bool((losses.margin(logits, labels, target) <= 0).any())
 
-    with contract.frozen(model), faster(model, x):
-        best, score = x.detach().clone(), losses.margin(logits, labels, target)
+    with contract.frozen(model), faster(model, x, fast=standing):
+        best, score = x.clone(), losses.margin(logits, labels, target)
         for attack in progress(_attacks(within, logits, labels, target, queries, seed), unit="attack"):
             rows = (score <= 0).nonzero().flatten()
             if not len(rows):

@@ -79,8 +79,12 @@ def load_imagenet(name: str, device: str | torch.device | None = None) -> ImageN
     neither on disk nor to be downloaded.
     """
     weights = _weights(name)
-    _fetch(weights, name)
-    network = torchvision.models.get_model(name.partition("@")[0], weights=weights)
+    state = _fetch(weights, name)
+    weights.get_state_dict = lambda *_, **__: state  # what torchvision would read again, and unpickle whatever it is
+    try:
+        network = torchvision.models.get_model(name.partition("@")[0], weights=weights)
+    finally:
+        vars(weights).pop("get_state_dict", None)
     return ImageNetClassifier(network, weights).eval().to(device or "cpu")
 
 
@@ -94,13 +98,15 @@ def _weights(name: str):
     return offered[version] if version else getattr(offered, "IMAGENET1K_V1", offered.DEFAULT)
 
 
-def _fetch(weights, name: str) -> None:
-    """Make sure that the weights are on disk and hold nothing but tensors, before torchvision unpickles them."""
+def _fetch(weights, name: str) -> dict[str, Tensor]:
+    """The weights, from disk or the network; what is downloaded has its hash checked. No more than tensors is read."""
     folder = f"{torch.hub.get_dir()}/checkpoints"
     path = f"{folder}/{weights.url.rsplit('/', 1)[-1]}"
     try:
         with patience():
-            torch.hub.load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True, weights_only=True)
+            return torch.hub.load_state_dict_from_url(
+                weights.url, map_location="cpu", check_hash=True, weights_only=True
+            )
     except OSError as error:  # no network, no permission, no space; urllib's errors are OSErrors
         raise FileNotFoundError(
             f"the weights of {name!r} are not on disk and could not be fetched ({error}).\n"

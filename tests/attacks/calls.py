@@ -18,7 +18,7 @@ from advlib.norms import L0, L1, L2, Ball, Linf
 # What modules of `advlib.attacks` have in their __all__ besides attacks: the engine, and what helps an attack along.
 TOOLS = (
     {"ascend", "climb", "climb_together", "attack_standing", "Adaptive", "Constant", "Fixed", "Iterate", "Linear"}
-    | {"Victim", "GradientMaskingWarning", "round_towards", "ByChance", "faster", "unnoticed"}
+    | {"Victim", "GradientMaskingWarning", "round_towards", "ByChance", "faster", "rewinder", "unnoticed"}
     | {"Attacked", "BlackBox", "black_box", "check_start", "draws_for_each", "substitute_labels", "check_climb"}
     | {"Patch", "Views", "warp", "GanEpoch", "Poisoned", "Trigger", "apply_trigger", "sticker", "FACTS", "Fact"}
 )

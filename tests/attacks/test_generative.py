@@ -79,6 +79,15 @@ def test_the_result_has_the_images_type_and_stays_in_the_ball(dtype):
     assert adv.dtype == dtype and (adv.double() - x.double()).abs().max() <= 0.1 + 1e-6
 
 
+def test_to_make_one_seeds_nobody_s_generator(monkeypatch):
+    for room in ("cuda", "mps"):
+        monkeypatch.setattr(f"torch.{room}.manual_seed", lambda seed: pytest.fail("a GPU's generator was seeded"))
+    monkeypatch.setattr("torch.cuda.manual_seed_all", lambda seed: pytest.fail("all GPUs' generators were seeded"))
+    before = torch.get_rng_state()
+    AdvGAN(Linf(0.1), seed=5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_the_seed_decides_and_the_classifier_stays_as_it_was():
     model, images = quadrant_model(), some_images(24)
     model.insert(0, nn.BatchNorm2d(1))

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from advlib.attacks import GradientMaskingWarning
-from advlib.attacks.sparse import _divisor, _most_salient, jsma, one_pixel, sparse_rs
+from advlib.attacks.one_pixel import one_pixel
+from advlib.attacks.sparse import _divisor, _most_salient, jsma, sparse_rs
 from advlib.losses import margin
 from advlib.norms import L0, L2
 

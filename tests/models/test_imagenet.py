@@ -160,6 +160,15 @@ def test_a_file_that_wants_to_run_code_is_refused_before_it_does(hub, tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
+def test_the_file_is_read_once_and_only_for_tensors(hub, monkeypatch):
+    asked = []
+    load = torch.load
+    monkeypatch.setattr("torch.load", lambda *args, **settings: asked.append(settings) or load(*args, **settings))
+    hub("squeezenet1_1")
+    load_model("imagenet:squeezenet1_1")
+    assert [settings["weights_only"] for settings in asked] == [True]
+
+
 @pytest.mark.parametrize(
     "name, message",
     [
