@@ -72,6 +72,14 @@ def _one_number(case: Case, result: Any, right: Any) -> None:
         )
 
 
+def _value_or_slope(case: Case, result: Any, right: Any) -> None:
+    if not properties.alike(result[0], right[0]):
+        raise Mistake(f"on {case.name}, the value is {result[0].item():.4g}, the formula's is {right[0].item():.4g}")
+    for slope, due, name in zip(result[1:], right[1:], ("the log-odds", "D's verdicts")):
+        if not properties.alike(slope, due):
+            raise Mistake(f"on {case.name}, the value is right, but its gradient in {name} is not the formula's")
+
+
 ADV = "F.relu(kappa - u).mean(): what each picture still lacks"
 GAN = "(verdict - 1).square().mean(): G wants D to say 1, “clean”"
 HINGE = "F.relu(size - c).mean(): what each perturbation has too much"
@@ -92,7 +100,8 @@ GAN_LOSS_WRONG = [
         (lambda v: v.square().mean(), "G is drawn towards the verdict “attacked”",
          "this is D's part for attacked pictures: the 1 is missing"),
         (lambda v: (v - 1).abs().mean(), "the verdicts count by their distance from 1", "abs() for square()"),
-        (lambda v: -(v - 1).square().mean(), "G is paid for being recognised", "a minus at the second term: that is D's aim"),
+        (lambda v: -(v - 1).square().mean(), "G is paid for being recognised",
+         "a minus at the second term: that is D's aim"),
         (lambda v: (v.mean() - 1).square(), "only the mean verdict counts", "the mean was taken before the square"),
         (lambda v: (v.detach() - 1).square().mean(), "no gradient comes from D", "the verdict was detached"),
         (lambda v: (v - 1).square().sum(), "the second term is too large by the number of pictures",
@@ -126,6 +135,7 @@ gan_loss = Formula(
     cases=_batches,
     outcome=_and_slopes,
     kind=_one_number,
+    properties=[_value_or_slope],
     verified="value and gradients, on six batches, on both sides of each hinge",
     wrong=GAN_LOSS_WRONG,
 )
