@@ -242,7 +242,7 @@ def _ghosts(exercise: Explore, answer: Any, notes: list[str], victims: Sequence[
     from advlib import load_model
 
     ghosts = properties.images(answer, yields)
-    properties.inside_ball(WITHIN.size(ghosts - yields), WITHIN.eps, WITHIN.symbol)
+    properties.inside_ball(WITHIN.size(ghosts - yields), float(WITHIN.eps), WITHIN.symbol)
     each = [_read_as(net, ghosts, THIRTY) for net in victims]
     both = int(torch.stack(each).all(0).sum())
     judged = int(_read_as(load_model("signs-robust"), ghosts, YIELD).sum())
