@@ -9,6 +9,7 @@ from advlib.exercises.ensembles import mean_of_probabilities, outvoted, rho
 from advlib.exercises.evaluation import mcnemar, robust_accuracy
 from advlib.exercises.exercise import Exercise, wrapped
 from advlib.exercises.fgsm import fgm_l2, fgsm, smallest_eps
+from advlib.exercises.generative import common_share, gan_loss, ghosts
 from advlib.exercises.gradients import backprop, finite_differences, input_gradient, silent_network
 from advlib.exercises.imagenet import straight_through, survivor, to_file
 from advlib.exercises.judged import verdicts
