@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, expect
 from advlib import L2, Linf, attacks, evaluate, load_images, load_model, losses
 from advlib.data import load_photo, save_png
 from advlib.data.photos import fit_square, to_8bit
-from book._ext.coursebook import lab
+from book._ext.coursebook import assets, lab
 from tests.book.conftest import QuietHandler, built_once, shared_folder
 from tests.book.pages import ROOT, Book, Visit
 from tests.book.test_accessibility import AXE
@@ -124,9 +124,18 @@ def derivative(model: torch.nn.Module, x: torch.Tensor, y: int, target: int | No
     return z[0].detach(), u.detach(), torch.autograd.grad(u.sum(), x)[0]
 
 
+@pytest.fixture(params=["wasm", "cpu"])
+def backend(page: Page, request: pytest.FixtureRequest) -> Iterator[str]:
+    """WebAssembly, which the page chooses where it can, and plain JavaScript."""
+    assert page.evaluate("tf.getBackend()") == "wasm"
+    page.evaluate("name => tf.setBackend(name)", request.param)
+    yield request.param
+    page.evaluate("tf.setBackend('wasm')")
+
+
 @pytest.mark.parametrize("name", lab.NETWORKS)
 @pytest.mark.parametrize("target", [None, 3])
-def test_logits_losses_and_gradients_are_pytorchs(page: Page, name: str, target: int | None) -> None:
+def test_logits_losses_and_gradients_are_pytorchs(page: Page, backend: str, name: str, target: int | None) -> None:
     model = load_model(name)
     for place in (0, 2):
         y = page.evaluate(f"lab.signs[{place}].label")
@@ -225,6 +234,23 @@ def test_verdict_bars_and_loss_tell_of_the_attack(page: Page) -> None:
     held = choose(page, "sign=test-103&attack=fgsm&norm=Linf&eps=0")
     assert held["after"] == pytest.approx(held["before"])
     expect(page.locator("#lab-verdict")).to_contain_text("The network holds")
+
+
+def test_fgsm_follows_the_slider_ten_times_a_second(page: Page) -> None:
+    taken = page.evaluate(
+        """async () => {
+            const slider = document.querySelector('input[name=eps]'), taken = [];
+            for (let k = 0; k < 20; k++) {
+                const start = performance.now();
+                slider.value = k;
+                slider.dispatchEvent(new Event('input', { bubbles: true }));
+                await new Promise(go => requestAnimationFrame(() => setTimeout(go)));
+                taken.push(performance.now() - start);
+            }
+            return taken;
+        }"""
+    )
+    assert sorted(taken)[10] <= 100, f"milliseconds until painted: {taken}"
 
 
 def test_target_is_reached_and_cannot_be_the_truth(page: Page) -> None:
@@ -393,9 +419,9 @@ def test_page_is_light_and_no_other_page_carries_the_lab(book: Book) -> None:
     page = book.open(PAGE).page
     loaded = page.evaluate("performance.getEntriesByType('resource').map(it => new URL(it.name).pathname)")
     files = {name: (book.folder / name.lstrip("/")).read_bytes() for name in loaded}
-    ours = [len(content) for name, content in files.items() if "/lab/" in name or "/tensorflow/" in name]
-    assert len(ours) == len(lab.SCRIPTS) + len(lab.NETWORKS) + 3 and sum(ours) <= MOST_BYTES
-    assert sum(len(gzip.compress(content)) for content in files.values()) <= MOST_BYTES
+    ours = [name for name in files if "/lab/" in name or "/tensorflow/" in name]
+    assert len(ours) == len(lab.SCRIPTS) + len(lab.NETWORKS) + len(assets.TENSORFLOW) + 3  # signs, WebAssembly, style
+    assert sum(len(gzip.compress(content)) for content in files.values()) <= MOST_BYTES, "as a server sends it"
     other = (book.folder / "book" / "notation.html").read_text()
     assert "_static/lab/" not in other and "tensorflow" not in other
 
@@ -441,14 +467,10 @@ def test_an_old_browser_is_told_so(book: Book) -> None:
     expect(page.locator("#lab-form")).not_to_be_visible()
 
 
-def test_where_nothing_is_installed_the_lab_comes_from_a_cdn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "write_scripts", lambda folder: None)
-    scripts: list = []
-    app = SimpleNamespace(
-        outdir=tmp_path, add_js_file=lambda name, **_: scripts.append(name), add_css_file=lambda name: None
-    )
-    node = SimpleNamespace(findall=lambda _: [{"classes": ["lab"]}])
-    lab.load_on_its_page_alone(app, PAGE, "", {}, node)
+def test_where_nothing_is_installed_the_lab_comes_from_a_cdn(tmp_path: Path) -> None:
     locked = json.loads((ROOT / "book/_ext/package-lock.json").read_text())["packages"]
-    version = locked["node_modules/@tensorflow/tfjs"]["version"]
-    assert scripts[0] == f"https://cdn.jsdelivr.net/npm/@tensorflow/tfjs@{version}/dist/tf.es2017.min.js"
+    found = [lab.address(SimpleNamespace(outdir=tmp_path), *part) for part in assets.TENSORFLOW.items()]
+    for url, package in zip(found, ("tfjs", "tfjs-backend-wasm")):
+        version = locked[f"node_modules/@tensorflow/{package}"]["version"]
+        assert url.startswith(f"https://cdn.jsdelivr.net/npm/@tensorflow/{package}@{version}/dist/tf")
+        assert url.endswith(".es2017.min.js")

@@ -14,7 +14,10 @@ HERE = Path(__file__).resolve().parents[1]  # holds package.json and package-loc
 MODULES = HERE / "node_modules"
 WIDGETS = MODULES / "@jupyter-widgets" / "html-manager" / "dist"
 MATHJAX = MODULES / "mathjax" / "es5"
-TENSORFLOW = MODULES / "@tensorflow" / "tfjs" / "dist" / "tf.es2017.min.js"
+TENSORFLOW = {
+    "tf.js": MODULES / "@tensorflow" / "tfjs" / "dist" / "tf.es2017.min.js",
+    "tf-wasm.js": MODULES / "@tensorflow" / "tfjs-backend-wasm" / "dist" / "tf-backend-wasm.es2017.min.js",
+}
 MATHJAX_BUNDLE = "tex-svg-full.js"  # draws formulas as SVG: no fonts to load, so it also works from file://
 CDN_WARNING = (
     "The page's JavaScript could not be installed (%s). The book is built all the same, but its sliders, its formulas "
@@ -74,7 +77,8 @@ def copy_to_build(app: Sphinx) -> None:
         ignore=lambda folder, names: set(names) - parts if Path(folder) == MATHJAX else set(),
     )
     (vendor / "tensorflow").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(TENSORFLOW, vendor / "tensorflow" / "tf.js")
+    for name, source in TENSORFLOW.items():
+        shutil.copyfile(source, vendor / "tensorflow" / name)
 
 
 def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:

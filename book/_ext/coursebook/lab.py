@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 SOURCES = assets.HERE / "lab"
 # Scripts share one namespace and are run in this order.
 SCRIPTS = ("network.js", "attacks.js", "pictures.js", "drawing.js", "landscape.js", "lab.js")
-TENSORFLOW = "vendor/tensorflow/tf.js"
-TENSORFLOW_CDN = "https://cdn.jsdelivr.net/npm/@tensorflow/tfjs@{}/dist/tf.es2017.min.js"
+TENSORFLOW = "vendor/tensorflow/{}"
+TENSORFLOW_CDN = "https://cdn.jsdelivr.net/npm/@tensorflow/{}@{}/dist/{}"
+WEBASSEMBLY = assets.MODULES / "@tensorflow" / "tfjs-backend-wasm" / "dist" / "tfjs-backend-wasm-simd.wasm"
 NETWORKS = ("signs-cnn", "signs-robust")
 # Signs of the test split, by their places in it: one of each class, and what chapters 7 and 16 play with.
 SIGNS = (103, 224, 1, 98, 131, 148, 229, 150, 184, 137, 42, 107, 60, 77, 62, 79, 7, 18)
@@ -48,14 +49,21 @@ def load_on_its_page_alone(
     if doctree is None or not any("lab" in node["classes"] for node in doctree.findall(nodes.raw)):
         return
     write_scripts(Path(app.outdir) / "_static" / "lab")
-    if (Path(app.outdir) / "_static" / TENSORFLOW).is_file():
-        app.add_js_file(TENSORFLOW, defer="defer")
-    else:
-        version = json.loads((assets.HERE / "package.json").read_text())["dependencies"]["@tensorflow/tfjs"]
-        app.add_js_file(TENSORFLOW_CDN.format(version), defer="defer")
-    for script in (*(f"{name}.weights.js" for name in NETWORKS), "signs.js", *SCRIPTS):
+    for name, source in assets.TENSORFLOW.items():
+        app.add_js_file(address(app, name, source), defer="defer")
+    for script in (*(f"{name}.weights.js" for name in NETWORKS), "wasm.js", "signs.js", *SCRIPTS):
         app.add_js_file(f"lab/{script}", defer="defer")
     app.add_css_file("lab/lab.css")
+
+
+def address(app: Sphinx, name: str, source: Path) -> str:
+    """Where a part of TensorFlow.js comes from: our copy, or the CDN where it is not installed."""
+    local = TENSORFLOW.format(name)
+    if (Path(app.outdir) / "_static" / local).is_file():
+        return local
+    package = source.relative_to(assets.MODULES / "@tensorflow").parts[0]
+    versions = json.loads((assets.HERE / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    return TENSORFLOW_CDN.format(package, versions[f"@tensorflow/{package}"], source.name)
 
 
 def write_scripts(folder: Path) -> None:
@@ -72,6 +80,9 @@ def write_scripts(folder: Path) -> None:
         network = json.dumps({"classes": model.classes, "layers": layers(model)}, ensure_ascii=False)
         script = f'(window.lab = window.lab || {{}}).weights = {{ ...lab.weights, "{name}": {network} }};\n'
         (folder / f"{name}.weights.js").write_text(script, encoding="utf-8")
+    # As a script, since a page that is opened as a file may not fetch it. Without it, the page counts in JavaScript.
+    wasm = f'"{data_url("application/wasm", WEBASSEMBLY.read_bytes())}"' if WEBASSEMBLY.is_file() else "null"
+    (folder / "wasm.js").write_text(f"(window.lab = window.lab || {{}}).wasm = {wasm};\n", encoding="utf-8")
     images = load_images("signs", "test", n=max(SIGNS) + 1)
     signs = [{"name": f"test-{i}", "label": int(images.y[i]), "png": png(to_8bit(images.x[i]))} for i in SIGNS]
     # Names for links, as `advlib.data.signs` has them; the network's own are for people.
@@ -126,4 +137,8 @@ def png(image: "Tensor") -> str:
 
     file = io.BytesIO()
     picture(image).save(file, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_url("image/png", file.getvalue())
+
+
+def data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

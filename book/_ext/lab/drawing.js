@@ -72,16 +72,17 @@
     runs.forEach((run, n) => make(key, "span", { class: `lab-key-${n}` }, run.name));
   };
 
-  // A slice of the loss: `values` on a grid of `side` × `side`, rows from the top, drawn smoothly: blue where the network
-  // holds, orange where the attack has won, darker the clearer. `path` are points in units of the grid.
+  const LEVEL = 5, LEVELS = 6;
+
+  // A slice of the loss: `values` on a grid of `side` × `side`, rows from the top, as a map: blue where the network holds,
+  // orange where the attack has won, a shade darker for each 5 that u is away from 0. `path` is in units of the grid.
   lab.slice = (canvas, values, side, path) => {
     const context = canvas.getContext("2d"), size = canvas.width;
     const image = context.createImageData(size, size);
-    const most = lab.largest(values) || 1;
     for (let row = 0, p = 0; row < size; row++) {
       for (let column = 0; column < size; column++, p += 4) {
         const u = between(values, side, (row * (side - 1)) / (size - 1), (column * (side - 1)) / (size - 1));
-        const clear = Math.min(1, 0.25 + 0.75 * Math.sqrt(Math.abs(u) / most));
+        const clear = (1 + Math.min(Math.floor(Math.abs(u) / LEVEL), LEVELS)) / (1 + LEVELS);
         const ink = u > 0 ? [213, 94, 0] : [0, 114, 178];
         for (let c = 0; c < 3; c++) image.data[p + c] = 255 - clear * (255 - ink[c]);
         image.data[p + 3] = Number.isNaN(u) ? 0 : 255;

@@ -23,9 +23,10 @@
       (dot(delta, along) / dot(along, along) - left) / cell,
       (top - dot(delta, aside) / dot(aside, aside)) / cell,
     ]);
-    const words = `Across: along the gradient at the clean picture, from ε = ${budget.text(-budget.max / 4)} to ${budget.text(budget.max)}. ` +
-      "Up and down: a random direction, as far. Blue: the network holds. Orange: the attack has won. " +
-      "The black line is the way of the attack, seen from above; its large dot is where it ends.";
+    const words = "Across: along the gradient at the clean picture, " +
+      `from ε = −${budget.text(budget.max / 4)} to ${budget.text(budget.max)}. Up and down: a random direction, as far. ` +
+      "Blue: the network holds. Orange: the attack has won. Each shade is 5 log-odds. " +
+      "The line is the way of the attack, seen from above; its large dot is where it ends.";
     caption.textContent = words;
     canvas.setAttribute("aria-label", `A slice of the loss. ${words}`);
     for (let k = values.findIndex((value) => Number.isNaN(value)); k >= 0 && k < values.length; k += BATCH) {

@@ -27,9 +27,9 @@
   // Each picture's log-odds of being wrong, u = log Σ_{i≠y} exp z_i − z_y; with a target t, the log-odds that it wins,
   // −u of t. It is what `advlib.losses.log_odds` gives.
   function logOdds(z, { label, target = null }) {
-    const chosen = target ?? label;
-    const others = [...Array(z.shape[1]).keys()].filter((i) => i !== chosen);
-    const u = tf.logSumExp(tf.gather(z, others, 1), 1).sub(tf.gather(z, [chosen], 1).reshape([-1]));
+    const chosen = tf.oneHot([target ?? label], z.shape[1]);
+    const others = z.sub(chosen.mul(1e30)); // exp of what is left of the chosen one is 0
+    const u = tf.logSumExp(others, 1).sub(z.mul(chosen).sum(1));
     return target === null ? u : u.neg();
   }
 
@@ -84,10 +84,21 @@
 
   lab.argmax = (values) => values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
 
-  // The networks whose weights this page carries. Plain JavaScript computes them as exactly as PyTorch does; a graphics
-  // card may round to half precision.
-  lab.loadNetworks = async () => {
+  // Where it counts: WebAssembly, or plain JavaScript where a browser lacks that. Both are as exact as PyTorch; a graphics
+  // card may round to half precision. The file of WebAssembly is in the page, which may not fetch it when it is a file.
+  async function chooseBackend() {
+    tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false); // threads need a server that allows them
+    if (lab.wasm && (await tf.env().getAsync("WASM_HAS_SIMD_SUPPORT"))) {
+      const files = ["", "-simd", "-threaded-simd"].map((kind) => [`tfjs-backend-wasm${kind}.wasm`, lab.wasm]);
+      tf.wasm.setWasmPaths(Object.fromEntries(files)); // all must be named, the second alone is asked for
+      if (await tf.setBackend("wasm")) return;
+    }
     await tf.setBackend("cpu");
+  }
+
+  // The networks whose weights this page carries.
+  lab.loadNetworks = async () => {
+    await chooseBackend();
     lab.networks = Object.fromEntries(Object.entries(lab.weights).map(([name, weights]) => [name, new Network(weights)]));
     lab.classes = Object.values(lab.networks)[0].classes;
     delete lab.weights;
