@@ -46,7 +46,7 @@
     }
   };
 
-  // The loss of several runs, one line each: [{ name, losses, dashed }]. Above zero the attack has won more than half.
+  // The loss of several runs, one line each: [{ name, losses }]. Above zero the attack has won more than half.
   lab.chart = (box, runs, steps) => {
     const [width, height, left, right, top, bottom] = [340, 190, 38, 8, 10, 34];
     const all = runs.flatMap((run) => run.losses).concat(0);

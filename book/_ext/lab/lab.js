@@ -12,6 +12,8 @@
   let norm = "Linf";
   let form, x, own; // the form, the clean picture, the visitor's own picture
   let newest = 0, stopped = false; // the number of the newest run; whether it was stopped by hand
+  let compared; // the last run on the other network: its line stays until the next one is there
+  let touched = false; // whether the address is to follow the settings
 
   const field = (name) => form.elements[name];
   const classOf = (name) => (name === "" ? null : lab.names.indexOf(name));
@@ -27,19 +29,21 @@
 
   // ------------------------------------------------------------------------------------------------ the run
   let rested = 0;
-  // Let the page breathe: after 30 ms of work, give way to whatever else waits.
-  const breath = () => performance.now() - rested < 30 ? null : new Promise((go) => setTimeout(() => {
+  // After 30 ms of work it is time to show something, and to give way to whatever else waits.
+  const due = () => performance.now() - rested > 30;
+  const breath = () => new Promise((go) => setTimeout(() => {
     rested = performance.now();
     go();
   }));
 
-  // Follow one attack step by step, telling each; null where a newer run has begun.
+  // Follow one attack step by step, and tell of it now and then; null where a newer run has begun.
   async function follow(name, asked, mine, tell) {
     const network = lab.networks[name], losses = [], path = [];
     for (const { step, x: adv, loss, logits } of lab.attack(network, x, asked.goal, asked)) {
       losses.push(loss);
       path.push(adv);
-      tell({ step, adv, losses, path, after: lab.softmax(logits) });
+      if (!due()) continue;
+      tell({ step, adv, losses, after: lab.softmax(logits) });
       await breath();
       if (mine !== newest) return null;
       if (stopped) break;
@@ -52,12 +56,14 @@
   async function run() {
     const mine = (newest += 1), asked = settings();
     stopped = false;
+    $("refused").textContent = "";
     lab.last = null; // until all of it is shown
     showSettings(asked);
     const before = lab.softmax(lab.networks[UNDEFENDED].read(x, asked.goal).logits);
     lab.paint($("clean"), x, `The picture, read as ${reading(before)}`);
     $("stop").disabled = false;
     const runs = [{ name: "never defended", losses: [] }];
+    if (compared && compared.x === x && compared.losses.length === asked.steps + 1) runs.push(compared);
 
     const main = await follow(UNDEFENDED, asked, mine, (now) => {
       showIterate(now, before, asked, runs);
@@ -78,13 +84,13 @@
     if (mine !== newest) return;
     if (trained) {
       showCard("robust", trained.adv, trained.after, asked);
-      runs.push({ name: "trained against attacks", losses: trained.losses });
+      runs[1] = compared = { name: "trained against attacks", losses: trained.losses, x };
       lab.chart($("loss"), runs, asked.steps);
     }
     $("stop").disabled = true;
     $("progress").value = 1;
     $("state").textContent = stopped ? `stopped after ${taken} of ${asked.steps} steps` : "";
-    history.replaceState(null, "", `#${link()}`);
+    if (touched) history.replaceState(null, "", `#${link()}`);
     if ($("slice-fold").open) {
       const shown = { x, ...asked, path: main.path };
       await lab.landscape($("slice"), $("slice-text"), lab.networks[UNDEFENDED], shown, () => mine === newest);
@@ -125,7 +131,7 @@
 
   function showIterate({ adv, step, losses, after }, before, asked, runs) {
     lab.paint($("attacked"), adv, `What the network gets, read as ${reading(after)}`);
-    $("times").textContent = `, × ${lab.paintChange($("change"), lab.minus(adv, x))}`;
+    $("times").textContent = `,\u00a0×\u00a0${lab.paintChange($("change"), lab.minus(adv, x))}`;
     lab.bars($("bars"), before, after);
     runs[0].losses = losses;
     lab.chart($("loss"), runs, asked.steps);
@@ -156,8 +162,9 @@
   const NAMES = ["sign", "attack", "norm", "eps", "steps", "step", "seed", "label", "target"];
   const link = () => new URLSearchParams(NAMES.map((name) => [name, field(name).value])).toString();
 
-  // What the address asks for, as far as it makes sense; the rest is as at first.
+  // What the address asks for, as far as it makes sense; the rest is as at first. Without settings it names a heading.
   function apply(hash) {
+    touched = hash.includes("=");
     const asked = new URLSearchParams(hash.replace(/^#/, ""));
     form.reset();
     field("seed").value = 0;
@@ -194,6 +201,7 @@
     Object.assign(own, { x: pixels, label });
     lab.paint(own.canvas, pixels);
     chooseSign(own);
+    touched = true;
     run();
   }
 
@@ -224,29 +232,36 @@
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", ({ target }) => {
       if (!NAMES.includes(target.name)) return;
+      touched = true;
       if (target.name === "sign") chooseSign([...lab.signs, own].find((sign) => sign && sign.name === target.value));
       if (target.name === "eps") budgets[norm] = target.value;
       if (target.name === "norm") setNorm();
       if (target.name === "label" && own && x === own.x) own.label = classOf(target.value);
+      if (field("target").value === field("label").value) field("target").value = "";
       run();
     });
-    window.addEventListener("hashchange", () => {
-      apply(location.hash);
+    window.addEventListener("hashchange", ({ newURL }) => {
+      const { hash } = new URL(newURL); // a run may have written its own settings over it
+      if (!hash.includes("=")) return;
+      apply(hash);
       run();
     });
     $("stop").addEventListener("click", () => { stopped = true; });
     $("again").addEventListener("click", () => {
       field("seed").value = (Number(field("seed").value) + 1) % 1e6; // another random start, other noise
+      touched = true;
       run();
     });
     $("slice-fold").addEventListener("toggle", run);
     $("save").addEventListener("click", () => lab.save($("attacked"), "attacked.png"));
     $("save-clean").addEventListener("click", () => lab.save($("clean"), "picture.png"));
     $("copy").addEventListener("click", async () => {
+      history.replaceState(null, "", `#${link()}`);
       const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-      $("copied").textContent = copied ? "Copied." : "The link stands in the address bar: copy it there.";
+      $("copied").textContent = (copied ? "Copied." : "The link stands in the address bar: copy it there.") +
+        (field("sign").value === "own" ? " It carries the settings, not your picture." : "");
     });
-    lab.takePictures($("form"), takeOwn, (words) => { $("state").textContent = words; });
+    lab.takePictures($("form"), takeOwn, (words) => { $("refused").textContent = words; });
     const drawing = () => $("draw").getAttribute("aria-pressed") === "true";
     $("draw").addEventListener("click", () => {
       $("draw").setAttribute("aria-pressed", String(!drawing()));
