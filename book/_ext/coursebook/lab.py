@@ -5,6 +5,7 @@ is opened as a file may load a script, but neither fetch a file nor read the pix
 """
 
 import base64
+import io
 import json
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from . import assets
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+FRAME = "lab-frame"  # marks the part of a page that is the lab
 SOURCES = assets.HERE / "lab"
 # Scripts share one namespace and are run in this order.
 SCRIPTS = ("network.js", "attacks.js", "pictures.js", "drawing.js", "landscape.js", "lab.js")
@@ -31,7 +33,7 @@ SIGNS = (103, 224, 1, 98, 131, 148, 229, 150, 184, 137, 42, 107, 60, 77, 62, 79,
 
 
 class Lab(SphinxDirective):
-    """Put the lab here. Where scripts do not run, it says what they would do."""
+    """Put the lab here. Where its scripts do not run, it says what they need."""
 
     def run(self) -> list[nodes.Node]:
         from advlib.models import zoo
@@ -39,14 +41,14 @@ class Lab(SphinxDirective):
         page = SOURCES / "lab.html"
         for source in (page, *(zoo.WEIGHTS / f"{name}.safetensors" for name in NETWORKS)):
             self.env.note_dependency(str(source))
-        return [nodes.raw("", page.read_text(encoding="utf-8"), format="html", classes=["lab"])]
+        return [nodes.raw("", page.read_text(encoding="utf-8"), format="html", classes=[FRAME])]
 
 
 def load_on_its_page_alone(
     app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None
 ) -> None:
     """Write the lab's scripts and style, and add them to the page that shows it."""
-    if doctree is None or not any("lab" in node["classes"] for node in doctree.findall(nodes.raw)):
+    if doctree is None or not any(FRAME in node["classes"] for node in doctree.findall(nodes.raw)):
         return
     write_scripts(Path(app.outdir) / "_static" / "lab")
     for name, source in assets.TENSORFLOW.items():
@@ -131,8 +133,6 @@ def packed(value: "str | int | Tensor") -> "str | int | dict":
 
 def png(image: "Tensor") -> str:
     """One image as the address of a PNG that carries itself."""
-    import io
-
     from advlib.data.photos import picture
 
     file = io.BytesIO()

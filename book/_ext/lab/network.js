@@ -56,7 +56,7 @@
       return tf.tidy(() => logOdds(this.forward(tf.tensor(batch, [batch.length / lab.PIXELS, ...SHAPE])), goal).dataSync());
     }
 
-    // u, its gradient ∇ₓu and the logits at one picture. The last answer is kept: a slider asks again and again at the clean one.
+    // u, its gradient ∇ₓu and the logits at one picture. The last answer is kept: who drags ε asks again at the same one.
     gradient(x, goal) {
       const last = this.last;
       if (last && last.x === x && last.label === goal.label && last.target === goal.target) return last.answer;
