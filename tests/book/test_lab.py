@@ -459,6 +459,20 @@ def test_page_is_light_and_no_other_page_carries_the_lab(book: Book) -> None:
     assert "_static/lab/" not in other and "tensorflow" not in other
 
 
+@pytest.mark.parametrize("width", [1280, 375])
+def test_nothing_jumps_while_the_page_loads(book: Book, width: int) -> None:
+    context = book.browser.new_context(viewport={"width": width, "height": 900})
+    book.contexts.append(context)
+    page = context.new_page()
+    watch = "new PerformanceObserver(list => shifts.push(...list.getEntries().map(it => it.value)))"
+    page.add_init_script(f"window.shifts = []; {watch}.observe({{ type: 'layout-shift', buffered: true }});")
+    page.goto(f"{book.folder.as_uri()}/{PAGE}.html")
+    settled(page)
+    assert (
+        page.evaluate("shifts.reduce((sum, value) => sum + value, 0)") <= 0.05
+    )  # the theme's own frame takes up to 0.03
+
+
 @pytest.mark.parametrize("width, theme", [(1280, "light"), (1280, "dark"), (375, "light"), (375, "dark")])
 def test_page_is_accessible_and_fits(book: Book, width: int, theme: str) -> None:
     page = book.open(PAGE, over="file", width=width, theme=theme).page

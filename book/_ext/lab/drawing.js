@@ -18,14 +18,16 @@
   lab.paintChange = (canvas, delta) => {
     const most = lab.largest(delta);
     const times = most ? 2 ** Math.min(6, Math.max(0, Math.floor(Math.log2(0.5 / most)))) : 1;
-    lab.paint(canvas, delta.map((d) => Math.min(Math.max(0.5 + times * d, 0), 1)), `The change, ${times} times as strong`);
+    const shown = delta.map((d) => Math.min(Math.max(0.5 + times * d, 0), 1));
+    lab.paint(canvas, shown, `The change, ${times} times as strong`);
     return times;
   };
 
   lab.percent = (p) => `${(100 * p).toFixed(p > 0.995 && p < 0.9995 ? 1 : 0)} %`;
 
   function make(parent, tag, attributes = {}, text = "") {
-    const element = parent.namespaceURI === SVG || tag === "svg" ? document.createElementNS(SVG, tag) : document.createElement(tag);
+    const isSvg = parent.namespaceURI === SVG || tag === "svg";
+    const element = isSvg ? document.createElementNS(SVG, tag) : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
     element.textContent = text;
     return parent.appendChild(element);
@@ -55,7 +57,8 @@
     const up = (u) => top + ((height - top - bottom) * (high - u)) / (high - low);
     box.replaceChildren();
     const last = runs.map((run) => `${run.name}: from ${run.losses[0].toFixed(1)} to ${run.losses.at(-1).toFixed(1)}`);
-    const svg = make(box, "svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `The loss. ${last.join("; ")}` });
+    const words = `The loss. ${last.join("; ")}`;
+    const svg = make(box, "svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words });
     for (const u of [low, 0, high]) {
       make(svg, "line", { x1: left, x2: width - right, y1: up(u), y2: up(u), class: u ? "lab-grid" : "lab-zero" });
       make(svg, "text", { x: left - 5, y: up(u) + 4, "text-anchor": "end" }, u);
@@ -66,7 +69,8 @@
       const points = run.losses.map((u, k) => `${across(k).toFixed(1)},${up(u).toFixed(1)}`);
       make(svg, "polyline", { points: points.join(" "), class: `lab-line lab-line-${n}` });
       const [x, y] = points.at(-1).split(",");
-      make(svg, n ? "rect" : "circle", n ? { x: x - 4, y: y - 4, width: 8, height: 8, class: "lab-dot-1" } : { cx: x, cy: y, r: 4.5, class: "lab-dot-0" });
+      if (n) make(svg, "rect", { x: x - 4, y: y - 4, width: 8, height: 8, class: "lab-dot-1" });
+      else make(svg, "circle", { cx: x, cy: y, r: 4.5, class: "lab-dot-0" });
     });
     const key = make(box, "p", { class: "lab-key" });
     runs.forEach((run, n) => make(key, "span", { class: `lab-key-${n}` }, run.name));

@@ -110,7 +110,8 @@
     for (const label of form.querySelectorAll("[data-steps]")) label.hidden = method === "fgsm";
     $("loss-title").textContent = goal.target === null
       ? "The loss: log-odds that the answer is wrong" : `The loss: log-odds of ${lab.classes[goal.target]}`;
-    for (const option of field("target").options) option.disabled = option.value !== "" && option.value === field("label").value;
+    const truth = field("label").value;
+    for (const option of field("target").options) option.disabled = option.value === truth;
     const picture = field("sign").value.startsWith("test-") ? Number(field("sign").value.slice(5)) : null;
     const ball = measure === "Linf" ? `Linf(${field("eps").value} / 255)` : `L2(${eps})`;
     const more = [
