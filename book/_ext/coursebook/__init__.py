@@ -1,8 +1,8 @@
-"""The book's one Sphinx extension: pages without a network, one address, links, folds, maps, the cheat sheet."""
+"""The book's one Sphinx extension: pages without a network, one address, links, folds, maps, cheat sheet, the lab."""
 
 from sphinx.application import Sphinx
 
-from . import assets, attack_map, cheat_sheet, course_map, folds, mentions, repository, search
+from . import assets, attack_map, cheat_sheet, course_map, folds, lab, mentions, repository, search
 
 
 def setup(app: Sphinx) -> dict:
@@ -13,7 +13,9 @@ def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", folds.mark_folds)
     app.connect("doctree-read", mentions.link_chapters)
     app.connect("doctree-read", search.name_what_is_taught)
+    app.connect("html-page-context", lab.load_on_its_page_alone)
     app.add_directive("attack-map", attack_map.AttackMap)
     app.add_directive("course-map", course_map.CourseMap)
     app.add_directive("cheat-sheet", cheat_sheet.CheatSheet)
+    app.add_directive("lab", lab.Lab)
     return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

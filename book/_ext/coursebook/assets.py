@@ -1,4 +1,4 @@
-"""Widget JavaScript and MathJax: installed from the lock file and served by the book itself."""
+"""Widget JavaScript, MathJax and TensorFlow.js: installed from the lock file and served by the book itself."""
 
 import shutil
 from pathlib import Path
@@ -14,10 +14,14 @@ HERE = Path(__file__).resolve().parents[1]  # holds package.json and package-loc
 MODULES = HERE / "node_modules"
 WIDGETS = MODULES / "@jupyter-widgets" / "html-manager" / "dist"
 MATHJAX = MODULES / "mathjax" / "es5"
+TENSORFLOW = {
+    "tf.js": MODULES / "@tensorflow" / "tfjs" / "dist" / "tf.es2017.min.js",
+    "tf-wasm.js": MODULES / "@tensorflow" / "tfjs-backend-wasm" / "dist" / "tf-backend-wasm.es2017.min.js",
+}
 MATHJAX_BUNDLE = "tex-svg-full.js"  # draws formulas as SVG: no fonts to load, so it also works from file://
 CDN_WARNING = (
-    "The page's JavaScript could not be installed (%s). The book is built all the same, but its sliders and "
-    "formulas will be fetched from a CDN and need a network."
+    "The page's JavaScript could not be installed (%s). The book is built all the same, but its sliders, its formulas "
+    "and its lab will be fetched from a CDN and need a network."
 )
 
 
@@ -72,11 +76,14 @@ def copy_to_build(app: Sphinx) -> None:
         dirs_exist_ok=True,
         ignore=lambda folder, names: set(names) - parts if Path(folder) == MATHJAX else set(),
     )
+    (vendor / "tensorflow").mkdir(parents=True, exist_ok=True)
+    for name, source in TENSORFLOW.items():
+        shutil.copyfile(source, vendor / "tensorflow" / name)
 
 
 def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
     """All pages, if the style, the script or this extension is newer than the last build."""
     last_build = Path(app.doctreedir) / "environment.pickle"
-    sources = [*(HERE.parent / "_static").iterdir(), *Path(__file__).parent.glob("*.py")]
+    sources = [*(HERE.parent / "_static").iterdir(), *(HERE / "lab").iterdir(), *Path(__file__).parent.glob("*.py")]
     newest = max(source.stat().st_mtime for source in sources)
     return list(env.found_docs) if last_build.is_file() and last_build.stat().st_mtime < newest else []
