@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advlib import contract, losses
@@ -68,6 +69,14 @@ class Suspect:
     def clean_gradient(self) -> Tensor:
         """∇ₓ of the log-odds of the images as they are."""
         return self.gradient(self.x, losses.log_odds)
+
+    def turn(self, part: float) -> Tensor:
+        """By how many degrees the gradient turns (N,) over a random step in that part of the ball; 0 where it is 0."""
+        generator = torch.Generator().manual_seed(self.seed)
+        nearby = self.x + self.within.scaled(part).sample(self.x, generator)
+        here, there = (g.double().flatten(1) for g in (self.clean_gradient, self.gradient(nearby, losses.log_odds)))
+        turn = F.cosine_similarity(here, there, eps=0).clamp(-1, 1).acos().rad2deg()
+        return turn.nan_to_num(0).cpu()
 
     @cached_property
     def fooled_by_one_step(self) -> Tensor:

@@ -12,7 +12,7 @@ FLOORS = (
     ("answers", "ball", "checks", "contract", "device", "files", "frozen", "intervals", "losses", "names", "norms")
     + ("progress", "tensors"),
     ("data", "models"),
-    ("attacks", "defenses", "evaluate", "panels", "plots", "report_card", "sanity", "suspect", "__init__"),
+    ("attacks", "defenses", "evaluate", "masking", "panels", "plots", "report_card", "sanity", "suspect", "__init__"),
     ("cli", "exercises", "widgets", "__main__"),
 )
 LINES = 300

@@ -1,5 +1,7 @@
 """The checklist of gradient masking: every planted bad defence is flagged for its reason, no honest network is."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -66,6 +68,40 @@ def test_a_planted_defence_is_flagged_for_its_reason(planted, signs):
     assert found - {reason} <= ALSO
 
 
+def ripple(waves, height, wave=torch.sin):
+    return lambda m, x: m(x + height * wave(2 * math.pi * waves * x))
+
+
+def triangle(phase):
+    return 2 / math.pi * torch.asin(0.999 * torch.sin(phase))
+
+
+RIPPLES = {
+    "100 waves": ripple(100, 0.01),
+    "1000 waves": ripple(1000, 0.002),
+    "30 waves": ripple(30, 0.02),
+    "of low waves": ripple(100, 0.003),
+    "of triangles": ripple(40, 0.02, triangle),
+    "on a ripple": lambda m, x: ripple(100, 0.01)(lambda x: ripple(300, 0.003)(m, x), x),
+}
+
+
+@pytest.mark.parametrize("planted", RIPPLES)
+def test_a_ripple_before_a_robust_network_is_flagged_as_what_it_is(planted, signs):
+    """PGD leaves up to three times as many as past the ripple, and no other sign is sure to be seen."""
+    model = Around(load_model("signs-trades"), RIPPLES[planted])
+    assert "a shattered gradient" in names(sanity_checks(model, signs.x[:40], signs.y[:40], Linf(8 / 255), **SMALL))
+
+
+@pytest.mark.parametrize("name", ["signs-robust", "signs-trades"])
+def test_a_gradient_that_keeps_its_direction_is_not_called_shattered(name, signs):
+    """Nor is a slow wave, behind which PGD finds what there is."""
+    for model in (load_model(name), Around(load_model(name), ripple(4, 0.03))):
+        for seed in (0, 1):
+            found = sanity_checks(model, signs.x[:32], signs.y[:32], Linf(8 / 255), steps=10, queries=1, seed=seed)
+            assert "a shattered gradient" not in names(found)
+
+
 @pytest.mark.parametrize("name, eps", [("signs-linear", 4), ("signs-midfit-a", 4), ("signs-decayed-b", 2)])
 def test_an_honest_network_shows_no_sign(name, eps, signs):
     assert names(sanity_checks(load_model(name), signs.x, signs.y, Linf(eps / 255), **SMALL)) == set()
@@ -100,7 +136,7 @@ def test_a_model_that_overfits_one_step_is_flagged():
 @pytest.mark.parametrize("ball", [L2(0.3), L1(3.0), L0(5)], ids=str)
 def test_every_norm_is_looked_at(ball, signs):
     found = sanity_checks(load_model("signs-linear"), signs.x, signs.y, ball, steps=10, queries=20)
-    assert len(found.checks) == 12 and all(check.evidence for check in found.checks)
+    assert len(found.checks) == 13 and all(check.evidence for check in found.checks)
 
 
 def test_it_prints_what_was_seen_and_leaves_chance_alone(signs):

@@ -15,14 +15,16 @@ import torch
 import torchvision
 from torch import nn
 
-from advlib import __version__
-from advlib.attacks import fgsm, pgd
+from advlib import __version__, answers
+from advlib.attacks import fgsm, pgd, worst_case
 from advlib.cli import usable_device
 from advlib.data import Images, load_images
 from advlib.defenses.adversarial import Climb, Divergence, Noise, Trades
+from advlib.defenses.certificates import IBP, certified
 from advlib.defenses.distillation import Taught, heat
 from advlib.defenses.training import Scheduled, fit
 from advlib.evaluate import accuracy
+from advlib.intervals import Share
 from advlib.models.nets import NETS
 from advlib.models.recipes import RECIPES, Defence, Recipe
 from advlib.models.zoo import load_model, save_model
@@ -31,6 +33,7 @@ from advlib.norms import Linf
 
 TEST_IMAGES = 4_096
 ATTACKED_IMAGES = 1_024
+CERTIFIED_IMAGES = 1_000
 ATTACKS = {
     "FGSM, L∞ ≤ 2/255": partial(fgsm, within=Linf(2 / 255)),
     "FGSM, L∞ ≤ 8/255": partial(fgsm, within=Linf(8 / 255)),
@@ -56,7 +59,7 @@ def run(args: Namespace) -> int:
         "seed": recipe.seed,
         "recipe": asdict(recipe),
         "made_with": made_with(model),
-        "measured": measure(model, recipe.data, test),
+        "measured": measure(model, recipe.data, test, recipe.defence),
     }
     path = save_model(model, card, args.out)
     print_measured(card["measured"])
@@ -122,6 +125,9 @@ def changes(defence: Defence | None, where: str | torch.device) -> dict:
     if defence.kind == "distilled":
         teacher = heat(load_model(defence.teacher, where), defence.temperature)
         return {"objective": Taught(teacher, defence.temperature)}
+    if defence.kind == "ibp":
+        whole = IBP(Linf(defence.eps))
+        return {"objective": Scheduled(partial(whole.at, ramp=defence.ramp)) if defence.ramp else whole}
     kind = {"climb": Climb, "trades": Divergence}[defence.kind]
 
     def at(t: float) -> Climb:
@@ -132,9 +138,15 @@ def changes(defence: Defence | None, where: str | torch.device) -> dict:
     return {"perturb": perturb} | ({"objective": Trades(defence.beta)} if defence.kind == "trades" else {})
 
 
-def measure(model: nn.Module, data: str, test: Images) -> list[dict]:
-    """What a model card reports: accuracy on fresh images, under attack, and for signs on real photos."""
+def measure(model: nn.Module, data: str, test: Images, defence: Defence | None = None) -> list[dict]:
+    """What a model card reports: accuracy on fresh images, under attack, and for signs on real photos.
+
+    Of a model that was trained to be certified: what is proved, and what the worst case leaves, at ε and half of it.
+    """
     figures = [figure(model, f"{data}, test split", test)]
+    if defence and defence.kind == "ibp":
+        some = test[:CERTIFIED_IMAGES]
+        return figures + [one for part in (0.5, 1) for one in sandwich(model, data, some, Linf(part * defence.eps))]
     attacked = test[:ATTACKED_IMAGES]
     for name, attack in ATTACKS.items():
         x_adv = attack(model, attacked.x, attacked.y)
@@ -148,6 +160,26 @@ def measure(model: nn.Module, data: str, test: Images) -> list[dict]:
             except FileNotFoundError as error:
                 print(f"not measured on real photos, {split} split: {error}")
     return figures
+
+
+def sandwich(model: nn.Module, data: str, images: Images, within: Linf) -> list[dict]:
+    """Robust accuracy from both sides, each with its interval. What is proved to stand need not be attacked."""
+    right = answers.right(model, images.x, images.y)
+    proved = certified(model, images.x, images.y, within, method="interval")
+    rows = (right & ~proved).nonzero().flatten()
+    stand = right.clone()
+    if len(rows):
+        x_adv = worst_case(model, images.x[rows], images.y[rows], within)
+        stand[rows] = answers.right(model, x_adv, images.y[rows])
+    found = []
+    for kind, how, standing in (("proof", "interval bounds", proved), ("attack", "worst_case", stand)):
+        share = Share(int(standing.sum()), len(images))
+        found.append(
+            {"on": f"{data}, test split", "images": len(images), "attack": None}
+            | {kind: f"{how}, {within}", "accuracy": float(share)}
+            | {"interval": [round(share.low, 4), round(share.high, 4)]}
+        )
+    return found
 
 
 def figure(model: nn.Module, name: str, images: Images, attack: str | None = None) -> dict:
@@ -172,10 +204,8 @@ def made_with(model: nn.Module) -> dict:
 
 def print_measured(figures: list[dict]) -> None:
     for one in figures:
-        print(
-            f"  {one['accuracy']:6.1%}  {one['on']}, {one['images']:,} images"
-            + (f", under {one['attack']}" if one["attack"] else "")
-        )
+        how = f", under {one['attack']}" if one["attack"] else f", proved by {one['proof']}" if "proof" in one else ""
+        print(f"  {one['accuracy']:6.1%}  {one['on']}, {one['images']:,} images{how}")
 
 
 def try_writing(folder: str | os.PathLike) -> None:

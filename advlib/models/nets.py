@@ -182,6 +182,27 @@ def mnist_mlp() -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
+def mnist_small() -> nn.Sequential:
+    """Two strided convolutions and two linear layers, (N, 1, 28, 28) to (N, 10): small enough to be certified.
+
+    The layers are those of Wong & Kolter (2018), "Provable defenses against adversarial examples via the convex outer
+    adversarial polytope", for MNIST.
+
+    >>> mnist_small()(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 4, stride=2, padding=1),  # 14 × 14
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 4, stride=2, padding=1),  # 7 × 7
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * 49, 100),
+        nn.ReLU(),
+        nn.Linear(100, 10),
+    )
+
+
 def mnist_cnn() -> nn.Sequential:
     """Two convolutions and two linear layers, (N, 1, 28, 28) to (N, 10).
 
@@ -214,5 +235,6 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "signs-patches": signs_patches,
     "signs-linear": signs_linear,
     "mnist-mlp": mnist_mlp,
+    "mnist-small": mnist_small,
     "mnist-cnn": mnist_cnn,
 }

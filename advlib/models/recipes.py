@@ -30,7 +30,7 @@ class Recipe:
 class Defence:
     """What training changes about the batch or the loss, against L∞ ≤ `eps` as a rule."""
 
-    kind: str  # "climb" (FGSM from a random start, or PGD), "trades", "noise" or "distilled"
+    kind: str  # "climb" (FGSM from a random start, or PGD), "trades", "noise", "distilled" or "ibp"
     eps: float = 0.0
     steps: int = 1
     step: float = 1.25  # in units of eps
@@ -99,4 +99,14 @@ RECIPES: dict[str, Recipe] = {
     },
     **DEFENDED,
     **MEMBERS,
+    # Chapter 20's way of training, on real digits and for longer than a page has time for.
+    "digits-ibp": Recipe(
+        "mnist-small",
+        "mnist",
+        train_images=60_000,
+        epochs=12,
+        lr=2e-3,
+        fresh=False,
+        defence=Defence("ibp", eps=0.2, ramp=0.6),
+    ),
 }

@@ -9,8 +9,10 @@ import torch
 
 from advlib.cli import train
 from advlib.data import load_images
+from advlib.defenses import certified
 from advlib.models import load_model
 from advlib.models.recipes import RECIPES, Defence, Recipe
+from advlib.norms import Linf
 
 
 def files(folder):
@@ -68,6 +70,7 @@ DEFENCES = {
     "trades": Defence("trades", 8 / 255, beta=2.0),
     "noise": Defence("noise", sigma=0.1),
     "distilled": Defence("distilled", temperature=20.0, teacher="signs-linear"),
+    "ibp": Defence("ibp", eps=0.2),
 }
 
 
@@ -81,6 +84,7 @@ def test_a_recipe_says_how_it_defends(kind, monkeypatch):
         "trades": ("Divergence(within=Linf(eps=0.031", "Trades(beta=2.0)"),
         "noise": ("Noise(sigma=0.1)", "None"),
         "distilled": ("None", "Taught(temperature=20.0)"),
+        "ibp": ("None", "IBP(within=Linf(eps=0.2), kappa=0.5)"),
     }[kind]
     assert repr(given.get("perturb")).startswith(expected[0]) and repr(given.get("objective")) == expected[1]
     weights, start = (network[1].weight for network in (model, load_model("signs-linear")))
@@ -90,6 +94,27 @@ def test_a_recipe_says_how_it_defends(kind, monkeypatch):
 def test_an_eps_grows_over_its_share_of_the_run():
     perturb = train.changes(Defence("climb", 0.1, ramp=0.5), "cpu")["perturb"]
     assert [perturb.at(t).within.eps for t in (0, 0.25, 0.5, 0.9)] == pytest.approx([0, 0.05, 0.1, 0.1])
+
+
+def test_the_radius_of_the_bounds_grows_over_its_share_of_the_run():
+    objective = train.changes(Defence("ibp", 0.2, ramp=0.5), "cpu")["objective"]
+    assert [objective.at(t).within.eps for t in (0, 0.25, 0.5, 0.9)] == pytest.approx([0, 0.1, 0.2, 0.2])
+
+
+def test_a_certified_model_is_measured_from_both_sides(monkeypatch):
+    """No image that is proved falls, and the worst case is looked for among all others that are right."""
+    images = load_images("signs", "test", n=48)
+    monkeypatch.setattr(train, "worst_case", lambda model, x, y, within: torch.full_like(x, 0.5))
+    model = load_model("signs-linear")
+    clean, *pairs = train.measure(model, "signs", images, Defence("ibp", eps=2 / 255))
+    for (proof, attack), within in zip((pairs[:2], pairs[2:]), (Linf(1 / 255), Linf(2 / 255))):
+        sure = certified(model, images.x, images.y, within, method="interval")
+        blank = model(torch.full_like(images.x, 0.5)).argmax(1) == images.y
+        right = model(images.x).argmax(1) == images.y
+        assert proof["proof"] == f"interval bounds, {within}" and attack["attack"] == f"worst_case, {within}"
+        assert proof["accuracy"] == pytest.approx(sure.float().mean().item())
+        assert attack["accuracy"] == pytest.approx((sure | right & blank).float().mean().item())
+        assert proof["interval"][0] <= proof["accuracy"] <= attack["accuracy"] <= clean["accuracy"]
 
 
 def test_an_interrupted_training_goes_on_from_its_checkpoint(run, quick, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ SHAPES = {
     "signs-deep": (3, 48, 48, 16),
     "signs-patches": (3, 48, 48, 16),
     "mnist-mlp": (1, 28, 28, 10),
+    "mnist-small": (1, 28, 28, 10),
     "mnist-cnn": (1, 28, 28, 10),
 }
 

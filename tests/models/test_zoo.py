@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 
 from advlib.attacks import pgd
-from advlib.data import load_images
+from advlib.data import load_images, on_disk
+from advlib.defenses import certified_accuracy
 from advlib.evaluate import accuracy
 from advlib.models import load_model, model_names, nets, save_model, zoo
 from advlib.models.recipes import RECIPES
@@ -49,7 +50,8 @@ def test_each_card_tells_how_the_model_was_made_and_what_it_reaches(name):
     assert card["seed"] == RECIPES[name].seed and card["data"] and card["made_with"]["torch"]
     assert card["parameters"] == sum(p.numel() for p in load_model(name).parameters())
     attacks = [figure["attack"] for figure in card["measured"]]
-    assert None in attacks and any(attack and "8/255" in attack for attack in attacks)
+    attack, most = ("worst_case", str(Linf(0.2))) if name == "digits-ibp" else ("PGD", "8/255")
+    assert None in attacks and any(one and one.startswith(attack) and one.endswith(most) for one in attacks)
     if card["classes"] == list(load_images("signs", n=1).classes):
         assert any("real photos" in figure["on"] for figure in card["measured"])
 
@@ -74,6 +76,24 @@ def test_the_robust_model_withstands_what_its_card_claims():
         reached[name] = accuracy(model, x_adv, images.y)
     assert reached["signs-robust"] == pytest.approx(claimed["PGD of 40 steps, L∞ ≤ 8/255"], abs=0.13)
     assert reached["signs-cnn"] < 0.1
+
+
+def test_the_certified_model_has_its_proofs():
+    """What its card claims is proved again; and no attack left fewer than were proved."""
+    figures, balls = zoo.read_card("digits-ibp")["measured"], (Linf(0.1), Linf(0.2))
+    proved, attacked = (
+        [next(f for f in figures if f.get(kind) == f"{how}, {within}") for within in balls]
+        for kind, how in (("proof", "interval bounds"), ("attack", "worst_case"))
+    )
+    for proof, attack in zip(proved, attacked):
+        assert proof["accuracy"] <= attack["accuracy"] and proof["images"] == attack["images"] == 1_000
+        assert proof["interval"][0] < proof["accuracy"] < proof["interval"][1]
+    if not on_disk("mnist"):
+        pytest.skip("needs MNIST")
+    digits, model = load_images("mnist", "test", n=1_000), load_model("digits-ibp")
+    for within, proof in zip(balls, proved):
+        share = certified_accuracy(model, digits.x, digits.y, within, method="interval")
+        assert share == pytest.approx(proof["accuracy"], abs=0.002)
 
 
 def test_a_card_says_what_its_recipe_is():
