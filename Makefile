@@ -1,4 +1,4 @@
-# make book | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
+# make book | offline | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
 # What the installed environment was made from: a newer file here means installing again.
@@ -12,10 +12,14 @@ LOCK ?=
 # Where chance begins in `make fuzz`: another time, another seed.
 SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: book check test fuzz style notebook notebooks bench lock clean
+.PHONY: book offline check test fuzz style notebook notebooks bench lock clean
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
+
+# The book as one file: unpack it anywhere, without a network, and open html/index.html.
+offline: book
+	cd _build && ../$(BIN)/python -m zipfile -c course.zip html
 
 # What one runs before every commit: all that is not slow, in about two minutes.
 check: $(STAMP) style
