@@ -279,6 +279,7 @@ GHOSTS_WRONG = [
     Wrong(lambda victims, yields: _together(victims[:1], yields), "by themselves); 12 are asked"),
     Wrong(lambda victims, yields: _together(victims, yields, target=None), "both networks read 30 in"),
     Wrong(lambda victims, yields: _together(victims, yields, level=48), "the L∞ size of a perturbation is"),
+    Wrong(lambda victims, yields: _together(victims, yields) - yields, "pixels reach from -0.06"),
     Wrong(lambda victims, yields: yields + 1, "pixels reach from"),
     Wrong(lambda victims, yields: yields[:3], "the result has shape (3, 3, 48, 48)"),
     Wrong(lambda victims, yields: yields * torch.nan, "values are NaN or infinite"),

@@ -299,6 +299,7 @@ def _stretched(factor: float) -> Callable[..., Tensor]:
 
 SHORTER_WRONG = [
     Wrong(_stretched(1.0), "DeepFool's is"),
+    Wrong(_stretched(1.5), "at an L2 size of 0.450"),
     Wrong(_stretched(0.5), "but the network still reads it rightly"),
     Wrong(lambda model, x, y: x.clone(), "it is the clean picture"),
     Wrong(lambda model, x, y: 255 * fmn(model, x, y, steps=200), "pixels reach from"),

@@ -277,6 +277,10 @@ LASTING_WRONG = [
     Wrong(_coloured(RED, side=5), "the sticker covers 25 pixels, and at most 16 are allowed"),
     Wrong(_coloured((1.0,)), "the print has shape (1, 4, 4)"),
     Wrong(lambda *given: torch.ones(3, 4, 4), "expected a Patch"),
+    Wrong(lambda *given: (torch.ones(3, 4, 4), torch.ones(1, 4, 4)), "got a tuple of 2, expected a Patch"),
+    Wrong(lambda *given: 0.5, "got 0.5, expected a Patch"),
+    Wrong(_coloured(RED, side=1), "the best plain colour in this shape on 0%"),
+    Wrong(_coloured(RED, side=12), "the sticker covers 144 pixels"),
 ]
 
 lasting_sticker = Explore(

@@ -322,6 +322,7 @@ UNDER_LIMIT_WRONG = [
     Wrong(_behind_its_back, "went through the victim without being asked about"),
     Wrong(lambda *given: lambda ask, x, y, within: ask(x), "the result has shape (32, 16)"),
     Wrong(lambda *given: lambda ask, x, y, within: x + 1, "pixels reach from"),
+    Wrong(lambda *given: lambda ask, x, y, within: x * torch.nan, "values are NaN or infinite"),
 ]  # fmt: skip
 
 under_limit = Explore(

@@ -269,6 +269,8 @@ UNSEEN_WRONG = [
     Wrong(lambda: lambda substitutes, x, y, within: x.clone(), "signs-cnn misreads 0%"),
     Wrong(lambda: _by_transfer(only=1, steps=5, momentum=0.0, diversity=0.0), "are asked"),
     Wrong(lambda: _by_transfer(level=16, steps=2), "the L∞ size of a perturbation is"),
+    Wrong(lambda: lambda substitutes, x, y, within: (255 * x).byte(), "the result is torch.uint8"),
+    Wrong(lambda: lambda substitutes, x, y, within: _by_transfer()(substitutes, x, y, within) - x, "reach from -0.03"),
     Wrong(lambda: lambda substitutes, x, y, within: x + 1, "pixels reach from"),
     Wrong(lambda: lambda substitutes, x, y, within: x[:3], "the result has shape (3, 3, 48, 48)"),
     Wrong(lambda: lambda substitutes, x, y, within: x * torch.nan, "values are NaN or infinite"),
