@@ -1,22 +1,17 @@
 """The lab in a real browser without a network: its numbers are PyTorch's, all of it works by hand, key and touch."""
 
 import base64
-import functools
 import gzip
-import http.server
 import io
 import json
 import re
-import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import pytest
 import torch
-from nbformat.v4 import new_markdown_cell, new_notebook
+from docutils import nodes
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -24,7 +19,6 @@ from advlib import L2, Linf, attacks, evaluate, load_images, load_model, losses
 from advlib.data import load_photo, save_png
 from advlib.data.photos import fit_square, to_8bit
 from book._ext.coursebook import assets, lab
-from tests.book.conftest import QuietHandler, built_once, shared_folder
 from tests.book.pages import ROOT, Book, Visit
 from tests.book.test_accessibility import AXE
 
@@ -38,50 +32,13 @@ GO_TO = """async settings => {
         await there;
     }
 }"""
-NEIGHBOURS = ("06_fgsm", "07_bim", "08_targeted", "16_adversarial_training")  # what the page links to
 MOST_BYTES = 4_000_000
 
 
-@pytest.fixture(scope="session")
-def lab_book(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The lab's page, built with the real book's configuration, extension and style, and stubs of what it links to."""
-    root = tmp_path_factory.mktemp("lab")
-    shutil.copy(ROOT / "_config.yml", root)
-    for folder in ("book", "chapters"):
-        (root / folder).mkdir()
-    for part in ("_ext", "_static"):
-        (root / "book" / part).symlink_to(ROOT / "book" / part, target_is_directory=True)
-    shutil.copy(ROOT / f"{PAGE}.md", root / "book")
-    (root / "book" / "notation.md").write_text("# Notation\n")
-    for name in NEIGHBOURS:
-        nbformat.write(new_notebook(cells=[new_markdown_cell("# A chapter")]), root / "chapters" / f"{name}.ipynb")
-    pages = ["book/notation", *(f"chapters/{name}" for name in NEIGHBOURS)]
-    (root / "_toc.yml").write_text(
-        f"format: jb-book\nroot: {PAGE}\nchapters:\n" + "".join(f"  - file: {page}\n" for page in pages)
-    )
-    return built_once(root, shared_folder(tmp_path_factory, worker_id) / "lab_book")
-
-
 @pytest.fixture(scope="module")
-def address(lab_book: Path) -> Iterator[str]:
-    handler = functools.partial(QuietHandler, directory=str(lab_book))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture
-def book(lab_book: Path, address: str, browser: Browser) -> Iterator[Book]:
-    book = Book(lab_book, address, browser)
-    yield book
-    book.close_pages()
-
-
-@pytest.fixture(scope="module")
-def visit(lab_book: Path, browser: Browser) -> Iterator[Visit]:
+def visit(built_book: Path, browser: Browser) -> Iterator[Visit]:
     """The page as a file, loaded once: the tests use it one after the other, as a visitor does."""
-    book = Book(lab_book, "", browser)
+    book = Book(built_book, "", browser)
     visit = book.open(PAGE, over="file")
     settled(visit.page)
     yield visit
@@ -514,10 +471,11 @@ def test_an_old_browser_is_told_so(book: Book) -> None:
     expect(page.locator("#lab-form")).not_to_be_visible()
 
 
-def test_where_nothing_is_installed_the_lab_comes_from_a_cdn(tmp_path: Path) -> None:
-    locked = json.loads((ROOT / "book/_ext/package-lock.json").read_text())["packages"]
-    found = [lab.address(SimpleNamespace(outdir=tmp_path), *part) for part in assets.TENSORFLOW.items()]
-    for url, package in zip(found, ("tfjs", "tfjs-backend-wasm")):
-        version = locked[f"node_modules/@tensorflow/{package}"]["version"]
-        assert url.startswith(f"https://cdn.jsdelivr.net/npm/@tensorflow/{package}@{version}/dist/tf")
-        assert url.endswith(".es2017.min.js")
+def test_where_nothing_is_installed_the_page_gets_no_scripts(tmp_path: Path) -> None:
+    (tmp_path / "_static").mkdir()
+    added: list[str] = []
+    frame = nodes.document("", "")
+    frame += nodes.raw("", "", classes=[lab.FRAME])
+    app = SimpleNamespace(outdir=tmp_path, add_css_file=added.append, add_js_file=lambda name, **_: added.append(name))
+    lab.load_on_its_page_alone(app, "book/lab", "page.html", {}, frame)
+    assert added == ["lab/lab.css"]

@@ -20,8 +20,8 @@ TENSORFLOW = {
 }
 MATHJAX_BUNDLE = "tex-svg-full.js"  # draws formulas as SVG: no fonts to load, so it also works from file://
 CDN_WARNING = (
-    "The page's JavaScript could not be installed (%s). The book is built all the same, but its sliders, its formulas "
-    "and its lab will be fetched from a CDN and need a network."
+    "The page's JavaScript could not be installed (%s). The book is built all the same, but its sliders and its "
+    "formulas will be fetched from a CDN and need a network, and its lab does not run."
 )
 
 

@@ -25,7 +25,6 @@ SOURCES = assets.HERE / "lab"
 # Scripts share one namespace and are run in this order.
 SCRIPTS = ("network.js", "attacks.js", "pictures.js", "drawing.js", "landscape.js", "lab.js")
 TENSORFLOW = "vendor/tensorflow/{}"
-TENSORFLOW_CDN = "https://cdn.jsdelivr.net/npm/@tensorflow/{}@{}/dist/{}"
 WEBASSEMBLY = assets.MODULES / "@tensorflow" / "tfjs-backend-wasm" / "dist" / "tfjs-backend-wasm-simd.wasm"
 NETWORKS = ("signs-cnn", "signs-robust")
 # Signs of the test split, by their places in it: one of each class, and what chapters 7 and 16 play with.
@@ -47,25 +46,19 @@ class Lab(SphinxDirective):
 def load_on_its_page_alone(
     app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None
 ) -> None:
-    """Write the lab's scripts and style, and add them to the page that shows it."""
+    """Write the lab's scripts and style, and add them to the page that shows it.
+
+    Where TensorFlow.js could not be installed, the page stays without scripts, and says so itself."""
     if doctree is None or not any(FRAME in node["classes"] for node in doctree.findall(nodes.raw)):
         return
+    app.add_css_file("lab/lab.css")
     write_scripts(Path(app.outdir) / "_static" / "lab")
-    for name, source in assets.TENSORFLOW.items():
-        app.add_js_file(address(app, name, source), defer="defer")
+    if not all((Path(app.outdir) / "_static" / TENSORFLOW.format(name)).is_file() for name in assets.TENSORFLOW):
+        return
+    for name in assets.TENSORFLOW:
+        app.add_js_file(TENSORFLOW.format(name), defer="defer")
     for script in (*(f"{name}.weights.js" for name in NETWORKS), "wasm.js", "signs.js", *SCRIPTS):
         app.add_js_file(f"lab/{script}", defer="defer")
-    app.add_css_file("lab/lab.css")
-
-
-def address(app: Sphinx, name: str, source: Path) -> str:
-    """Where a part of TensorFlow.js comes from: our copy, or the CDN where it is not installed."""
-    local = TENSORFLOW.format(name)
-    if (Path(app.outdir) / "_static" / local).is_file():
-        return local
-    package = source.relative_to(assets.MODULES / "@tensorflow").parts[0]
-    versions = json.loads((assets.HERE / "package.json").read_text(encoding="utf-8"))["dependencies"]
-    return TENSORFLOW_CDN.format(package, versions[f"@tensorflow/{package}"], source.name)
 
 
 def write_scripts(folder: Path) -> None:
