@@ -78,6 +78,6 @@ def test_formulas_are_tested_at_all(book: Book) -> None:
 
 
 def test_nothing_but_the_book_is_built(book: Book) -> None:
-    extra = {"index", "search", "genindex"}
+    extra = {"index", "search", "genindex", "404"}
     built = {path.relative_to(book.folder).with_suffix("").as_posix() for path in book.folder.rglob("*.html")}
     assert {page for page in built - extra if not page.startswith("_static/")} == set(PAGES)
