@@ -79,13 +79,14 @@ def small_chapter() -> nbformat.NotebookNode:
 
 @pytest.fixture(scope="session")
 def small_book(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The built book of one small chapter, with the real book's configuration, extension and style."""
+    """The built book of one small chapter, with all that shapes the real one."""
     root = tmp_path_factory.mktemp("small")
     shutil.copy(ROOT / "_config.yml", root)
     (root / "book").mkdir()
-    for part in ("_ext", "_static"):
-        (root / "book" / part).symlink_to(ROOT / "book" / part, target_is_directory=True)
-    (root / "_toc.yml").write_text(f"format: jb-book\nroot: {PAGE}\n")
+    for part in ("_ext", "_static", "course.yml"):
+        (root / "book" / part).symlink_to(ROOT / "book" / part)
+    (root / "_toc.yml").write_text(f"format: jb-book\nroot: book/index\nchapters:\n- file: {PAGE}\n")
+    (root / "book" / "index.md").write_text("# A small book\n")
     (root / "chapters").mkdir()
     nbformat.write(small_chapter(), root / f"{PAGE}.ipynb")
     return built_once(root, shared_folder(tmp_path_factory, worker_id) / "small_book")

@@ -23,10 +23,9 @@ class AttackMap(SphinxDirective):
 
         self.env.note_dependency(facts.__file__)
         self.source = facts.__file__
-        norms = [norm.symbol for norm in facts.ALL]
         goals = list(dict.fromkeys(fact.goal for fact in facts.FACTS))
         box = nodes.container(classes=["attack-map"])
-        box += nodes.raw("", choice(norms), format="html")
+        box += nodes.raw("", choice({_key(norm): norm.symbol for norm in facts.ALL}), format="html")
         for knows in dict.fromkeys(fact.knows for fact in facts.FACTS):
             row = self._parsed(SEES[knows], "sees")
             for goal in goals:
@@ -40,15 +39,14 @@ class AttackMap(SphinxDirective):
     def _attack(self, fact) -> nodes.container:
         cost = f"{fact.passes:,} {'pass' if fact.passes == 1 else 'passes'}" if fact.passes else "no pass"
         lines = [
-            f"{chapter_link(self.env, fact.chapter, fact.title)}",
+            chapter_link(self.env, fact.chapter, fact.title),
             " ".join(norm.symbol for norm in fact.norms) or "no norm",
             f"{cost}{', targeted too' if fact.targeted else ''}",
         ]
         # Its bar is as long as its cost has digits: each part more is ten times dearer.
-        classes = [f"takes-{norm.__name__.lower()}" for norm in fact.norms]
-        return self._parsed(
-            "<br>".join(lines), "attack", f"digits-{len(str(fact.passes)) * (fact.passes > 0)}", *classes
-        )
+        digits = len(str(fact.passes)) if fact.passes else 0
+        takes = [f"takes-{_key(norm)}" for norm in fact.norms]
+        return self._parsed("<br>".join(lines), "attack", f"digits-{digits}", *takes)
 
     def _parsed(self, line: str, *classes: str) -> nodes.container:
         box = nodes.container(classes=list(classes))
@@ -56,15 +54,19 @@ class AttackMap(SphinxDirective):
         return box
 
 
-def choice(norms: list[str]) -> str:
+def _key(norm: type) -> str:
+    """A norm's name in the style sheet."""
+    return norm.__name__.lower()
+
+
+def choice(norms: dict[str, str]) -> str:
     """Radio buttons, one for each norm; the style sheet hides what does not take the one that is chosen.
 
-    >>> choice(["L2"]).count("<input")
+    >>> choice({"l2": "L2"}).count("<input")
     2
     """
-    words = {"any": "any norm"} | {norm.lower().replace("∞", "inf"): norm for norm in norms}
     buttons = "".join(
         f'<label><input type="radio" name="norm" value="{value}"{" checked" * (value == "any")}> {text}</label>'
-        for value, text in words.items()
+        for value, text in {"any": "any norm", **norms}.items()
     )
     return f"<fieldset><legend>Show the attacks that take</legend>{buttons}</fieldset>"

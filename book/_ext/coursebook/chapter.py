@@ -10,6 +10,7 @@ An exercise is a heading `### Exercise 1. Write FGSM` with its label as the next
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,3 +114,12 @@ def read(path: Path) -> Chapter:
         return of_notebook(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
+
+
+def pages(found: Iterable[str]) -> dict[int, str]:
+    """The pages that are chapters, by number.
+
+    >>> pages(["book/index", "chapters/06_fgsm"])
+    {6: 'chapters/06_fgsm'}
+    """
+    return {int(page[9:11]): page for page in found if re.match(r"chapters/\d\d_", page)}

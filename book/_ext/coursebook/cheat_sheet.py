@@ -6,6 +6,8 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
+from . import chapter
+
 HEAD = ["| Attack | In one line, and how to call it | Norms | Sees | Passes |", "|---|---|---|---|---|"]
 
 
@@ -35,7 +37,7 @@ class CheatSheet(SphinxDirective):
 def chapter_link(env, number: int, text: str = "") -> str:
     """Markdown that links a chapter from a page of the book, as ``text`` or "chapter 6"; its words until it exists."""
     text = text or f"chapter {number}"
-    page = next((page for page in env.found_docs if page.startswith(f"chapters/{number:02d}_")), None)
+    page = chapter.pages(env.found_docs).get(number)
     return f"[{text}](../{page}.ipynb)" if page else text
 
 

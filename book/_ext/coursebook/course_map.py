@@ -23,6 +23,11 @@ def run_seconds(notebook: dict) -> float:
     return notebook["metadata"].get("advlib", {}).get("cpu_seconds", 0.0)
 
 
+def parts(source: Path) -> list[dict]:
+    """What `course.yml` says: the course's parts, each with its chapters."""
+    return yaml.safe_load(source.read_text(encoding="utf-8"))
+
+
 class CourseMap(SphinxDirective):
     """Draw `course.yml`, which lies beside the page."""
 
@@ -31,7 +36,7 @@ class CourseMap(SphinxDirective):
         source = page.parent / "course.yml"
         self.env.note_dependency(str(source))
         lines = []
-        for part in yaml.safe_load(source.read_text(encoding="utf-8")):
+        for part in parts(source):
             lines += ["", f"**{part['part']}**", "", "| No. | Chapter | Time |", "|---|---|---|"]
             lines += [self._row(page.parents[1], **row) for row in part["chapters"]]
         box = nodes.container(classes=["course-map"])

@@ -6,6 +6,8 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+from . import chapter
+
 MENTION = re.compile(r"\b[Cc]hapters? \d+(?:(?:, | and | or | to |, and )\d+)*")
 NUMBER = re.compile(r"(?:[Cc]hapters? )?\d+")
 BARE = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.raw, addnodes.pending_xref)
@@ -14,7 +16,7 @@ BARE = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.
 def link_chapters(app: Sphinx, doctree: nodes.document) -> None:
     """Link what other chapters are named in the paragraphs of a page, where they exist."""
     here = app.env.docname
-    pages = {int(page[9:11]): page for page in app.env.found_docs if re.match(r"chapters/\d\d_", page) and page != here}
+    pages = chapter.pages(app.env.found_docs - {here})
     for text in [text for text in doctree.findall(nodes.Text) if MENTION.search(text) and not _bare(text)]:
         text.parent.replace(text, linked(text, pages, here))
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+
+from . import course_map
 
 
 def name_what_is_taught(app: Sphinx, doctree: nodes.document) -> None:
@@ -21,8 +22,7 @@ def name_what_is_taught(app: Sphinx, doctree: nodes.document) -> None:
 
 def names(root: Path, chapter: str) -> list[str]:
     """What a chapter is searched by: "06_fgsm" by FGSM, fgsm, fast gradient sign method, …"""
-    source = root / "book" / "course.yml"
-    rows = [row for part in yaml.safe_load(source.read_text(encoding="utf-8")) for row in part["chapters"]]
+    rows = [row for part in course_map.parts(root / "book" / "course.yml") for row in part["chapters"]]
     found = [name for row in rows if row["file"] == chapter for name in row.get("find", [])]
     return list(dict.fromkeys([*found, *_attacks(int(chapter[:2]))]))
 
