@@ -166,7 +166,7 @@ class Organiser:
         assert defense.weights
         common = {
             "architecture": defense.architecture,
-            "code": defense.code,
+            "net": defense.code,
             "weights": self.warden.keep(defense.weights.read_bytes()),
             "seed": secret(self.rules.seed, "chance"),
             "seconds": self.rules.seconds * patience,
