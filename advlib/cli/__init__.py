@@ -207,7 +207,7 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
         "attack(model, x, y, within)",
     )
     tournament.add_argument("folder", metavar="FOLDER", help="what was handed in, in defenses/ and attacks/")
-    whole = dict(type=int, metavar="N")
+    whole: dict = dict(type=int, metavar="N")
     tournament.add_argument("--images", default=100, **whole, help="signs, drawn afresh (default: %(default)s)")
     tournament.add_argument("--photos", default=0, **whole, help="real photos besides, scored apart")
     tournament.add_argument("--seed", default=0, **whole, help="decides the signs: a number that no team knows")

@@ -55,10 +55,11 @@ def run(job: dict, pipe: int) -> None:
         given = safetensors.torch.load_file(job["input"])
         weights = safetensors.torch.load_file(job["weights"])
         limit(job["seconds"], job["memory"])
+        # Compiled before the lock: Python opens the file of what is no Python, to show the line.
+        net, attack = (_compiled(job.get(name), f"{name}.py") for name in ("net", "attack"))
         lock(tell)
-        model = _load(job["architecture"], job["code"], weights)
-        task = _attack if job["task"] == "attack" else _read
-        result, passes = task(job, model, given)
+        model = _load(job["architecture"], net, weights)
+        result, passes = _attack(job, attack, model, given) if job["task"] == "attack" else _read(model, given)
         tell("", "", passes=passes)
         _write(pipe, safetensors.torch.save(result))
     except Failed as failed:
@@ -99,26 +100,34 @@ def _where(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}{line}"
 
 
-def _module(name: str, source: str) -> types.ModuleType:
-    """What a submission's file defines. Its lines are known to tracebacks and warnings, which open no file for them."""
+def _compiled(source: str | None, name: str) -> types.CodeType | None:
+    """A submission's file. Its lines are known to tracebacks and warnings, which open no file for them."""
+    if not source:
+        return None
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    return compile(source, name, "exec", dont_inherit=True)
+
+
+def _module(code: types.CodeType) -> types.ModuleType:
+    """What a submission's file defines."""
+    name = code.co_filename.removesuffix(".py")
     module = types.ModuleType(name)
     sys.modules[name] = module  # a dataclass in it looks itself up there
-    linecache.cache[f"{name}.py"] = (len(source), None, source.splitlines(keepends=True), f"{name}.py")
-    exec(compile(source, f"{name}.py", "exec", dont_inherit=True), vars(module))
+    exec(code, vars(module))
     return module
 
 
-def _load(architecture: str, code: str, weights: dict[str, Tensor]) -> nn.Module:
+def _load(architecture: str, code: types.CodeType | None, weights: dict[str, Tensor]) -> nn.Module:
     if not code:
         model = nets.NETS[architecture]()
     else:
         before = _library()
-        make = getattr(_module("net", code), architecture.rpartition(":")[2], None)
+        make = getattr(_module(code), architecture.rpartition(":")[2], None)
         if not callable(make):
             raise Failed("crashed", f"{architecture} is no function: net.py has none of that name")
         model = make()
-        if changed := [name for name, one in _library().items() if before.get(name, one) is not one]:
-            raise Failed("tampered", f"its code replaced {', '.join(sorted(changed)[:3])}, on which attacks rely")
+        if changed := _replaced(before):
+            raise Failed("tampered", f"it replaced {', '.join(sorted(changed)[:3])}, on which attacks rely")
         if not isinstance(model, nn.Module):
             raise Failed("crashed", f"{architecture} returned a {type(model).__name__}; expected a torch.nn.Module")
     try:
@@ -140,6 +149,19 @@ def _library() -> dict[str, Any]:
         for name, one in (list(vars(owner).items()) if owner else ())
         if callable(one)
     }
+
+
+def _replaced(before: dict[str, Any]) -> list[str]:
+    """What is no longer as it was. A method set on Tensor itself hides the one that it inherits."""
+
+    def kept(name: str, now: Any) -> bool:
+        if name not in before:
+            return not name.startswith("torch.Tensor.")
+        then = before[name]
+        wrapped = str(getattr(now, "__module__", "")).startswith("torch")  # as torch does itself with some, when used
+        return now is then or (wrapped and getattr(now, "__name__", 0) == getattr(then, "__name__", 1))
+
+    return [name for name, now in _library().items() if not kept(name, now)]
 
 
 class _Tally:
@@ -171,13 +193,15 @@ class _Counted:
         return logits
 
 
-def _attack(job: dict, model: nn.Module, given: dict[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+def _attack(
+    job: dict, code: types.CodeType | None, model: nn.Module, given: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], int]:
     x, y = given["x"], given["y"]
     tally = _Tally((job["passes"] or float("inf")) * len(x))
     state = {name: value.clone() for name, value in model.state_dict().items()}
     if "forward" not in vars(model):
         vars(model)["forward"] = _Counted(model, tally)
-    attack = HOUSE_ATTACKS[job["house"]] if job["house"] else getattr(_module("attack", job["attack"]), "attack", None)
+    attack = HOUSE_ATTACKS[job["house"]] if job["house"] else code and getattr(_module(code), "attack", None)
     if not callable(attack):
         raise Failed("crashed", "attack.py defines no function attack(model, x, y, within)")
     x_adv = attack(model, x.clone(), y.clone(), getattr(norms, job["norm"])(job["eps"]))
@@ -194,7 +218,7 @@ def _attack(job: dict, model: nn.Module, given: dict[str, Tensor]) -> tuple[dict
     return {"x_adv": x_adv.detach().to("cpu", torch.float32).contiguous().clone()}, tally.count
 
 
-def _read(job: dict, model: nn.Module, given: dict[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+def _read(model: nn.Module, given: dict[str, Tensor]) -> tuple[dict[str, Tensor], int]:
     parts = []
     with torch.no_grad():
         for batch in given["x"].split(BATCH):

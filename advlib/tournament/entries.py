@@ -144,7 +144,7 @@ def _any_images():
 
 
 def _reading(architecture: str, code: str) -> dict:
-    return {"task": "read", "architecture": architecture, "code": code, "seed": 0}
+    return {"task": "read", "architecture": architecture, "net": code, "seed": 0}
 
 
 def entries(folder: Path, side: str) -> list[Entry]:

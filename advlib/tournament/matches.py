@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from advlib import __version__
 from advlib.data.images import Images
 from advlib.evaluate import check_result
 from advlib.files import replacing
@@ -21,7 +22,7 @@ from advlib.norms import Ball
 from advlib.tournament.entries import Entry
 from advlib.tournament.warden import Answer, Warden
 
-__all__ = ["Match", "Organiser", "Rules", "secret"]
+__all__ = ["Match", "Organiser", "Rules", "png", "secret"]
 
 PICTURES = 3  # adversarial images that a match keeps, of those that fooled
 HOUSE_PATIENCE = 10  # times as long may the house's attacks take as a team's
@@ -127,7 +128,7 @@ class Organiser:
             return replace(match, outcome=outcome, reason=reason, at_fault="defense")
         read = answer.tensors["logits"].argmax(1)
         fooled = (~stand).nonzero().flatten()[:PICTURES].tolist()
-        shown = ({"image": int(rows[i]), "read": int(read[i]), "png": _png(x_adv[i])} for i in fooled)
+        shown = ({"image": int(rows[i]), "read": int(read[i]), "png": png(x_adv[i])} for i in fooled)
         return replace(match, pictures=tuple(shown))
 
     def _checked(self, answer: Answer, x: Tensor) -> tuple[str, str, Tensor]:
@@ -166,7 +167,7 @@ class Organiser:
         assert defense.weights
         common = {
             "architecture": defense.architecture,
-            "code": defense.code,
+            "net": defense.code,
             "weights": self.warden.keep(defense.weights.read_bytes()),
             "seed": secret(self.rules.seed, "chance"),
             "seconds": self.rules.seconds * patience,
@@ -175,6 +176,11 @@ class Organiser:
         return self.warden.ask({**common, **job}, given)
 
     # ------------------------------------------------------------------------------------------------- its file
+    def _key(self, defense: Entry, attack: Entry | None) -> str:
+        """All that decides a match, as a hash: the seed is nobody's business."""
+        parts = (*asdict(self.rules).items(), __version__, defense.digest, attack.digest if attack else "")
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
     def _path(self, defense: Entry, attack: Entry | None) -> Path:
         names = f"{defense.digest[:16]}-{attack.digest[:16] if attack else 'clean'}"
         return self.folder / "results" / "matches" / f"{names}.json"
@@ -182,7 +188,7 @@ class Organiser:
     def _kept(self, defense: Entry, attack: Entry | None) -> Match | None:
         try:
             kept = json.loads(self._path(defense, attack).read_text("utf-8"))
-            if kept.pop("rules") != asdict(self.rules) or kept.pop("digests") != _digests(defense, attack):
+            if kept.pop("key") != self._key(defense, attack):
                 return None
             kept |= {"right": tuple(kept["right"]), "pictures": tuple(kept["pictures"])}
             return replace(Match(**kept), defense=defense.team, attack=attack.team if attack else "")
@@ -190,7 +196,7 @@ class Organiser:
             return None
 
     def _keep(self, match: Match, defense: Entry, attack: Entry | None = None) -> Match:
-        content = {"rules": asdict(self.rules), "digests": _digests(defense, attack), **asdict(match)}
+        content = {"key": self._key(defense, attack), **asdict(match)}
         with replacing(self._path(defense, attack)) as temporary:
             temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
         return match
@@ -201,11 +207,8 @@ def secret(seed: int, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"tournament {purpose} {seed}".encode()).digest()[:5], "big")
 
 
-def _digests(defense: Entry, attack: Entry | None) -> list[str]:
-    return [defense.digest, attack.digest if attack else ""]
-
-
-def _png(image: Tensor) -> str:
+def png(image: Tensor) -> str:
+    """An image (3, H, W) as PNG in base 64; pixels are rounded to 8 bits."""
     pixels = (255 * image).round().to(torch.uint8).permute(1, 2, 0).numpy()
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 __all__ = ["everyone", "pair"]
 
 Pair = tuple[str, str]  # a defence and an attack
-FAR = 10**6  # more than all differences of rank together, as the price of a match that was played already
+FAR = 1e12  # the price of a match that was played already: more than that of any round without one
 
 
 def everyone(defenses: Collection[str], attacks: Collection[str]) -> list[Pair]:
@@ -28,8 +28,8 @@ def pair(defenses: Mapping[str, float], attacks: Mapping[str, float], met: Colle
 
     Each side is ranked by its scores so far, equals by name. Every entry of the larger side plays once. The smaller
     side is spread over it, so that its best meets the best, and each of it plays as often as another, give or take
-    one. The sum of the differences in rank is the least there is (an assignment problem). Who has met everybody sits
-    out.
+    one. The sum of the squared differences in rank is the least there is (an assignment problem). Who has met
+    everybody sits out.
 
     defenses, attacks   scores by name, higher is better.
     met                 pairs (defence, attack) that were played.
@@ -47,7 +47,7 @@ def pair(defenses: Mapping[str, float], attacks: Mapping[str, float], met: Colle
     as_pair = lambda one, other: (other, one) if turned else (one, other)
     seats = [few[math.floor(i * len(few) / len(many))] for i in range(len(many))]
     played, seat = set(met), {name: [i for i, one in enumerate(seats) if one == name] for name in few}
-    price = np.abs(np.subtract.outer(np.arange(len(many)), np.arange(len(many)))).astype(float)
+    price = np.abs(np.subtract.outer(np.arange(len(many)), np.arange(len(many)))) ** 2.0
     for row, name in enumerate(many):
         for other in few:
             if as_pair(name, other) in played:

@@ -35,6 +35,7 @@ SETTINGS = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "CUDA_VISIBLE_DEVICES":
 SETTINGS |= {"MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
 START = "import sys; sys.path[:] = {path!r}; from advlib.tournament import warden; warden.{function}()"
 FORKS = sys.platform == "linux"
+XCPU, KILL = (int(getattr(signal, name, 99)) for name in ("SIGXCPU", "SIGKILL"))  # Windows has neither
 
 
 @dataclass(frozen=True)
@@ -138,17 +139,15 @@ def _understood(job: dict, head: dict, body: bytes) -> Answer:
             return failed(str(said["outcome"])[:20], str(said["reason"])[:1000])
         with contextlib.suppress(safetensors.SafetensorError):
             return Answer("", "", safetensors.torch.load(rest), head["seconds"], int(said["passes"]))
-    if head["end"] == "time" or -head["status"] in _TIMES:
+    killed = -head["status"]  # by which signal: of the system, when processor time is up, or one that may mean memory
+    if head["end"] == "time" or killed == XCPU or (killed == KILL and head["seconds"] >= job["seconds"]):
         return failed("hung", f"it took more than {job['seconds']:g} seconds and was stopped")
     if head["end"] == "printed":
         return failed("output", f"it printed more than {PRINTED:,} characters")
-    if head["status"] < 0:
-        name = signal.Signals(-head["status"]).name
-        return failed("crashed", f"its process was ended by {name}{' (out of memory?)' * (name == 'SIGKILL')}")
+    if killed > 0:
+        why = " (out of memory?)" if killed == KILL else ""
+        return failed("crashed", f"its process was ended by the system: {signal.strsignal(killed)}{why}")
     return failed("exit", f"it ended its process (status {head['status']}) without a result")
-
-
-_TIMES = {int(getattr(signal, name, 0)) for name in ("SIGXCPU",)} - {0}
 
 
 # ------------------------------------------------------------------------------------------- in the clean process
@@ -171,7 +170,10 @@ def serve() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     for line in sys.stdin.buffer:
-        head, body = _watched(json.loads(line))
+        job = json.loads(line)
+        if "optim" in (job.get("attack") or "") + job["net"]:
+            torch.optim.SGD([torch.zeros(1)])  # imports the compiler of torch, which takes seconds: here once for all
+        head, body = _watched(job)
         out.write(json.dumps(head | {"bytes": len(body)}).encode() + b"\n" + body)
         out.flush()
 
