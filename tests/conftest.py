@@ -1,7 +1,9 @@
-"""Two published networks and the images they were published on, where ADVLIB_DATA has them."""
+"""Two published networks and their images, where ADVLIB_DATA has them; and a browser that has no network."""
 
 import gzip
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,15 @@ import torch
 from advlib.models import nets
 
 DATA = Path(os.environ.get("ADVLIB_DATA", ""))
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+# Even a request that slipped past the tests' own gate would find no host: no name resolves.
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +53,21 @@ def mnist():
         return torch.tensor(x / 255, dtype=torch.float32), torch.tensor(y, dtype=torch.int64)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """Chromium or Chrome; one for all tests of a worker."""
+    from playwright.sync_api import Error, sync_playwright
+
+    installed = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=installed, args=SWITCHES)
+        except Error as error:
+            if os.environ.get("BOOK_TESTS_NEED_BROWSER"):
+                raise
+            why = str(error).splitlines()[0]
+            pytest.skip(f"no Chromium or Chrome here ({why}): run `playwright install chromium`")
+        yield browser
+        browser.close()

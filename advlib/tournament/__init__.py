@@ -15,7 +15,7 @@ cheating, and not a determined attacker: where that matters, play in a container
 
 from advlib.tournament.entries import submit_attack, submit_model
 from advlib.tournament.matches import Match
-from advlib.tournament.play import play
+from advlib.tournament.playing import play
 from advlib.tournament.scores import Result, Score
 
 __all__ = ["play", "submit_attack", "submit_model", "Match", "Result", "Score"]

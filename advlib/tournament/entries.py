@@ -11,10 +11,12 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import nn
 
 from advlib import contract
 from advlib.checks import shown
+from advlib.data import signs
 from advlib.files import PICKLES, replacing, replacing_together
 from advlib.models import nets, zoo
 from advlib.names import unknown
@@ -90,15 +92,19 @@ def submit_model(folder: str | os.PathLike, team: str, model: nn.Module, archite
     weights = safetensors.torch.save(
         {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     )
-    job = _reading(architecture, code.decode())
     with Warden() as warden:
-        answer = warden.ask(
-            {**job, "weights": warden.keep(weights), "seconds": SECONDS, "memory": MEMORY}, {"x": _any_images()}
-        )
+        job = {"task": "read", "architecture": architecture, "net": code.decode(), "weights": warden.keep(weights)}
+        job |= {"seed": 0, "seconds": SECONDS, "memory": MEMORY}
+        answer = warden.ask(job, {"x": torch.full((2, 3, 48, 48), 0.5)})
     if answer.outcome:
         raise ValueError(
             f"the model does not come back from {architecture} and its weights: {answer.reason}. Expected the "
             "architecture that the model was made with."
+        )
+    if (given := tuple(answer.tensors["logits"].shape)) != (2, len(signs.CLASSES)):
+        raise ValueError(
+            f"the model gives logits of shape {given} for 2 signs; expected {(2, len(signs.CLASSES))}, the classes of "
+            "load_images('signs')."
         )
     target = Path(folder, SIDES["defense"], team)
     contents = (weights, json.dumps({"architecture": architecture}).encode() + b"\n", code)
@@ -135,16 +141,6 @@ def submit_attack(folder: str | os.PathLike, team: str, attack: Callable | str) 
             temporary.write_text(text, encoding="utf-8")
         return path
     raise ValueError("attack is a text that defines none; expected def attack(model, x, y, within): …")
-
-
-def _any_images():
-    import torch
-
-    return torch.full((2, 3, 48, 48), 0.5)
-
-
-def _reading(architecture: str, code: str) -> dict:
-    return {"task": "read", "architecture": architecture, "net": code, "seed": 0}
 
 
 def entries(folder: Path, side: str) -> list[Entry]:

@@ -11,6 +11,7 @@ import os
 import site
 import sys
 import sysconfig
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def limit(seconds: float, memory: int) -> None:
         import resource
     except ImportError:  # Windows: the clock of the one who waits is all there is
         return
-    most = math.ceil(seconds)
+    most = math.ceil(seconds + time.process_time())  # beyond what it took to start
     wanted = {resource.RLIMIT_CPU: (most, most + 1), resource.RLIMIT_FSIZE: (0, 0), resource.RLIMIT_CORE: (0, 0)}
     wanted[resource.RLIMIT_NOFILE] = (OPEN_FILES, OPEN_FILES)
     if sys.platform == "linux":  # elsewhere it is not kept, or counts what nobody uses

@@ -72,24 +72,22 @@ class Organiser:
 
     def __init__(self, folder: Path, rules: Rules, within: Ball, images: Images, warden: Warden):
         self.folder, self.rules, self.within, self.images, self.warden = folder, rules, within, images, warden
-        self._clean: dict[str, Match] = {}
+        self.known: dict[str, Match] = {}  # how each defence reads the images as they are
 
     def clean(self, defense: Entry) -> Match:
         """How a defence reads the images as they are."""
-        if defense.team not in self._clean:
-            self._clean[defense.team] = self._kept(defense, None) or self._keep(self._read_clean(defense), defense)
-        return self._clean[defense.team]
-
-    def played(self, defense: Entry, attack: Entry) -> Match | None:
-        """The match if it was played already."""
-        return self._kept(defense, attack)
+        if defense.team not in self.known:
+            self.known[defense.team] = self._kept(defense, None) or self._keep(self._clean(defense), defense)
+        return self.known[defense.team]
 
     def play(self, defense: Entry, attack: Entry) -> Match:
-        match = self._attack(defense, attack, torch.tensor(self.clean(defense).right))
-        return self._keep(match, defense, attack)
+        """The match of an attack on a defence that can be read."""
+        if kept := self._kept(defense, attack):
+            return kept
+        return self._keep(self._attack(defense, attack, torch.tensor(self.clean(defense).right)), defense, attack)
 
     # ------------------------------------------------------------------------------------------------- the match
-    def _read_clean(self, defense: Entry) -> Match:
+    def _clean(self, defense: Entry) -> Match:
         answer = self._read(defense, self.images.x)
         right, outcome, reason = self._judged(answer, self.images.y)
         per_image = answer.seconds / len(right)

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,10 +27,14 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor
 
+import advlib
+
 __all__ = ["Answer", "Warden"]
 
 PRINTED = 2**20  # characters that a submission may print
 SLACK = 2**20  # bytes of an answer beside its tensors
+STARTING = 30  # seconds, for a fresh Python to import torch
+READY = b"ready\n"
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMPDIR")
 SETTINGS = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
 SETTINGS |= {"MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
@@ -45,7 +50,7 @@ class Answer:
     outcome: str
     reason: str
     tensors: dict[str, Tensor]
-    seconds: float  # of processor time, as the system counted them
+    seconds: float  # of processor time, as the system counted them; of the clock, where a task gets a fresh Python
     passes: int = 0  # as counted beside the attack
 
 
@@ -68,8 +73,7 @@ class Warden:
 
     def __exit__(self, *_) -> None:
         if self._process:
-            self._process.kill()
-            self._process.communicate()
+            _end(self._process)
         self._folder.cleanup()
 
     def keep(self, data: bytes) -> str:
@@ -89,7 +93,7 @@ class Warden:
         return _understood(job, head, body)
 
     def _start(self, function: str) -> subprocess.Popen:
-        path = [one for one in sys.path if os.path.isabs(one)]
+        path = [one for one in sys.path if os.path.isabs(one)] + [str(Path(advlib.__path__[0]).parent)]
         return subprocess.Popen(
             [sys.executable, "-s", "-c", START.format(path=path, function=function)],
             stdin=subprocess.PIPE,
@@ -103,28 +107,55 @@ class Warden:
     def _forked(self, job: dict) -> tuple[dict, bytes]:
         if self._process is None:
             self._process = self._start("serve")
+            assert self._process.stdout
+            if self._process.stdout.readline() != READY:
+                raise RuntimeError("the process that watches over the matches could not start; its error is above")
         process = self._process
         assert process.stdin and process.stdout
-        process.stdin.write(json.dumps(job).encode() + b"\n")
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()
         line = process.stdout.readline()
-        if not line:
-            raise RuntimeError("the tournament's warden has ended; see above for why")
+        if not line:  # taken down with the task, or by the system; the next task gets a new one
+            _end(process)
+            self._process = None
+            return {"end": "exit", "status": -KILL, "seconds": 0.0}, b""
         head = json.loads(line)
         return head, process.stdout.read(head["bytes"])
 
     def _fresh(self, job: dict) -> tuple[dict, bytes]:
-        process, began = self._start("alone"), time.monotonic()
-        head = {"end": "exit", "status": 0, "seconds": 0.0}
-        try:
-            body, _ = process.communicate(json.dumps(job).encode(), timeout=job["wall"] + 30)  # 30 to import torch
-            head["status"] = process.returncode
-        except subprocess.TimeoutExpired:
-            process.kill()
-            body, _ = process.communicate()
-            head["end"] = "time"
-        head["seconds"] = time.monotonic() - began
-        return head, body
+        process, began, late = self._start("alone"), time.monotonic(), threading.Event()
+        assert process.stdin and process.stdout
+        stop = threading.Timer(job["wall"] + STARTING, lambda: (late.set(), _kill(process)))
+        stop.start()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(job).encode())
+            process.stdin.close()
+        body = process.stdout.read(job["most"] + 1)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        stop.cancel()
+        _end(process)
+        end = "time" if late.is_set() else "exit"
+        return {"end": end, "status": process.returncode, "seconds": time.monotonic() - began}, body
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Close what it listens to, upon which it ends what it has started; kill it if it does not."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(2)
+    _kill(process)
+    process.wait()
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """End a process that has a session of its own, and all others in it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, KILL) if hasattr(os, "killpg") else process.kill()
 
 
 def _understood(job: dict, head: dict, body: bytes) -> Answer:
@@ -169,6 +200,8 @@ def serve() -> None:
     torch.set_num_threads(1)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    out.write(READY)
+    out.flush()
     for line in sys.stdin.buffer:
         job = json.loads(line)
         if "optim" in (job.get("attack") or "") + job["net"]:
@@ -191,7 +224,9 @@ def _watched(job: dict) -> tuple[dict, bytes]:
         left = began + job["wall"] - time.monotonic()
         ready, _, _ = select.select([0, *open_ends], [], [], min(max(left, 0.0), 0.2 if open_ends else 0.005))
         if 0 in ready:  # the organiser is gone: no task comes while one is being done
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                os.killpg(pid, signal.SIGKILL)
             os._exit(1)
         for one in open_ends & set(ready):
             part = os.read(one, 2**16)

@@ -1,9 +1,7 @@
-"""Builds the book once for all workers, serves it, and opens a browser that has no network."""
+"""Builds the book once for all workers, and serves it."""
 
 import functools
 import http.server
-import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,19 +10,9 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.book.pages import ROOT, Book
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-# Even a request that slipped past the tests' own gate would find no host: no name resolves.
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 
 
 @pytest.fixture(scope="session")
@@ -65,21 +53,6 @@ def address(built_book: Path) -> Iterator[str]:
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    installed = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=installed, args=SWITCHES)
-        except Error as error:
-            if os.environ.get("BOOK_TESTS_NEED_BROWSER"):
-                raise
-            why = str(error).splitlines()[0]
-            pytest.skip(f"no Chromium or Chrome here ({why}): run `playwright install chromium`")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

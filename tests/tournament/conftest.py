@@ -1,6 +1,7 @@
 """One warden for all tests of a worker, and an organiser of small matches."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,15 @@ def weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "model.safetensors"
     safetensors.torch.save_file(state, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def one_warden(warden) -> Iterator[None]:
+    """`play` and `submit_model` use the tests' warden: to start another takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("entries", "playing"):
+            patch.setattr(f"advlib.tournament.{module}.Warden", lambda: nullcontext(warden))
+        yield
 
 
 class Table:

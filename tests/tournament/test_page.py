@@ -8,7 +8,6 @@ from advlib.data import load_images
 from advlib.tournament.matches import Match, Rules, png
 from advlib.tournament.page import page
 from advlib.tournament.scores import Result, Score
-from tests.book.conftest import browser  # noqa: F401 - a fixture
 from tests.book.test_accessibility import AXE
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -40,7 +39,7 @@ def leaderboard(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def opened(leaderboard, browser):  # noqa: F811 - the fixture
+def opened(leaderboard, browser):
     view = browser.new_page(viewport={"width": 375, "height": 800}, color_scheme="dark")
     view.faults = []
     view.on("console", lambda said: view.faults.append(said.text) if said.type in ("error", "warning") else None)
@@ -87,7 +86,7 @@ def test_it_fits_a_phone_and_shows_pictures_and_reasons(opened):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_axe_finds_nothing(leaderboard, browser, scheme):  # noqa: F811
+def test_axe_finds_nothing(leaderboard, browser, scheme):
     if not AXE.is_file():
         pytest.skip("axe-core is installed with the book's extension")
     view = browser.new_page(color_scheme=scheme, bypass_csp=True)

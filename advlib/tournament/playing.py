@@ -120,8 +120,7 @@ def _matches(organiser: Organiser, defenses: list[Entry], attacks: list[Entry], 
         ticks.reset(total=len(matches) + len(pairs))
         ticks.update(len(matches))
         for defense, attack in pairs:
-            kept = organiser.played(readers[defense], attackers[attack])
-            matches.append(kept or organiser.play(readers[defense], attackers[attack]))
+            matches.append(organiser.play(readers[defense], attackers[attack]))
             ticks.update()
 
     everybody = schedule.everyone(readers, attackers)
