@@ -78,7 +78,7 @@ def submit_model(folder: str | os.PathLike, team: str, model: nn.Module, archite
     check_team(team)
     contract.check_model(model)
     contract.check_text(architecture, "architecture")
-    code, files = b"", [WEIGHTS, CARD]
+    code, files = "", [WEIGHTS, CARD]
     if architecture not in nets.NETS:
         file, _, function = architecture.rpartition(":")
         if not file.endswith(".py") or not function.isidentifier():
@@ -88,12 +88,15 @@ def submit_model(folder: str | os.PathLike, team: str, model: nn.Module, archite
             raise ValueError(
                 f"architecture is {architecture!r}, but there is no file {file}; expected FILE.py:FUNCTION"
             )
-        code, architecture, files = Path(file).read_bytes(), f"net.py:{function}", [*files, "net.py"]
+        try:
+            code, architecture, files = _text(Path(file)), f"net.py:{function}", [*files, "net.py"]
+        except Refused as refused:
+            raise ValueError(f"architecture is {architecture!r}, but {refused.args[1]}; expected a text.") from None
     weights = safetensors.torch.save(
         {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     )
     with Warden() as warden:
-        job = {"task": "read", "architecture": architecture, "net": code.decode(), "weights": warden.keep(weights)}
+        job: dict = {"task": "read", "architecture": architecture, "net": code, "weights": warden.keep(weights)}
         job |= {"seed": 0, "seconds": SECONDS, "memory": MEMORY}
         answer = warden.ask(job, {"x": torch.full((2, 3, 48, 48), 0.5)})
     if answer.outcome:
@@ -107,7 +110,7 @@ def submit_model(folder: str | os.PathLike, team: str, model: nn.Module, archite
             "load_images('signs')."
         )
     target = Path(folder, SIDES["defense"], team)
-    contents = (weights, json.dumps({"architecture": architecture}).encode() + b"\n", code)
+    contents = (weights, json.dumps({"architecture": architecture}).encode() + b"\n", code.encode())
     with replacing_together(*(target / name for name in files)) as temporary:
         for path, content in zip(temporary, contents):
             path.write_bytes(content)

@@ -105,28 +105,35 @@ class Warden:
         )
 
     def _forked(self, job: dict) -> tuple[dict, bytes]:
-        if self._process is None:
-            self._process = self._start("serve")
-            assert self._process.stdout
-            if self._process.stdout.readline() != READY:
-                raise RuntimeError("the process that watches over the matches could not start; its error is above")
-        process = self._process
-        assert process.stdin and process.stdout
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(job).encode() + b"\n")
-            process.stdin.flush()
-        line = process.stdout.readline()
-        if not line:  # taken down with the task, or by the system; the next task gets a new one
+        for _ in range(2):  # once more where the warden was taken down: by the task, or by the system
+            process = self._process = self._process or self._served()
+            assert process.stdin and process.stdout
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(job).encode() + b"\n")
+                process.stdin.flush()
+            if line := process.stdout.readline():
+                head = json.loads(line)
+                return head, process.stdout.read(head["bytes"])
             _end(process)
             self._process = None
-            return {"end": "exit", "status": -KILL, "seconds": 0.0}, b""
-        head = json.loads(line)
-        return head, process.stdout.read(head["bytes"])
+        return {"end": "exit", "status": -KILL, "seconds": 0.0}, b""
+
+    def _served(self) -> subprocess.Popen:
+        process = self._start("serve")
+        if process.stdout and process.stdout.readline() == READY:
+            return process
+        _end(process)
+        raise RuntimeError("the process that watches over the matches could not start; its error is above")
 
     def _fresh(self, job: dict) -> tuple[dict, bytes]:
         process, began, late = self._start("alone"), time.monotonic(), threading.Event()
         assert process.stdin and process.stdout
-        stop = threading.Timer(job["wall"] + STARTING, lambda: (late.set(), _kill(process)))
+
+        def give_up() -> None:
+            late.set()
+            _kill(process)
+
+        stop = threading.Timer(job["wall"] + STARTING, give_up)
         stop.start()
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(job).encode())

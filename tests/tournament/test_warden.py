@@ -21,11 +21,18 @@ def test_a_submission_sees_none_of_the_organisers_settings(table):
     assert "OMP_NUM_THREADS" in match.reason and "PYTEST" not in match.reason and "ADVLIB" not in match.reason
 
 
-def test_a_task_that_takes_the_warden_down_costs_itself_alone(table, warden):
+def test_a_warden_that_is_taken_down_is_replaced(table, warden):
     assert table.attack(ATTACK + "return x").outcome == ""
     warden._process.kill()
-    assert table.attack(ATTACK + "return x").outcome == "crashed"
-    assert table.attack(ATTACK + "return x").outcome == ""
+    assert table.attack(ATTACK + "return x + 0").outcome == ""
+
+
+def test_a_task_that_takes_down_every_warden_has_crashed(table, monkeypatch):
+    assert all(table.organiser.clean(table.linear).right)
+    monkeypatch.setattr("advlib.tournament.warden.START", "print('ready')  # {path} {function}")
+    with Warden() as falls:
+        table.organiser.warden = falls
+        assert table.attack(ATTACK + "return x").outcome == "crashed"
 
 
 def test_a_warden_that_cannot_start_is_an_error_and_no_score(table, monkeypatch):
