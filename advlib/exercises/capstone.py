@@ -64,6 +64,8 @@ INSIDE_WRONG = [
         (lambda x, x_adv: x_adv, "values that are not numbers are handed in", "clamp leaves NaN as it is", MISSING),
         (lambda x, x_adv: x_adv.nan_to_num(0.0), "where there was no number, the value goes down",
          "nan_to_num makes it 0, which is black", MISSING),
+        (lambda x, x_adv: torch.where(x_adv.isfinite(), x_adv, x), "infinite values came back clean",
+         "isfinite() is false for infinity, too", "isnan(): infinity is cut by the clamp like any other value"),
     ),
     *instead_of("ball",
         (lambda delta, eps: delta, "changes larger than ε are handed in", "only the box was kept", KEEP),
@@ -90,6 +92,8 @@ INSIDE_WRONG = [
           "images that had a value outside came back clean", "the whole image was given up", KEEP),
     Wrong(_whole(lambda x, x_adv, eps: x_adv.isnan()), "images with one value missing came back clean",
           "the whole image was given up", MISSING),
+    Wrong(lambda x, x_adv, eps: x_adv.clamp(x - eps, x + eps).nan_to_num(0).clamp(0, 1),
+          "where there was no number, the value is 0", "nan_to_num came after the ball was kept", MISSING),
     Wrong(lambda x, x_adv, eps: x_adv.nan_to_num(0.5).clamp(0, 1).clamp(-eps, eps), "the images are nearly black",
           "they were cut to a ball around 0", KEEP),
 ]  # fmt: skip

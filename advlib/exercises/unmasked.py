@@ -40,7 +40,7 @@ def _unmasked(exercise: Explore, attack: Any, notes: list[str], *given: Any) -> 
         figure = f"it leaves {left:.0%} ({left.low:.0%} to {left.high:.0%})"
         raise Mistake(
             f"{figure}; an attack that knows the defence leaves {known:.0%}",
-            mend="read what forward does, line by line: what stops the gradient, and is it needed?",
+            mend="read what forward does, line by line: what stops the gradient? And who says when an image is fooled?",
         )
     return f"it leaves {left:.0%} ({left.low:.0%} to {left.high:.0%}), for {spent:.0f} passes an image"
 
