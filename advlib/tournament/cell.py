@@ -69,10 +69,11 @@ def run(job: dict, pipe: int) -> None:
     except MemoryError:
         tell("memory", f"it asked for more than {job['memory']:,} MB of memory")
     except Exception as error:
-        if out_of_memory(error):
+        where = _where(error)
+        if out_of_memory(RuntimeError(where)):  # by its words, which are read once and with care
             tell("memory", f"it asked for more than {job['memory']:,} MB of memory")
         else:
-            tell("crashed", f"it failed: {_where(error)}")
+            tell("crashed", f"it failed: {where}")
     except BaseException as error:  # SystemExit, KeyboardInterrupt, and whatever else ends a program
         tell("exit", f"it ended the program with {type(error).__name__}")
     os._exit(0)
@@ -97,7 +98,11 @@ def _where(error: BaseException) -> str:
         name = trace.tb_frame.f_code.co_filename
         line = f" (line {trace.tb_lineno} of {name})" if name in ("attack.py", "net.py") else line
         trace = trace.tb_next
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}{line}"
+    try:
+        words = " ".join(str(error).split())[:500]
+    except BaseException:  # an error's own words are the submission's code
+        words = "it cannot say why"
+    return f"{type(error).__name__}: {words}{line}"
 
 
 def _compiled(source: str | None, name: str) -> types.CodeType | None:

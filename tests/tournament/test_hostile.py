@@ -20,6 +20,10 @@ DEAF = """import signal
 """
 URL = "import urllib.request as r\n    r.urlopen('http://localhost')"
 PICKLE = "import pickle, collections as c\n    pickle.loads(pickle.dumps(c.Counter))"
+SILENT = """class Silent(Exception):
+        def __str__(self): raise SystemExit
+    raise Silent
+"""
 FORGED = 'import os\n    os.write(3, b\'{"outcome": "", "passes": 1e999}\\n\')\n    os._exit(0)'
 # What a submission does, the outcome, and words of the reason.
 BAD_ATTACKS = {
@@ -61,6 +65,8 @@ BAD_ATTACKS = {
     "leaves by SystemExit": ("raise SystemExit", "exit", "SystemExit"),
     "leaves by KeyboardInterrupt": ("raise KeyboardInterrupt", "exit", "KeyboardInterrupt"),
     "crashes the interpreter": ("import os\n    os.abort()", "crashed", "ended by the system: Aborted"),
+    "raises what cannot say why": (SILENT, "crashed", "Silent: it cannot say why"),
+    "raises what no file can hold": ("raise ValueError('\\ud800')", "crashed", "ValueError: \\ud800"),
     "forges an answer": ("import os\n    os.write(3, b'{}\\n')\n    os._exit(0)", "exit", "without a result"),
     "forges a huge number": (FORGED, "exit", "without a result"),
 }
