@@ -207,6 +207,7 @@ def alone() -> None:
 
     job, pipe = json.load(sys.stdin.buffer), os.dup(1)
     _silence(os.open(os.devnull, os.O_WRONLY))
+    cell.warm(job)
     cell.run(job, pipe)
 
 
@@ -214,7 +215,7 @@ def serve() -> None:
     """Tasks from the standard input, one a line; each is answered by a line and so many bytes."""
     import torch
 
-    from advlib.tournament import cell  # noqa: F401 - imported once, for all the processes that are forked from here
+    from advlib.tournament import cell  # once, for all the processes that are forked from here
 
     torch.set_num_threads(1)
     out = os.fdopen(os.dup(1), "wb")
@@ -223,8 +224,7 @@ def serve() -> None:
     out.flush()
     for line in sys.stdin.buffer:
         job = json.loads(line)
-        if "optim" in (job.get("attack") or "") + job["net"]:
-            torch.optim.SGD([torch.zeros(1)])  # imports the compiler of torch, which takes seconds: here once for all
+        cell.warm(job)
         head, body = _watched(job)
         out.write(json.dumps(head | {"bytes": len(body)}).encode() + b"\n" + body)
         out.flush()
