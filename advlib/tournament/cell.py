@@ -6,6 +6,8 @@ images. Neither knows of scores, and ``read`` of no labels: who is right is coun
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import linecache
 import os
@@ -23,17 +25,50 @@ from torch import Tensor, nn
 from advlib import attacks, norms
 from advlib.device import out_of_memory
 from advlib.models import nets
+from advlib.suspect import differentiable
 from advlib.tournament.lock import limit, lock
 
-__all__ = ["HOUSE_ATTACKS", "run"]
+__all__ = ["HOUSE_ATTACKS", "run", "warm"]
 
-# The attacks that always play, by name; their code is the package's own.
+QUERIES = 500  # of the random searches, for each image; twice as many where there is no gradient at all
+
+
+def _by_gradient(attack: Callable) -> Callable:
+    """``attack`` where there is a gradient to follow; else it leaves the images as they are."""
+    return lambda model, x, y, within: attack(model, x, y, within) if differentiable(model, x) else x
+
+
+def _worst_case(model: nn.Module, x: Tensor, y: Tensor, within: norms.Ball) -> Tensor:
+    if differentiable(model, x):
+        return attacks.worst_case(model, x, y, within, queries=QUERIES)
+    if isinstance(within, norms.L1):  # for which there is no search
+        return x
+    search: Callable = attacks.sparse_rs if isinstance(within, norms.L0) else attacks.square
+    return search(model, x, y, within, queries=2 * QUERIES)
+
+
+# The attacks that always play, by name; their code is the package's own, and no defence is too odd for them.
 HOUSE_ATTACKS: dict[str, Callable] = {
-    "fgsm": attacks.fgsm,
-    "pgd": attacks.pgd,
-    "worst_case": lambda model, x, y, within: attacks.worst_case(model, x, y, within, queries=500),
+    "fgsm": _by_gradient(attacks.fgsm),
+    "pgd": _by_gradient(attacks.pgd),
+    "worst_case": _worst_case,
 }
 BATCH = 50  # images that a model reads at once
+
+
+# What is imported before the lock where a submission's text has this word: some packages write a file when they are
+# imported, and others take seconds, which are then spent once for all.
+WARMED = {
+    "defenses": "advlib.defenses",
+    "evaluate": "advlib.evaluate",
+    "matplotlib": "matplotlib.figure",
+    "optim": "torch._dynamo",  # as the first optimizer does
+    "plots": "advlib.plots",
+    "scipy": "scipy.stats",
+    "skimage": "skimage",
+    "sklearn": "sklearn",
+    "torchvision": "torchvision.transforms.v2",
+}
 
 
 class TooManyPasses(BaseException):
@@ -42,6 +77,15 @@ class TooManyPasses(BaseException):
 
 class Failed(Exception):
     """The submission failed: the outcome in a word, the reason in a sentence."""
+
+
+def warm(job: dict) -> None:
+    """Import the packages that a submission's code speaks of; none of its code is run."""
+    code = (job.get("attack") or "") + (job.get("net") or "")
+    for word, module in WARMED.items():
+        if word in code:
+            with contextlib.suppress(ImportError):  # not installed: the submission will say so
+                importlib.import_module(module)
 
 
 def run(job: dict, pipe: int) -> None:
@@ -69,10 +113,11 @@ def run(job: dict, pipe: int) -> None:
     except MemoryError:
         tell("memory", f"it asked for more than {job['memory']:,} MB of memory")
     except Exception as error:
-        if out_of_memory(error):
+        where = _where(error)
+        if out_of_memory(RuntimeError(where)):  # by its words, which are read once and with care
             tell("memory", f"it asked for more than {job['memory']:,} MB of memory")
         else:
-            tell("crashed", f"it failed: {_where(error)}")
+            tell("crashed", f"it failed: {where}")
     except BaseException as error:  # SystemExit, KeyboardInterrupt, and whatever else ends a program
         tell("exit", f"it ended the program with {type(error).__name__}")
     os._exit(0)
@@ -97,7 +142,11 @@ def _where(error: BaseException) -> str:
         name = trace.tb_frame.f_code.co_filename
         line = f" (line {trace.tb_lineno} of {name})" if name in ("attack.py", "net.py") else line
         trace = trace.tb_next
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}{line}"
+    try:
+        words = " ".join(str(error).split())[:500]
+    except BaseException:  # an error's own words are the submission's code
+        words = "it cannot say why"
+    return f"{type(error).__name__}: {words}{line}"
 
 
 def _compiled(source: str | None, name: str) -> types.CodeType | None:

@@ -163,18 +163,19 @@ def _of_house(side: str, name: str) -> Entry:
 
 
 def _submitted(side: str, folder: Path) -> Entry:
-    entry = Entry(side, folder.name)
+    team = os.fsencode(folder.name).decode("utf-8", "backslashreplace")  # a name may be no text
+    entry = Entry(side, team)
     try:
         _look_through(folder)
         if side == "attack":
             code = _text(folder / ATTACK)
-            return Entry(side, folder.name, code=code, digest=_digest(code.encode()))
+            return Entry(side, team, code=code, digest=_digest(code.encode()))
         architecture = _architecture(folder / CARD)
         code = "" if architecture in nets.NETS else _text(folder / architecture.rpartition(":")[0])
         weights = folder / WEIGHTS
         _check_weights(weights)
         digest = _digest(f"{architecture}\n{code}".encode(), weights)
-        return Entry(side, folder.name, False, architecture, code, weights, digest)
+        return Entry(side, team, False, architecture, code, weights, digest)
     except Refused as refused:
         outcome, reason = refused.args
         return Entry(**{**vars(entry), "problem": (outcome, reason)})

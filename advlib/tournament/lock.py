@@ -97,7 +97,10 @@ def lock(tell: Callable[[str, str], None]) -> None:
             if flags & WRITES:
                 return "files", f"it opened {os.fsdecode(path)!r} to write to it"
             whole = os.path.realpath(os.fsdecode(path))
-            return None if whole.startswith(roots) else ("files", f"it opened the file {os.fsdecode(path)!r}")
+            imported = whole.startswith(roots) or whole in listed  # of those, a .zip is opened
+            return None if imported else ("files", f"it opened the file {os.fsdecode(path)!r}")
+        if event == "ctypes.dlopen" and args[0] and os.path.realpath(os.fsdecode(args[0])).startswith(roots):
+            return None  # a library that an installed package brings, as its extension modules are
         if event in LISTED:
             path = args[0] if args and args[0] is not None else "."
             if isinstance(path, int):

@@ -150,7 +150,7 @@ class Organiser:
         if answer.outcome:
             return wrong, answer.outcome, answer.reason
         logits, classes = answer.tensors.get("logits", torch.empty(0)), len(self.images.classes)
-        if logits.shape != (len(y), classes):
+        if logits.shape != (len(y), classes) or logits.dtype != torch.float32:
             return wrong, "shape", f"it gave logits of shape {tuple(logits.shape)}; expected {(len(y), classes)}"
         finite = torch.isfinite(logits).all(1)
         if not finite.any():

@@ -70,7 +70,8 @@ class Result:
             head = f"{title}, {self.rules.within}, {self.rules.images} signs"
             lines += [*([""] if lines else []), head]
             for row in rows:
-                lines.append(f"{row.place:>3}. {row.team:<{width}}  {_figures(row)}{'  (house)' * row.house}")
+                name = "".join(one if one.isprintable() else "?" for one in row.team)
+                lines.append(f"{row.place:>3}. {name:<{width}}  {_figures(row)}{'  (house)' * row.house}")
                 lines += [f"     {note}" for note in row.notes]
         return "\n".join(lines)
 

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 from torch import Tensor
 
@@ -32,9 +33,13 @@ import advlib
 __all__ = ["Answer", "Warden"]
 
 PRINTED = 2**20  # characters that a submission may print
+ERRORS = "errors"  # the file for what a warden says
 SLACK = 2**20  # bytes of an answer beside its tensors
 STARTING = 30  # seconds, for a fresh Python to import torch
 READY = b"ready\n"
+MOST_PASSES = 10**12
+# What reading an answer may end in that no one meant to be read.
+FORGED = (ArithmeticError, AttributeError, KeyError, RuntimeError, TypeError, ValueError, safetensors.SafetensorError)
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMPDIR")
 SETTINGS = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
 SETTINGS |= {"MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
@@ -94,15 +99,16 @@ class Warden:
 
     def _start(self, function: str) -> subprocess.Popen:
         path = [one for one in sys.path if os.path.isabs(one)] + [str(Path(advlib.__path__[0]).parent)]
-        return subprocess.Popen(
-            [sys.executable, "-s", "-c", START.format(path=path, function=function)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL if function == "alone" else None,
-            cwd=self.folder,
-            env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | SETTINGS,
-            start_new_session=True,  # Ctrl-C is the organiser's, who ends the warden
-        )
+        with open(self.folder / ERRORS, "wb") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-s", "-c", START.format(path=path, function=function)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=self.folder,
+                env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | SETTINGS,
+                start_new_session=True,  # Ctrl-C is the organiser's, who ends the warden
+            )
 
     def _forked(self, job: dict) -> tuple[dict, bytes]:
         for _ in range(2):  # once more where the warden was taken down: by the task, or by the system
@@ -123,7 +129,8 @@ class Warden:
         if process.stdout and process.stdout.readline() == READY:
             return process
         _end(process)
-        raise RuntimeError("the process that watches over the matches could not start; its error is above")
+        said = (self.folder / ERRORS).read_text("utf-8", "replace").strip().splitlines()
+        raise RuntimeError(f"the process that watches over the matches could not start: {' '.join(said[-1:])}")
 
     def _fresh(self, job: dict) -> tuple[dict, bytes]:
         process, began, late = self._start("alone"), time.monotonic(), threading.Event()
@@ -171,12 +178,12 @@ def _understood(job: dict, head: dict, body: bytes) -> Answer:
     if len(body) > job["most"]:
         return failed("output", "it gave back more than the images it was given")
     line, _, rest = body.partition(b"\n")
-    with contextlib.suppress(ValueError, AttributeError, TypeError, KeyError):
+    with contextlib.suppress(*FORGED):
         said = json.loads(line)
         if said["outcome"]:
-            return failed(str(said["outcome"])[:20], str(said["reason"])[:1000])
-        with contextlib.suppress(safetensors.SafetensorError):
-            return Answer("", "", safetensors.torch.load(rest), head["seconds"], int(said["passes"]))
+            return failed(_words(said["outcome"], 20), _words(said["reason"], 1000))
+        passes = said["passes"] if isinstance(said["passes"], int) and 0 <= said["passes"] < MOST_PASSES else 0
+        return Answer("", "", safetensors.torch.load(rest), head["seconds"], passes)
     killed = -head["status"]  # by which signal: of the system, when processor time is up, or one that may mean memory
     if head["end"] == "time" or killed == XCPU or (killed == KILL and head["seconds"] >= job["seconds"]):
         return failed("hung", f"it took more than {job['seconds']:g} seconds and was stopped")
@@ -188,6 +195,11 @@ def _understood(job: dict, head: dict, body: bytes) -> Answer:
     return failed("exit", f"it ended its process (status {head['status']}) without a result")
 
 
+def _words(said: object, most: int) -> str:
+    """A text of so many letters that can be written to a file, which half of a pair (a surrogate) cannot."""
+    return str(said)[:most].encode("utf-8", "backslashreplace").decode()
+
+
 # ------------------------------------------------------------------------------------------- in the clean process
 def alone() -> None:
     """One task, read from the standard input, in this process."""
@@ -195,6 +207,7 @@ def alone() -> None:
 
     job, pipe = json.load(sys.stdin.buffer), os.dup(1)
     _silence(os.open(os.devnull, os.O_WRONLY))
+    cell.warm(job)
     cell.run(job, pipe)
 
 
@@ -202,7 +215,7 @@ def serve() -> None:
     """Tasks from the standard input, one a line; each is answered by a line and so many bytes."""
     import torch
 
-    from advlib.tournament import cell  # noqa: F401 - imported once, for all the processes that are forked from here
+    from advlib.tournament import cell  # once, for all the processes that are forked from here
 
     torch.set_num_threads(1)
     out = os.fdopen(os.dup(1), "wb")
@@ -211,8 +224,7 @@ def serve() -> None:
     out.flush()
     for line in sys.stdin.buffer:
         job = json.loads(line)
-        if "optim" in (job.get("attack") or "") + job["net"]:
-            torch.optim.SGD([torch.zeros(1)])  # imports the compiler of torch, which takes seconds: here once for all
+        cell.warm(job)
         head, body = _watched(job)
         out.write(json.dumps(head | {"bytes": len(body)}).encode() + b"\n" + body)
         out.flush()
@@ -223,7 +235,10 @@ def _watched(job: dict) -> tuple[dict, bytes]:
     (answer, their_answer), (prints, their_prints) = os.pipe(), os.pipe()
     pid, began = os.fork(), time.monotonic()
     if not pid:
-        _become_cell(job, their_answer, their_prints)
+        try:
+            _become_cell(job, their_answer, their_prints)
+        finally:
+            os._exit(1)  # whatever happens, the copy of the warden does not go on as one
     os.close(their_answer)
     os.close(their_prints)
     body, printed, end, open_ends = bytearray(), 0, "", {answer, prints}

@@ -186,3 +186,12 @@ def test_a_model_that_does_not_come_back_is_refused(model, architecture, words, 
     with pytest.raises(ValueError, match=words):
         submit_model(tmp_path, "bob", model, architecture)
     assert not (tmp_path / "defenses").exists()
+
+
+def test_a_name_that_is_no_text_is_refused_and_can_be_written_down(handed_in):
+    try:
+        os.mkdir(os.fsencode(handed_in / "attacks") + b"/\xff")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    odd = next(one for one in entries(handed_in, "attack") if one.problem)
+    assert odd.team == "\\xff" and odd.problem[0] == "name" and odd.problem[1].encode()

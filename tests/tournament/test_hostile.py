@@ -20,6 +20,10 @@ DEAF = """import signal
 """
 URL = "import urllib.request as r\n    r.urlopen('http://localhost')"
 PICKLE = "import pickle, collections as c\n    pickle.loads(pickle.dumps(c.Counter))"
+SILENT = """class Silent(Exception):
+        def __str__(self): raise SystemExit
+    raise Silent
+"""
 FORGED = 'import os\n    os.write(3, b\'{"outcome": "", "passes": 1e999}\\n\')\n    os._exit(0)'
 # What a submission does, the outcome, and words of the reason.
 BAD_ATTACKS = {
@@ -61,6 +65,8 @@ BAD_ATTACKS = {
     "leaves by SystemExit": ("raise SystemExit", "exit", "SystemExit"),
     "leaves by KeyboardInterrupt": ("raise KeyboardInterrupt", "exit", "KeyboardInterrupt"),
     "crashes the interpreter": ("import os\n    os.abort()", "crashed", "ended by the system: Aborted"),
+    "raises what cannot say why": (SILENT, "crashed", "Silent: it cannot say why"),
+    "raises what no file can hold": ("raise ValueError('\\ud800')", "crashed", "ValueError: \\ud800"),
     "forges an answer": ("import os\n    os.write(3, b'{}\\n')\n    os._exit(0)", "exit", "without a result"),
     "forges a huge number": (FORGED, "exit", "without a result"),
 }
@@ -84,6 +90,33 @@ def test_after_all_of_them_a_match_is_played_as_ever(table):
     match = table.attack(ATTACK + "from advlib.attacks import pgd\n    return pgd(model, x, y, within)")
     assert (match.outcome, match.fooled) == ("", 4) and match.passes > 0
     assert len(match.pictures) == 3
+
+
+HONEST = """
+import copy, threading, traceback, warnings
+import numpy as np
+import torch
+from advlib import load_model
+from advlib.attacks import transfer
+
+def attack(model, x, y, within):
+    warnings.warn("careful")
+    try: 1 / 0
+    except ZeroDivisionError: traceback.print_exc()
+    print("hello", np.random.default_rng(0).random())
+    thread = threading.Thread(target=torch.rand, args=(3,))
+    thread.start(), thread.join()
+    random = x + within.eps * (2 * torch.rand_like(x) - 1)
+    return transfer([load_model("signs-linear"), copy.deepcopy(model)], random.clamp(0, 1), y, within).clamp(
+        x - within.eps, x + within.eps)
+"""
+
+
+def test_an_honest_attack_may_do_what_one_needs(table):
+    """Print, warn, draw at random, copy the model, load one of the course's, and use threads."""
+    match = table.attack(HONEST)
+    assert (match.outcome, match.reason) == ("", "") and match.fooled > 0
+    assert table.attack(HONEST + "\n").right == match.right
 
 
 def test_who_sleeps_is_woken_by_the_clock(table, monkeypatch):
@@ -161,6 +194,13 @@ def test_a_defence_that_fails_only_under_attack_loses_to_the_house(table):
     match = table.house(shy)
     assert (match.outcome, match.at_fault, match.fooled) == ("crashed", "defense", 4)
     assert match.reason.startswith("the house's attack fgsm could not be run on it: ") and "go away" in match.reason
+
+
+def test_a_defence_without_a_gradient_is_no_fault_and_no_defence(table):
+    steps = table.defense(NET + GUARDED.format("return super().forward((x * 255).round() / 255)"))
+    assert all(table.organiser.clean(steps).right)
+    assert table.house(steps).outcome == "" and table.house(steps).fooled == 0
+    assert table.house(steps, "worst_case").fooled >= 3 and table.house(table.linear, "worst_case").fooled == 4
 
 
 def test_a_defence_that_breaks_on_attacked_images_has_misread_them(table):
