@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["at_least_float32", "device", "in_batches", "width"]
+__all__ = ["at_least_float32", "device", "in_batches", "out_of_memory", "width"]
 
 # Numbers in a network's widest layer, over all images worked on at once, when nobody says. On a CPU, 16 MB: with
 # more, each layer is fetched from memory again, and an image costs a seventh more.
@@ -76,7 +76,7 @@ def in_batches(run: Callable[[Tensor], None], rows: Tensor, values: int, batch_s
         try:
             run(rows[:batch_size])
         except (MemoryError, RuntimeError) as error:
-            if batch_size == 1 or not _out_of_memory(error):
+            if batch_size == 1 or not out_of_memory(error):
                 raise
             batch_size = max(1, min(batch_size, len(rows)) // 2)
             if rows.device.type == "cuda":
@@ -85,8 +85,8 @@ def in_batches(run: Callable[[Tensor], None], rows: Tensor, values: int, batch_s
             rows = rows[batch_size:]
 
 
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out. Only on CUDA does torch have an exception of its own for it."""
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out. Only on CUDA does torch have an exception of its own for it."""
     import torch
 
     words = ("out of memory", "not enough memory", "can't allocate memory")

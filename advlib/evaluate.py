@@ -72,11 +72,11 @@ def robust_accuracy(
     rows = right.nonzero().flatten().to(x.device)
     attacked, y, within = x[rows], y.to(x.device)[rows], within.rows(rows)
     x_adv = attack(model, attacked, y, within, batch_size=batch_size, **settings)
-    _check_result(x_adv, attacked, within, attack)
+    check_result(x_adv, attacked, within, attack)
     return Share(int(is_right(model, x_adv, y, batch_size=batch_size).sum()), len(x))
 
 
-def _check_result(x_adv, x: Tensor, within: Ball, attack: Callable) -> None:
+def check_result(x_adv, x: Tensor, within: Ball, attack: Callable | None = None) -> None:
     """What an attack returned is images like x, inside the ball and the box but for rounding; else ValueError."""
     name = getattr(attack, "__name__", "the attack")
     if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape or not x_adv.is_floating_point():
@@ -269,7 +269,7 @@ def curve(
         x_adv = x
         if ball.eps:
             x_adv = attack(model, x, y, ball, **run)
-            _check_result(x_adv, x, ball, attack)
+            check_result(x_adv, x, ball, attack)
         return int((is_right(model, x_adv, y, batch_size=batch_size) & clean).sum())
 
     counts = [[count(ball, run) for run in runs] for ball in balls]

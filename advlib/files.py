@@ -8,7 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["replacing", "replacing_together"]
+__all__ = ["PICKLES", "replacing", "replacing_together"]
+
+PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".tar"}  # such a file may run anything when it is opened
 
 
 @contextlib.contextmanager

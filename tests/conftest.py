@@ -1,7 +1,8 @@
-"""Two published networks and the images they were published on, where ADVLIB_DATA has them."""
+"""Two published networks and their images, where ADVLIB_DATA has them; and a browser that has no network."""
 
 import gzip
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,22 @@ def mnist():
         return torch.tensor(x / 255, dtype=torch.float32), torch.tensor(y, dtype=torch.int64)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """Chromium or Chrome; one for all tests of a worker."""
+    from playwright.sync_api import Error, sync_playwright
+
+    from tests.book.pages import launched
+
+    with sync_playwright() as playwright:
+        try:
+            browser = launched(playwright)
+        except Error as error:
+            if os.environ.get("BOOK_TESTS_NEED_BROWSER"):
+                raise
+            why = str(error).splitlines()[0]
+            pytest.skip(f"no Chromium or Chrome here ({why}): run `playwright install chromium`")
+        yield browser
+        browser.close()

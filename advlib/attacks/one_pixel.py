@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.optimize import differential_evolution
 from torch import Tensor
 
 from advlib import contract
@@ -94,6 +93,8 @@ def _breed(box: BlackBox, row: int, pixels: int, population: int, draw: torch.Ge
             best, best_margin = images[margins.argmax()], float(margins.max())
         energies[:affordable] = -margins.double().cpu().numpy()
         return energies
+
+    from scipy.optimize import differential_evolution  # a second to import, and nothing else here asks for it
 
     size = min(population, max(5, int(box.left(row))))  # SciPy wants five at least
     first = torch.rand(size, pixels * (2 + c), generator=draw, dtype=torch.float64)

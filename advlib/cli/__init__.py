@@ -1,4 +1,4 @@
-"""The command line: ``advlib attack``, ``train``, ``report``, ``models`` and ``doctor``.
+"""The command line: ``advlib attack``, ``train``, ``report``, ``tournament``, ``models`` and ``doctor``.
 
 Each command's module is imported when it runs, so that ``advlib --help`` need not wait for what only one of
 them needs.
@@ -194,6 +194,31 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     report.add_argument("--crown", action="store_true", help="prove by CROWN, too: seconds for each image")
     report.add_argument("--out", metavar="DIR", help="also write the card as a page and as a picture")
     _add_device(report)
+
+    tournament = commands.add_parser(
+        "tournament",
+        help="play defences and attacks that a class handed in",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Play what was handed in, and the house's entries, against each other: every match in a process "
+        "of its own, with limits.\nScores and a leaderboard are written to FOLDER/results. Finished matches are not "
+        "played again.",
+        epilog="what is handed in:\n  FOLDER/defenses/TEAM/model.safetensors and submission.json, which says "
+        '{"architecture": "signs-cnn"} or "net.py:make"\n  FOLDER/attacks/TEAM/attack.py, which defines '
+        "attack(model, x, y, within)",
+    )
+    tournament.add_argument("folder", metavar="FOLDER", help="what was handed in, in defenses/ and attacks/")
+    whole: dict = dict(type=int, metavar="N")
+    tournament.add_argument("--images", default=100, **whole, help="signs, drawn afresh (default: %(default)s)")
+    tournament.add_argument("--photos", default=0, **whole, help="real photos besides, scored apart")
+    tournament.add_argument("--seed", default=0, **whole, help="decides the signs: a number that no team knows")
+    tournament.add_argument("--norm", default="linf", choices=["linf", "l2", "l1", "l0"], help="default: %(default)s")
+    tournament.add_argument("--eps", type=size, metavar="ε", help="as for 'advlib attack' (default for linf: 8/255)")
+    tournament.add_argument(
+        "--seconds", type=float, default=60, metavar="S", help="of processor time for a match (default: %(default)s)"
+    )
+    tournament.add_argument("--passes", **whole, help="of the model that an attack may take for each image")
+    tournament.add_argument("--memory", default=2000, **whole, help="in MB, for a match (default: %(default)s)")
+    tournament.add_argument("--rounds", **whole, help="of like against like, for many teams (default: all meet all)")
 
     commands.add_parser("models", help="list the models and what was measured on them")
     commands.add_parser("doctor", help="check that everything is installed and works")

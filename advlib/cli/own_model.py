@@ -19,11 +19,11 @@ from torch import nn
 from advlib.answers import DoesNotFit, logits_of
 from advlib.cli import usable_device
 from advlib.data.photos import SMALLEST_SIDE
+from advlib.files import PICKLES
 from advlib.models.nets import Normalize
 from advlib.models.zoo import load_model, preprocess
 from advlib.names import unknown
 
-PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"}
 CONVERT = (
     "import torch, safetensors.torch as s; weights = torch.load({source!r}, map_location='cpu', weights_only=True); "
     "s.save_file({{name: value.clone() for name, value in weights.items()}}, {target!r})"

@@ -3,6 +3,7 @@
 from advlib.exercises import progress as _progress
 from advlib.exercises.adversarial_training import harder, rs_fgsm, trades
 from advlib.exercises.bim import bim, cheap_attack, restarts
+from advlib.exercises.capstone import attack_points, entry
 from advlib.exercises.certified import interval_layer, provable, relu_lines, vote_certificate
 from advlib.exercises.distillation import divisor, softmax_at, unrounded
 from advlib.exercises.ensembles import mean_of_probabilities, outvoted, rho
@@ -26,6 +27,7 @@ from advlib.exercises.sparse import fewer_pixels, pixel_gains, sticker_corner
 from advlib.exercises.targeted import every_target, targeted_bim, targeted_fgsm
 from advlib.exercises.threat_models import black_box, obeys, success_rate
 from advlib.exercises.transfer import agreement, ensemble_attack, unseen
+from advlib.exercises.unmasked import unmask
 from advlib.exercises.why import noise_ratio, sturdier, worst_margin
 
 # In the order in which their files, and so the chapters, list them.

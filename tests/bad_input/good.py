@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from advlib import attacks, data, defenses, evaluate, models, norms, panels, plots, widgets
+from advlib import attacks, data, defenses, evaluate, models, norms, panels, plots, tournament, widgets
 from advlib import losses as loss_functions
 from advlib.attacks.ascent import Linear
 from advlib.data import Images
 from advlib.evaluate import Curve
+from advlib.models import nets
 from advlib.norms import L0, L2, Linf
 
 
@@ -213,6 +214,17 @@ GOOD: dict[str, Call] = {
     "defenses.Smoothed.predict": call(self=defenses.Smoothed(MODEL, 0.1), x=X, n=2, alpha=0.01, seed=0),
     "defenses.Smoothed.certify": call(self=defenses.Smoothed(MODEL, 0.1), x=X, n0=2, n=2, alpha=0.01, seed=0),
     "defenses.Smoothed.largest_radius": call(self=defenses.Smoothed(MODEL, 0.1), n=2, alpha=0.01),
+    # -------------------------------------------------------------------------------- tournament
+    "tournament.play": lambda folder: dict(
+        folder=folder, images=1, within=Linf(0.2), seed=0, seconds=20.0, passes=100, memory=1000, photos=0, rounds=1,
+        progress=False,
+    ),
+    "tournament.submit_model": lambda folder: dict(
+        folder=folder, team="ada", model=nets.signs_linear(), architecture="signs-linear"
+    ),
+    "tournament.submit_attack": lambda folder: dict(
+        folder=folder, team="ada", attack="def attack(model, x, y, within): return x"
+    ),
     # ----------------------------------------------------------------------------- what people see
     "plots.png_of": lambda folder: dict(figure=plots.draw_panels([[PANEL]])),
     "plots.style": call(),
@@ -255,4 +267,5 @@ def saved_photo(folder: Path) -> Path:
 MODULES = {
     "attacks": attacks, "norms": norms, "losses": loss_functions, "evaluate": evaluate, "data": data,
     "models": models, "defenses": defenses, "plots": plots, "panels": panels, "widgets": widgets,
+    "tournament": tournament,
 }  # fmt: skip

@@ -83,6 +83,12 @@ def word(_):
     return {"another word": "no-such-word", "empty": "", "a number": 3, "a list": ["best"], "a bool": True}
 
 
+def team(_):
+    """A name that a folder cannot have, or that means another one."""
+    return text(_) | {"empty": "", "a path": "../ada", "a folder": "a/b", "of Windows": "a\\b", "hidden": ".ada",
+                      "a null byte": "a\0b", "a line": "a\nb", "long": "a" * 100, "of the house": "PGD"}  # fmt: skip
+
+
 def text(_):
     return {"a number": 3, "a list": ["a"], "bytes": b"a", "a tensor": X}
 

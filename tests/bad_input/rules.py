@@ -67,6 +67,9 @@ RULES: list[tuple[str, str, Callable]] = [
     (r"int", "quality", k.whole(1, 95)),
     (r"int", "bits", k.whole(1, 8)),
     (r"int", "samples|steps|restarts|queries|batch_size|n|n0|epochs|size|width|channels|columns|pixels", k.whole()),
+    (r"int", "passes|rounds", k.whole()),
+    (r"int", "memory", k.whole(1, 10**6)),
+    (r"float", "seconds", k.number(most=86_400, positive=True)),
     (r"int", "binary_search_steps|candidates|population|probes|most_pixels|most_decoded|digits", k.whole()),
     (r"float", "momentum|overshoot|confidence|gan|hinge|weight_decay|beta|z|factor", k.number()),
     (r"float", "step|lr|initial_const|gamma|sigma|temperature|amplify|width|fontsize", k.number(positive=True)),
@@ -83,7 +86,8 @@ RULES: list[tuple[str, str, Callable]] = [
     (r"Sequence\[float\]", "eps", k.epsilons),
     (r"Sequence\[float\]", "mean|std", k.per_channel),
     # words, functions, files
-    (r"str", "name|split|keep|place|pattern|average|method|intermediate", k.word),
+    (r"str", "team", k.team),
+    (r"str", "architecture|name|split|keep|place|pattern|average|method|intermediate", k.word),
     (r"str \| os\.PathLike", "path|checkpoint|folder", k.path),
     (r"str \| torch\.device", "device", k.where),
     (r"str", "caption|heading|xlabel|ylabel", k.text),
@@ -135,6 +139,8 @@ EXACT = {
     "norms.Linf": [(r"", "eps", k.also(k.epsilon, {"of 8 bits": 8}))],
     "norms.readable": [(r"", "eps", k.one_of(k.number()))],
     "data.on_disk": [(r"", "name", k.word)],
+    "tournament.play": [(r"int", "images", k.whole()), (r"int", "photos", k.whole(0))],
+    "tournament.submit_model": ONLY_KEPT,
     "panels.points_of": [(r"", "name", k.nothing)],
 }
 
@@ -160,6 +166,10 @@ APART = {
     ),
     "defenses.Climb.up": "what `Climb` and `Divergence` share",
     **{f"norms.Ball.{name}": "of no norm: raises" for name in ("size", "project", "steepest", "sample", "scaled")},
+    **dict.fromkeys(
+        ("tournament.Match", "tournament.Score", *(f"tournament.Result{m}" for m in ("", ".of", ".table", ".csv"))),
+        "made by `play`",
+    ),
     "attacks.GradientMaskingWarning": "a warning, which the library makes",
     "evaluate.Report": "made by `report`, not by people",
     "evaluate.Report.rows": "made by `report`",

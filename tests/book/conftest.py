@@ -1,8 +1,7 @@
-"""Builds the book once for all workers, serves it, and opens a browser that has no network."""
+"""Builds the book once for all workers, and serves it."""
 
 import functools
 import http.server
-import os
 import subprocess
 import sys
 import threading
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.book.pages import ROOT, Book, launched
+from tests.book.pages import ROOT, Book
 
 
 @pytest.fixture(scope="session")
@@ -54,20 +53,6 @@ def address(built_book: Path) -> Iterator[str]:
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        try:
-            browser = launched(playwright)
-        except Error as error:
-            if os.environ.get("BOOK_TESTS_NEED_BROWSER"):
-                raise
-            why = str(error).splitlines()[0]
-            pytest.skip(f"no Chromium or Chrome here ({why}): run `playwright install chromium`")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
