@@ -19,11 +19,36 @@ from advlib.exercises.sandbox import sandbox
 PAGE = 72  # characters that fit the book's column
 
 
+def _graded() -> bool:
+    """Whether a class is graded: ADVLIB_GRADING is set, or nbgrader runs the notebook and says so itself."""
+    return os.environ.get("ADVLIB_GRADING", "") not in ("", "0") or bool(os.environ.get("NBGRADER_EXECUTION"))
+
+
+# Read here as well, so that no cell can unset it later.
+_GRADED_FROM_THE_START = _graded()
+
+
 class Case:
     """What an answer is tried on: a name in words, and the arguments."""
 
     def __init__(self, name: str, *args: Any):
         self.name, self.args = name, args
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says: ✓ right, ○ not written yet or ✗ wrong, in words, and what it noted besides."""
+
+    mark: str
+    words: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def right(self) -> bool:
+        return self.mark == "✓"
+
+    def __str__(self) -> str:
+        return wrapped("\n".join([f"{self.mark} {self.words}", *(f"Note: {note}" for note in self.notes)]))
 
 
 @dataclass(frozen=True)
@@ -62,6 +87,7 @@ class Exercise:
     by_hand                  names of functions, torch's or advlib's, that the answer writes itself
     allowed                  rooms of advlib that the answer may call: "advlib.attacks", "advlib"
     seconds                  how long one call of the answer may take
+    live                     True where the answer is a function or a network that is measured: it cannot be handed over
     """
 
     name: str
@@ -75,11 +101,21 @@ class Exercise:
     by_hand: Sequence[str] = ()
     allowed: Sequence[str] = ()
     seconds: float = 20
+    live: bool = False
     order: int = field(default_factory=count().__next__, compare=False)
 
     def __call__(self, answer: Any, *given: Any, **options: Any) -> None:
         """Print the verdict. Where a class is graded, anything but a right answer raises."""
         progress.latest = self.chapter
+        verdict = self.verdict(answer, *given, **options)
+        if verdict.right:
+            progress.record(self.chapter, self.name)
+        elif _GRADED_FROM_THE_START or _graded():
+            raise AssertionError(f"{verdict.mark} {verdict.words}")
+        print(verdict)
+
+    def verdict(self, answer: Any, *given: Any, **options: Any) -> Verdict:
+        """What the check says of an answer; nothing that the answer does comes out as an error."""
         notes: list[str] = []
         name = getattr(answer, "__name__", self.name)
         try:
@@ -88,18 +124,15 @@ class Exercise:
             with sandbox(answer, given, notes):
                 verified = self.judge(answer, given, options, notes)
         except Unwritten:
-            verdict = f"○ {name}: not written yet"
+            mark, words = "○", "not written yet"
         except Mistake as mistake:
-            verdict = f"✗ {name}: {mistake}"
+            mark, words = "✗", str(mistake)
         except Exception as error:  # an answer so odd that the check itself stumbles over it
-            verdict = f"✗ {name}: the check cannot read this answer ({type(error).__name__}: {first_line(error)})"
+            mark, words = "✗", f"the check cannot read this answer ({type(error).__name__}: {first_line(error)})"
         else:
-            progress.record(self.chapter, self.name)
-            verdict = f"✓ {name}: {verified}"
-        if not verdict.startswith("✓") and os.environ.get("ADVLIB_GRADING", "") not in ("", "0"):
-            raise AssertionError(verdict)
+            mark, words = "✓", verified
         # Each call of an answer may leave the same note: said once.
-        print(wrapped("\n".join([verdict, *(f"Note: {note}" for note in dict.fromkeys(notes))])))
+        return Verdict(mark, f"{name}: {words}", tuple(dict.fromkeys(notes)))
 
     def judge(self, answer: Any, given: tuple, options: dict, notes: list[str]) -> str:
         """What was verified; raises `Mistake` at what is wrong."""
