@@ -20,6 +20,8 @@ UNCONFINED = (
 def run(args: Namespace) -> int:
     if not hasattr(os, "fork"):
         raise ValueError("advlib grade needs Linux or macOS; on Windows run it inside WSL")
+    # As in the worker: sums over several threads round otherwise. torch looks once, when it is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     chapter = chapter_of(find_chapter(args.chapter))
     students = collected(args.submissions, chapter)
     out = Path(args.out)

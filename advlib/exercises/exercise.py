@@ -19,13 +19,22 @@ from advlib.exercises.sandbox import sandbox
 PAGE = 72  # characters that fit the book's column
 
 
-def _graded() -> bool:
-    """Whether a class is graded: ADVLIB_GRADING is set, or nbgrader runs the notebook and says so itself."""
-    return os.environ.get("ADVLIB_GRADING", "") not in ("", "0") or bool(os.environ.get("NBGRADER_EXECUTION"))
+def _settings() -> tuple[bool, bool]:
+    """Whether wrong answers raise, as ADVLIB_GRADING or nbgrader ask for; whether right ones raise as well.
+
+    They do where nbgrader grades in the notebook's own kernel, without the course's settings: there a check can be
+    replaced by another. Who wants that all the same sets ADVLIB_GRADING.
+    """
+    asked, by = os.environ.get("ADVLIB_GRADING", "") not in ("", "0"), os.environ.get("NBGRADER_EXECUTION", "")
+    return asked or bool(by), by == "autograde" and not asked
 
 
 # Read here as well, so that no cell can unset it later.
-_GRADED_FROM_THE_START = _graded()
+_FROM_THE_START = _settings()
+NOT_SET_UP = (
+    "nbgrader runs without the course's settings, so nobody gets points: copy classroom/nbgrader_config.py "
+    "to the course's folder, and autograde again"
+)
 
 
 class Case:
@@ -107,10 +116,13 @@ class Exercise:
     def __call__(self, answer: Any, *given: Any, **options: Any) -> None:
         """Print the verdict. Where a class is graded, anything but a right answer raises."""
         progress.latest = self.chapter
+        raises, not_set_up = (now or then for now, then in zip(_settings(), _FROM_THE_START))
+        if not_set_up:
+            raise AssertionError(NOT_SET_UP)
         verdict = self.verdict(answer, *given, **options)
         if verdict.right:
             progress.record(self.chapter, self.name)
-        elif _GRADED_FROM_THE_START or _graded():
+        elif raises:
             raise AssertionError(f"{verdict.mark} {verdict.words}")
         print(verdict)
 

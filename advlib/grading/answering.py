@@ -17,7 +17,7 @@ from advlib.exercises import check
 from advlib.exercises.exercise import Exercise
 from advlib.exercises.frame import Formula
 from advlib.exercises.guarded import Failed
-from advlib.grading.needed import binds, needed, python, statements, touches
+from advlib.grading.needed import asks_for, binds, needed, python, reads, statements, touches
 
 __all__ = ["Setting", "answered", "arguments_of"]
 
@@ -31,7 +31,7 @@ class Setting:
         self.task = task
         self.above = [statement for cell in task["above"] for statement in statements(cell)]
         self.done = set(needed(self.above, task["stub"] + "\n" + task["check"]))
-        self.names: dict[str, Any] = {"__name__": "__main__", "display": _nothing, "get_ipython": _nothing}
+        self.names: dict[str, Any] = {"__name__": "__main__", "display": _Nothing(), "get_ipython": _Nothing()}
         self.run(self.done)
         exec(compile(task["stub"], "<the chapter's stub>", "exec"), self.names)
 
@@ -67,8 +67,10 @@ def _run(setting: Setting, cell: str | None, others: Sequence[str]) -> str:
             names.pop(name, None)
     try:
         code = python(cell or "")
-        mine = set().union(*map(binds, ast.parse(code).body))
-        wanted = code + "\n" + setting.task["check"]
+        body = ast.parse(code).body
+        mine = set().union(*map(binds, body))
+        # What the answer sets itself is not looked for; a function may read what is set below it.
+        wanted = (asks_for(body) | reads(setting.task["check"])) - (mine - asks_for(_not_functions(body)))
         own = [statement for other in others for statement in _parsed(other)]
         known = set().union(*map(binds, setting.above))
         numbers = needed([*setting.above, *own], wanted, [*map(touches, setting.above), *_theirs(own, known | mine)])
@@ -81,6 +83,10 @@ def _run(setting: Setting, cell: str | None, others: Sequence[str]) -> str:
         _tried(ast.unparse(own[number - shipped]), names)
     names.update(kept)
     return _tried(code, names)
+
+
+def _not_functions(body: Sequence[ast.stmt]) -> list[ast.stmt]:
+    return [one for one in body if not isinstance(one, ast.FunctionDef | ast.ClassDef)]
 
 
 def _parsed(cell: str) -> list[ast.stmt]:
@@ -140,9 +146,14 @@ def _apart(given: Any) -> Any:
         return given
 
 
-def _nothing(*_: Any, **__: Any) -> Any:
-    """Stands for what only a notebook has."""
-    return _nothing
+class _Nothing:
+    """Stands for what only a notebook has: whatever is asked of it, nothing happens."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def __getattr__(self, _: str) -> Any:
+        return self
 
 
 def _words(error: BaseException) -> str:

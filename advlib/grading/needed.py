@@ -7,7 +7,7 @@ import re
 import symtable
 from collections.abc import Sequence
 
-__all__ = ["binds", "needed", "python", "reads", "statements", "touches"]
+__all__ = ["asks_for", "binds", "needed", "python", "reads", "statements", "touches"]
 
 # A call for its own sake that shows something changes nothing that other code needs.
 SHOWS = re.compile(r"^(print|display|assert|plots|widgets|check)\b")
@@ -34,17 +34,17 @@ def statements(source: str) -> list[ast.stmt]:
     return ast.parse(python(source)).body
 
 
-def needed(above: Sequence[ast.stmt], code: str, touched: Sequence[set[str]] | None = None) -> list[int]:
+def needed(above: Sequence[ast.stmt], code: str | set[str], touched: Sequence[set[str]] | None = None) -> list[int]:
     """The numbers of the statements that set or change what ``code`` reads, and of what those read in turn.
 
-    ``touched`` says which names each of them sets or changes, where that is another answer than that of `touches`.
+    ``code`` may also be the names themselves. ``touched`` says which names each of them sets or changes, where that is another answer than that of `touches`.
 
     >>> cells = ast.parse("a = 1; b = a + 1; c = 3; print(b)").body
     >>> needed(cells, "b * 2")
     [0, 1]
     """
     touched = list(map(touches, above)) if touched is None else touched
-    wanted, kept = reads(code), set()
+    wanted, kept = set(code) if isinstance(code, set) else reads(code), set()
     more = True
     while more:  # a function reads names that are set below it
         more = False
@@ -54,6 +54,37 @@ def needed(above: Sequence[ast.stmt], code: str, touched: Sequence[set[str]] | N
                 wanted |= reads(ast.unparse(statement))
                 more = True
     return sorted(kept)
+
+
+def asks_for(body: Sequence[ast.stmt], bound: set[str] | None = None) -> set[str]:
+    """The names that statements read before they set them: what must be there already.
+
+    >>> sorted(asks_for(ast.parse("a = b + 1; c = a; c = c + d; f = lambda: e").body))
+    ['b', 'd', 'e']
+    >>> sorted(asks_for(ast.parse("for k in many: best = max(k, least)").body) - {"max"})
+    ['least', 'many']
+    """
+    bound = set() if bound is None else bound
+    found: set[str] = set()
+    for statement in body:
+        if isinstance(statement, ast.For | ast.While | ast.If | ast.With | ast.Try):
+            inner = [part for _, part in ast.iter_fields(statement) if isinstance(part, list)]
+            heads = [getattr(statement, name, None) for name in ("iter", "test")]
+            heads += [item.context_expr for item in getattr(statement, "items", [])]
+            for head in filter(None, heads):
+                found |= reads(ast.unparse(head)) - bound
+            for target in (getattr(statement, "target", None), *(i.optional_vars for i in getattr(statement, "items", []))):
+                bound |= {node.id for node in ast.walk(target) if isinstance(node, ast.Name)} if target else set()
+            for part in inner:
+                handlers = [one for one in part if isinstance(one, ast.ExceptHandler)]
+                bound |= {one.name for one in handlers if one.name}
+                found |= asks_for([one for one in part if isinstance(one, ast.stmt)], bound)
+                for handler in handlers:
+                    found |= asks_for(handler.body, bound)
+        else:
+            found |= reads(ast.unparse(statement)) - bound
+            bound |= binds(statement)
+    return found
 
 
 def binds(statement: ast.stmt) -> set[str]:

@@ -115,6 +115,8 @@ def _waited(out: int, pid: int, seconds: float, token: bytes) -> bytes:
         return _died(what)
     if message := _whole(data, token):
         return message
+    if data:
+        return _died("it wrote where only the check may write")
     return _died(_fate(pid, seconds))
 
 
