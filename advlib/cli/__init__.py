@@ -231,7 +231,11 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
         "--seconds", type=duration, default=120, metavar="N", help="of processor time for an answer (default: 120)"
     )
     grade.add_argument(
-        "--memory", type=megabytes, default=2048, metavar="MB", help="for an answer, above the chapter's (default: 2048)"
+        "--memory",
+        type=megabytes,
+        default=2048,
+        metavar="MB",
+        help="for an answer, above the chapter's (default: 2048)",
     )
     grade.add_argument(
         "--container", metavar="IMAGE", help="run the answers in it, by docker or podman: one with python and torch"

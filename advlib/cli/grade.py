@@ -38,8 +38,9 @@ def _graded(args: Namespace, chapter: Chapter, students: list[Submission], out: 
     from tqdm.auto import tqdm
 
     from advlib.grading.judge import Judge
+    from advlib.grading.limits import Limits
     from advlib.grading.originals import Originals
-    from advlib.grading.supervisor import PACKAGE, Limits, Supervisor
+    from advlib.grading.supervisor import PACKAGE, Supervisor
 
     limits = Limits(args.seconds, args.memory)
     record = Record(out, about(chapter, limits, PACKAGE))

@@ -11,5 +11,6 @@ Who does what, for ``advlib grade``:
     handover      numbers, words and tensors as bytes that no reader executes
     judge         where no student's code runs: is what was handed over right?
     results       scores.csv, a page for each student, and the record of who is done
-    nbgrader      the same within nbgrader's autograde
+
+``classroom/nbgrader_config.py`` does the same within nbgrader.
 """

@@ -56,7 +56,7 @@ def answered(setting: Setting, cell: str | None, others: Sequence[str]) -> list[
     # As the chapter has them, whatever the student's cells do to the originals.
     given = [_apart(arguments_of(call, names)) for call in task["calls"]]
     trouble = _run(setting, cell, others)
-    return [_one(call, names, *pair, trouble) for call, pair in zip(task["calls"], given)]
+    return [_one(call, names, pair, trouble) for call, pair in zip(task["calls"], given)]
 
 
 def _run(setting: Setting, cell: str | None, others: Sequence[str]) -> str:
@@ -115,7 +115,7 @@ def _tried(code: str, names: dict[str, Any]) -> str:
     return ""
 
 
-def _one(call: dict, names: dict[str, Any], given: tuple, options: dict, trouble: str) -> dict:
+def _one(call: dict, names: dict[str, Any], given: tuple[tuple, dict], trouble: str) -> dict:
     exercise: Exercise = getattr(check, call["check"])
     if call["answer"] not in names or (trouble and names[call["answer"]] is None):
         seen = f"the cell ends in {trouble}" if trouble else "it is not defined"
@@ -123,7 +123,7 @@ def _one(call: dict, names: dict[str, Any], given: tuple, options: dict, trouble
     answer = names[call["answer"]]
     if not isinstance(exercise, Formula) and not exercise.live:
         return {"value": [answer, {name: names.get(name) for name in call["own"]}]}
-    verdict = exercise.verdict(answer, *given, **options)
+    verdict = exercise.verdict(answer, *given[0], **given[1])
     found: dict = {"mark": verdict.mark, "words": str(verdict)[:WORDS]}
     if trouble and not verdict.right:
         found["words"] += f"\nThe cell itself ends in {trouble}"

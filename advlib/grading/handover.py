@@ -5,10 +5,9 @@ A value of any other kind is described in words instead: `Described`.
 
 from __future__ import annotations
 
-import io
 import json
 import struct
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import safetensors.torch
@@ -22,8 +21,6 @@ LARGEST = 64 * 2**20  # bytes of one message
 
 class Described(Exception):
     """A value that cannot be handed over, in words."""
-
-
 
 
 def pack(value: Any) -> bytes:
@@ -62,7 +59,7 @@ def _plain(value: Any, tensors: dict[str, Tensor]) -> Any:
         value = value.item()
     if value is None or type(value) in (bool, str):
         return value
-    if type(value) is int and abs(value) < 10**300 or type(value) is float:
+    if (type(value) is int and abs(value) < 10**300) or type(value) is float:
         return value
     if isinstance(value, Tensor) and value.layout == torch.strided:
         key = str(len(tensors))
@@ -93,13 +90,13 @@ def _built(tree: Any, tensors: dict[str, Tensor]) -> Any:
     return tuple(parts) if kind == "tuple" else parts
 
 
-def send(stream: io.RawIOBase | io.BufferedIOBase, data: bytes) -> None:
+def send(stream: IO[bytes], data: bytes) -> None:
     """One message: its length, then its bytes."""
     stream.write(struct.pack(">Q", len(data)) + data)
     stream.flush()
 
 
-def receive(stream: io.BufferedIOBase) -> bytes | None:
+def receive(stream: IO[bytes]) -> bytes | None:
     """The next message of `send`; None where the stream has ended, or holds none."""
     head = stream.read(8)
     if len(head) < 8:

@@ -13,20 +13,12 @@ from advlib.exercises.guarded import Failed
 from advlib.exercises.mistake import Mistake
 from advlib.grading.answering import Setting, arguments_of
 from advlib.grading.notebook import Call, Task
+from advlib.grading.results import Result
 from advlib.grading.supervisor import Supervisor
 
-__all__ = ["Judge", "Result"]
+__all__ = ["Judge"]
 
 DOUBT = "its process says that it is right, and what it handed over is not: read this answer"
-
-
-@dataclass(frozen=True)
-class Result:
-    """An exercise graded: the points, what the check said, and what the teacher should know."""
-
-    points: float
-    words: str
-    remarks: tuple[str, ...] = ()
 
 
 @dataclass

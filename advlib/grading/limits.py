@@ -14,16 +14,25 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["abi", "adopt", "bound", "confine", "end_family", "readable_places"]
+__all__ = ["Limits", "abi", "adopt", "bound", "confine", "end_family", "end_with_parent", "readable_places"]
 
 FILES = 64 * 2**20  # bytes of one file that an answer may write
 
 # linux/landlock.h: the system calls have these numbers on every processor; rights came with versions of the interface.
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _READ, _ALL = 0b1100, {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
-_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 4, 36, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
+
+
+@dataclass(frozen=True)
+class Limits:
+    """For each answer: processor seconds, and megabytes beyond what the chapter itself takes."""
+
+    seconds: float = 120
+    megabytes: int = 2048
 
 
 class _Ruleset(ctypes.Structure):
@@ -51,7 +60,17 @@ def abi() -> int:
 def readable_places(more: Iterable[str | os.PathLike] = ()) -> list[str]:
     """Where Python, its packages, the course's package and its data lie. Not the chapters, and nobody's submissions."""
     package = Path(__file__).resolve().parents[1]
-    system = ("/usr", "/lib", "/lib64", "/etc", "/dev/null", "/dev/urandom", "/proc/self", "/proc/cpuinfo", "/sys/devices")
+    system = (
+        "/usr",
+        "/lib",
+        "/lib64",
+        "/etc",
+        "/dev/null",
+        "/dev/urandom",
+        "/proc/self",
+        "/proc/cpuinfo",
+        "/sys/devices",
+    )
     below = [one for one in sys.path if one and Path(one).resolve() != package.parent]
     data = [os.environ[name] for name in ("ADVLIB_DATA", "TORCH_HOME") if os.environ.get(name)]
     cache = Path.home() / ".cache"
@@ -113,6 +132,12 @@ def adopt() -> None:
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def end_with_parent() -> None:
+    """On Linux: no answer outlives the worker."""
+    if sys.platform == "linux":
+        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def end_family(pid: int) -> None:
     """Kill a student's process and, where `adopt` was called, all that it started, however it hid; and bury them."""
     deadline = time.monotonic() + 5
@@ -137,7 +162,8 @@ def _descendants() -> set[int]:
         with contextlib.suppress(OSError, ValueError):
             # The name in brackets may hold brackets itself.
             parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
-    found, more = set(), {os.getpid()}
+    found: set[int] = set()
+    more = {os.getpid()}
     while more:
         more = {child for child, parent in parents.items() if parent in more} - found
         found |= more

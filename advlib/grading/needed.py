@@ -37,7 +37,8 @@ def statements(source: str) -> list[ast.stmt]:
 def needed(above: Sequence[ast.stmt], code: str | set[str], touched: Sequence[set[str]] | None = None) -> list[int]:
     """The numbers of the statements that set or change what ``code`` reads, and of what those read in turn.
 
-    ``code`` may also be the names themselves. ``touched`` says which names each of them sets or changes, where that is another answer than that of `touches`.
+    ``code`` may also be the names themselves. ``touched`` says which names each of them sets or changes, where that is
+    another answer than that of `touches`.
 
     >>> cells = ast.parse("a = 1; b = a + 1; c = 3; print(b)").body
     >>> needed(cells, "b * 2")
@@ -73,7 +74,10 @@ def asks_for(body: Sequence[ast.stmt], bound: set[str] | None = None) -> set[str
             heads += [item.context_expr for item in getattr(statement, "items", [])]
             for head in filter(None, heads):
                 found |= reads(ast.unparse(head)) - bound
-            for target in (getattr(statement, "target", None), *(i.optional_vars for i in getattr(statement, "items", []))):
+            for target in (
+                getattr(statement, "target", None),
+                *(i.optional_vars for i in getattr(statement, "items", [])),
+            ):
                 bound |= {node.id for node in ast.walk(target) if isinstance(node, ast.Name)} if target else set()
             for part in inner:
                 handlers = [one for one in part if isinstance(one, ast.ExceptHandler)]

@@ -170,10 +170,9 @@ def task_of(cell: Cell, stub: Cell, title: str, above: list[str]) -> Task:
     calls = []
     for statement in ast.parse(cell.source).body:
         match statement:
-            case ast.Expr(ast.Call(ast.Attribute(ast.Name("check"), name), [ast.Name(answer), *_])):
-                call = statement.value
+            case ast.Expr(ast.Call(ast.Attribute(ast.Name("check"), name), [ast.Name(answer), *given], options)):
                 own = tuple(sorted(empty & reads(cell.source) - {answer}))
-                words = ast.unparse(ast.Call(ast.Name("arguments"), call.args[1:], call.keywords))
+                words = ast.unparse(ast.Call(ast.Name("arguments"), given, options))
                 calls.append(Call(name, answer, own, words))
             case _:
                 raise ValueError(f"{cell.grade_id}: expected check.name(answer, …), got {ast.unparse(statement)}")

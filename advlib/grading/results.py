@@ -13,11 +13,10 @@ from pathlib import Path
 
 from advlib import __version__
 from advlib.files import replacing
-from advlib.grading.judge import Result
 from advlib.grading.notebook import Chapter
 from advlib.grading.submissions import Submission
 
-__all__ = ["Graded", "Record", "write_page", "write_scores"]
+__all__ = ["FOLDER", "Graded", "Record", "Result", "about", "write_page", "write_scores"]
 
 RECORD = "graded.json"
 FOLDER = "feedback"
@@ -34,10 +33,20 @@ body { margin: 0 auto; max-width: 44rem; padding: 1rem; background: var(--page);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
 h1 { font-size: 1.4rem; margin: 0 } h2 { font-size: 1.05rem; margin: 0; display: flex; gap: 1rem }
 h2 span { margin-left: auto; white-space: nowrap; font-weight: 400 }
-section { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem; margin: 1rem 0 }
+section { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem;
+  margin: 1rem 0 }
 pre { white-space: pre-wrap; margin: .5rem 0 0; font: .875rem/1.5 ui-monospace, monospace }
 p { margin: .25rem 0; color: var(--quiet) } .right { color: var(--right) } .wrong { color: var(--wrong) }
 """
+
+
+@dataclass(frozen=True)
+class Result:
+    """An exercise graded: the points, what the check said, and what the teacher should know."""
+
+    points: float
+    words: str
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,9 +110,10 @@ def write_scores(path: Path, chapter: Chapter, students: Sequence[Graded]) -> No
     """A row for each student, a column for each exercise; those that a person marks are empty."""
     out_of = sum(task.points for task in chapter.tasks)
     heads = [task.grade_id for task in chapter.tasks]
-    with replacing(path) as temporary, open(
-        temporary, "w", newline="", encoding="utf-8-sig", errors="backslashreplace"
-    ) as file:
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8-sig", errors="backslashreplace") as file,
+    ):
         table = csv.writer(file)
         table.writerow(["student", *heads, *chapter.by_hand, "total", "out of", "remarks"])
         for one in students:

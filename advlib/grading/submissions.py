@@ -118,7 +118,9 @@ def of_cells(student: str, data: bytes, cells: list[Cell], chapter: Chapter) -> 
         others.append(tuple(_others(code, task.grade_id, chapter)))
         given = {cell.source.strip() for cell in code if cell.grade_id == task.check_id}
         if given - {task.check.strip()}:
-            remarks.append(f"{task.check_id}: another check than the chapter's, which counts; changed, or an old version?")
+            remarks.append(
+                f"{task.check_id}: another check than the chapter's, which counts; changed, or an old version?"
+            )
     by_hand = {cell.grade_id: cell.source for cell in cells if cell.grade_id in chapter.by_hand}
     return Submission(student, data, tuple(answers), tuple(others), by_hand, remarks=tuple(remarks))
 

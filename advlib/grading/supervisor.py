@@ -12,28 +12,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from advlib.grading import handover
+from advlib.grading.limits import Limits
 from advlib.grading.notebook import Task
 
-__all__ = ["Limits", "Supervisor"]
+__all__ = ["PACKAGE", "Supervisor"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 START = "from advlib.grading.worker import main; main()"
+CANNOT = b"!"  # how a message begins that the worker has for the teacher
 SET_UP = 600  # seconds that a chapter's own cells may take
 IMPORTS = 120
 QUIET = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "ADVLIB_PROGRESS": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """For each answer: processor seconds, and megabytes beyond what the chapter itself takes."""
-
-    seconds: float = 120
-    megabytes: int = 2048
 
 
 class Supervisor:
@@ -51,17 +44,23 @@ class Supervisor:
         self.confined = True
 
     def run(self, number: int, cell: str | None, others: Sequence[str]) -> dict:
-        """What the worker says of an answer to exercise ``number``: {"found": …}, or {"died": why}."""
+        """What the worker says of an answer to exercise ``number``: {"found": …}, or {"died": why}.
+
+        Raises
+            ValueError: the worker cannot start, or not run the chapter's own cells.
+        """
+        process = self.process or self._start()
+        assert process.stdin is not None
         try:
-            process = self.process or self._start()
-            job = handover.pack({"task": number, "cell": cell, "others": list(others)})
-            handover.send(process.stdin, job)
-            reply = self._reply(SET_UP + 4 * self.limits.seconds)
-        except (OSError, EOFError, TimeoutError) as error:
+            handover.send(process.stdin, handover.pack({"task": number, "cell": cell, "others": list(others)}))
+            reply = self._reply(process, SET_UP + 4 * self.limits.seconds)
+        except (OSError, EOFError) as error:
             self.close()
             return {"died": f"the process that runs answers was lost ({type(error).__name__})"}
+        if reply[:1] == CANNOT:
+            raise ValueError(reply[1:].decode())
         try:
-            found = handover.unpack(reply)
+            found = handover.unpack(reply[1:])
             return found if isinstance(found, dict) else {"died": "it handed over something else than an answer"}
         except ValueError as error:
             return {"died": f"what it handed over is {error}"}
@@ -76,11 +75,11 @@ class Supervisor:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            for stream in (self.process.stdin, self.process.stdout):
+            for stream in filter(None, (self.process.stdin, self.process.stdout)):
                 with contextlib.suppress(OSError):
                     stream.close()
             self.process = None
-        if self.container:
+        if self.container and self.engine:
             subprocess.run([self.engine, "rm", "--force", self.container], capture_output=True, check=False)
             self.container = ""
 
@@ -95,7 +94,7 @@ class Supervisor:
         environment = {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         for name in ("ADVLIB_GRADING", "NBGRADER_EXECUTION"):
             environment.pop(name, None)
-        self.process = subprocess.Popen(
+        self.process = process = subprocess.Popen(
             self._command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -104,12 +103,23 @@ class Supervisor:
             start_new_session=True,
         )
         told = {"tasks": [task.sent() for task in self.tasks], "seconds": float(self.limits.seconds)}
-        handover.send(self.process.stdin, handover.pack({**told, "megabytes": self.limits.megabytes}))
-        self.confined = bool(handover.unpack(self._reply(IMPORTS))["confined"]) or bool(self.image)
-        return self.process
+        assert process.stdin is not None
+        try:
+            handover.send(process.stdin, handover.pack({**told, "megabytes": self.limits.megabytes}))
+            ready = handover.unpack(self._reply(process, IMPORTS))
+        except (OSError, EOFError):
+            self.close()
+            where = (
+                f"in {self.image}: are python, torch and the course's other packages in it?" if self.image else "here"
+            )
+            raise ValueError(
+                f"the process that runs answers does not start {where}; `advlib doctor` may know why"
+            ) from None
+        self.confined = bool(ready["confined"]) or bool(self.image)
+        return process
 
     def _command(self) -> list[str]:
-        if not self.image:
+        if not self.image or not self.engine:
             return [sys.executable, "-c", START]
         self.container = f"advlib-grade-{secrets.token_hex(6)}"
         settings = [word for name, value in QUIET.items() for word in ("--env", f"{name}={value}")]
@@ -124,9 +134,10 @@ class Supervisor:
             "--entrypoint", "python", self.image, "-c", START,
         ]  # fmt: skip
 
-    def _reply(self, seconds: float) -> bytes:
+    def _reply(self, process: subprocess.Popen, seconds: float) -> bytes:
         """The next message; `EOFError` where the worker is gone, `TimeoutError` where it says nothing."""
-        end, data, stream = time.monotonic() + seconds, b"", self.process.stdout.fileno()
+        assert process.stdout is not None
+        end, data, stream = time.monotonic() + seconds, b"", process.stdout.fileno()
         while len(data) < 8 or len(data) < 8 + struct.unpack(">Q", data[:8])[0]:
             ready, _, _ = select.select([stream], [], [], max(0, end - time.monotonic()))
             if not ready:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,20 +16,20 @@ from tests.exercises.printed import CHAPTERS
 CHAPTER = CHAPTERS / "06_fgsm.ipynb"
 WRITE, L2, SMALLEST = IDS = ("fgsm-write", "fgsm-l2", "fgsm-smallest")
 
-FGSM = '''def my_fgsm(model, x, y, eps):
+FGSM = """def my_fgsm(model, x, y, eps):
     x = x.clone().requires_grad_()
     loss = F.cross_entropy(model(x), y, reduction="sum")
     (grad,) = torch.autograd.grad(loss, x)
     return (x + eps * grad.sign()).clamp(0, 1).detach()
-'''
-FGM_L2 = '''def my_fgm_l2(model, x, y, eps):
+"""
+FGM_L2 = """def my_fgm_l2(model, x, y, eps):
     x = x.clone().requires_grad_()
     (g,) = torch.autograd.grad(F.cross_entropy(model(x), y, reduction="sum"), x)
     norm = g.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     step = torch.where(norm > 0, g / norm, 0)
     return (x + eps * step).clamp(0, 1).detach()
-'''
-SEARCH = '''bent, its_label = x[152:153], y[152:153]
+"""
+SEARCH = """bent, its_label = x[152:153], y[152:153]
 
 start = bent.clone().requires_grad_()
 u = losses.log_odds(model(start), its_label).sum()
@@ -40,7 +40,7 @@ for k in range(1, 1000):
     if model(attacked).argmax(1) != its_label:
         smallest = k / 1000
         break
-'''
+"""
 NOTHING = "def my_fgsm(model, x, y, eps):\n    return x\n"
 
 # Swallows whatever is raised in it, the alarm of the check and nbgrader's interrupt among it.
@@ -155,14 +155,17 @@ def played(notebook: NotebookNode, cells: dict[str, NotebookNode]) -> None:
 
 def helped(notebook: NotebookNode, cells: dict[str, NotebookNode]) -> None:
     """A helper in a cell of its own, magics, a cell that is no Python."""
-    helper = 'def slope(model, x, y):\n    x = x.clone().requires_grad_()\n    u = F.cross_entropy(model(x), y, reduction="sum")\n    return torch.autograd.grad(u, x)[0]'
+    head, _, _ = FGSM.replace("my_fgsm(model, x, y, eps)", "slope(model, x, y)").partition("    return")
+    helper = head + "    return grad\n"
     here = notebook.cells.index(cells[WRITE])
     notebook.cells[here:here] = [
         new_code_cell(helper),
         new_code_cell("%matplotlib inline\n!ls"),
         new_code_cell("what is this?!"),
     ]
-    cells[WRITE].source = "%time\ndef my_fgsm(model, x, y, eps):\n    return (x + eps * slope(model, x, y).sign()).clamp(0, 1)\n"
+    cells[
+        WRITE
+    ].source = "%time\ndef my_fgsm(model, x, y, eps):\n    return (x + eps * slope(model, x, y).sign()).clamp(0, 1)\n"
 
 
 FORGOT = FGM_L2.replace("eps * step", "epsilon * step")
@@ -190,11 +193,14 @@ CLASS = {
 OVERWRITER = "overwrites"
 
 
-def hand_in(folder: Path, scores: Path, name: str = "{}/06_fgsm.ipynb") -> dict[str, tuple[float, float, float]]:
+def hand_in(
+    folder: Path, scores: Path, name: str = "{}/06_fgsm.ipynb", students: Iterable[str] | None = None
+) -> dict[str, tuple[float, float, float]]:
     """Write the notebooks; the points that each is to get."""
     first = name.format("right")
     overwrites = OVERWRITES.format(other=str(folder / first), scores=str(scores), name=OVERWRITER)
-    everyone = CLASS | {OVERWRITER: Student((2, 3, 3), writes(overwrites + FGSM))}
+    whole = CLASS | {OVERWRITER: Student((2, 3, 3), writes(overwrites + FGSM))}
+    everyone = {student: whole[student] for student in students or whole}
     chapter = nbformat.read(CHAPTER, as_version=4)
     for student, one in everyone.items():
         notebook = copy.deepcopy(chapter)

@@ -53,7 +53,9 @@ def test_everyone_gets_their_points(graded):
     expected, done, out, _, _ = graded
     table = rows(out / "scores.csv")
     found = {name: tuple(float(table[name][one]) for one in IDS) for name in expected}
-    wrong = [f"{name}: expected {expected[name]}, got {found[name]}" for name in expected if found[name] != expected[name]]
+    wrong = [
+        f"{name}: expected {expected[name]}, got {found[name]}" for name in expected if found[name] != expected[name]
+    ]
     assert not wrong, "\n".join(wrong) + done.stdout
     assert all(float(table[name]["total"]) == sum(expected[name]) for name in expected)
 
