@@ -74,7 +74,8 @@ def test_what_could_run_is_not_handed_over(value):
 @pytest.mark.parametrize(
     "data",
     [b"", b"abc", b"\0" * 8, struct.pack(">Q", 2**60), struct.pack(">Q", 2) + b"{]",
-     struct.pack(">Q", 14) + b'{"tensor":"0"}', struct.pack(">Q", 8) + b'{"a": 1}', struct.pack(">Q", 4) + b"null" + b"x" * 40],
+     struct.pack(">Q", 14) + b'{"tensor":"0"}', struct.pack(">Q", 8) + b'{"a": 1}',
+     struct.pack(">Q", 4) + b"null" + b"x" * 40],
 )  # fmt: skip
 def test_broken_bytes_are_refused(data):
     with pytest.raises(ValueError):
@@ -267,3 +268,21 @@ def test_a_chapter_that_fails_is_told_and_gives_nobody_points(tmp_path, chapter)
     broken = type(chapter.tasks[0])(**{**vars(chapter.tasks[0]), "stub": "raise OSError('no such file')"})
     with Supervisor([broken], Limits(5)) as supervisor, pytest.raises(ValueError, match="own cells fail: OSError"):
         supervisor.run(0, FGSM, ())
+
+
+def test_what_a_person_marks_has_an_empty_column_and_is_on_the_page(tmp_path):
+    notebook = nbformat.read(CHAPTER, as_version=4)
+    why = {"grade_id": "fgsm-why", "grade": True, "solution": True, "locked": False, "points": 4, "schema_version": 3}
+    notebook.cells.append(nbformat.v4.new_markdown_cell("Why?", metadata={"nbgrader": why | {"task": False}}))
+    nbformat.write(notebook, tmp_path / CHAPTER.name)
+    chapter = chapter_of(tmp_path / CHAPTER.name)
+    notebook.cells[-1].source = "Because <b>"
+    (tmp_path / "class").mkdir()
+    nbformat.write(notebook, tmp_path / "class" / "ann.ipynb")
+    (student,) = collected(tmp_path / "class", chapter)
+    assert chapter.by_hand == {"fgsm-why": 4} and student.by_hand == {"fgsm-why": "Because <b>"}
+    graded = Graded("ann", tuple(Result(0, "✗") for _ in chapter.tasks))
+    write_scores(tmp_path / "scores.csv", chapter, [graded])
+    write_page(tmp_path, chapter, graded, student.by_hand)
+    assert "fgsm-smallest,fgsm-why,total" in (tmp_path / "scores.csv").read_text(encoding="utf-8-sig")
+    assert "Because &lt;b&gt;" in (tmp_path / "ann.html").read_text(encoding="utf-8")
