@@ -44,7 +44,8 @@ def _graded(args: Namespace, chapter: Chapter, students: list[Submission], out: 
 
     limits = Limits(args.seconds, args.memory)
     record = Record(out, about(chapter, limits, PACKAGE))
-    judge, originals, found = Judge(chapter.tasks), Originals([PACKAGE, chapter.path]), []
+    judge, found = Judge(chapter.tasks), []
+    originals = Originals([PACKAGE, chapter.path, *Path(args.submissions).rglob("*.ipynb")])
     with Supervisor(chapter.tasks, limits, args.container) as supervisor:
         for one in tqdm(students, unit="student"):
             if one.trouble:

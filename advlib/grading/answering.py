@@ -30,7 +30,9 @@ class Setting:
     def __init__(self, task: dict):
         self.task = task
         self.above = [statement for cell in task["above"] for statement in statements(cell)]
-        self.done = set(needed(self.above, task["stub"] + "\n" + task["check"]))
+        stub = statements(task["stub"])
+        self.given = set().union(*map(binds, stub))  # by the stub itself
+        self.done = set(needed(self.above, asks_for(stub) | (reads(task["check"]) - self.given)))
         self.names: dict[str, Any] = {"__name__": "__main__", "display": _Nothing(), "get_ipython": _Nothing()}
         self.run(self.done)
         exec(compile(task["stub"], "<the chapter's stub>", "exec"), self.names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,8 @@ class Judge:
     def grade(self, number: int, supervisor: Supervisor, cell: str | None, others: Sequence[str]) -> Result:
         """Run an answer, and judge what comes of it."""
         task = self.tasks[number]
+        if cell is None and not any(call.answer in other for call in task.calls for other in others):
+            return Result(0, "\n".join(f"○ {call.answer}: not written yet" for call in task.calls))
         reply = supervisor.run(number, cell, others)
         found = reply.get("found")
         if not isinstance(found, list) or len(found) != len(task.calls):
@@ -60,7 +63,8 @@ class Judge:
     def _value(self, task: Task, call: Call, exercise: Exercise, value: Any) -> tuple[bool, str, str]:
         """The whole verdict, on what was handed over and on the chapter's own images and networks."""
         if task.grade_id not in self._settings:
-            self._settings[task.grade_id] = Setting(task.sent())
+            with contextlib.redirect_stdout(None):  # the chapter's own cells print what the chapter shows
+                self._settings[task.grade_id] = Setting(task.sent())
         match value:
             case [answer, dict(own)] if set(own) == set(call.own):
                 given, options = arguments_of({"arguments": call.arguments}, self._settings[task.grade_id].names | own)

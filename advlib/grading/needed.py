@@ -10,7 +10,7 @@ from collections.abc import Sequence
 __all__ = ["asks_for", "binds", "needed", "python", "reads", "statements", "touches"]
 
 # A call for its own sake that shows something changes nothing that other code needs.
-SHOWS = re.compile(r"^(print|display|assert|plots|widgets|check)\b")
+SHOWS = re.compile(r"^(print|display|assert|plots|widgets|check|evaluate)\b")
 
 
 def python(source: str) -> str:
@@ -52,7 +52,7 @@ def needed(above: Sequence[ast.stmt], code: str | set[str], touched: Sequence[se
         for number, statement in enumerate(above):
             if number not in kept and touched[number] & wanted:
                 kept.add(number)
-                wanted |= reads(ast.unparse(statement))
+                wanted |= asks_for([statement])
                 more = True
     return sorted(kept)
 

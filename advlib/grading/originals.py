@@ -15,7 +15,9 @@ class Originals:
 
     def __init__(self, places: Iterable[Path]):
         every = [path for place in places for path in ([place] if place.is_file() else place.rglob("*"))]
-        self.kept = {path: (path.read_bytes(), _stamp(path)) for path in every if path.is_file()}
+        self.kept = {
+            path: (path.read_bytes(), _stamp(path)) for path in every if path.is_file() and not path.is_symlink()
+        }
 
     def put_back(self) -> list[Path]:
         """Restore what was changed or removed; its paths."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from advlib import cli
 from advlib.attacks import Patch
 from advlib.exercises import exercise
 from advlib.exercises.fgsm import smallest_eps
@@ -136,6 +137,22 @@ def test_what_an_answer_sets_itself_is_not_looked_for():
     above = statements("start = 1\nother = 2\nbig = other + 1")
     assert needed(above, {"big"}) == [1, 2]
     assert statements("%time\nx = 1")[-1].lineno == 2
+
+
+@needs_fork
+def test_what_cannot_start_is_refused(tmp_path, capsys):
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class" / "ann.ipynb").write_bytes(CHAPTER.read_bytes())
+    for words, why in [
+        ([tmp_path / "none", "--chapter", "06"], "no such folder"),
+        ([tmp_path / "class", "--chapter", "99"], "--chapter 99"),
+        ([tmp_path / "class", "--chapter", "06", "--out", tmp_path / "class"], "need one of their own"),
+    ]:
+        assert cli.main(["grade", *map(str, words)]) == 2
+        assert why in capsys.readouterr().err
+    for option in (["--seconds", "0"], ["--seconds", "soon"], ["--memory", "1"]):
+        with pytest.raises(SystemExit):
+            cli.main(["grade", str(tmp_path), "--chapter", "06", *option])
 
 
 # ------------------------------------------------------------------------------------------------------ results
