@@ -85,9 +85,11 @@ def _classroom(path: Path, limits: Limits, image: str) -> tuple[Chapter, Judge, 
 
 def _output(result: Any) -> NotebookNode:
     """An error wherever there are no points: a cell without one gets them all."""
+    from advlib.exercises.exercise import wrapped
+
+    words = wrapped(result.words) if result is not None else "✗ this is no check of the chapter's"
     if result is not None and result.points:
-        return nbformat.v4.new_output("stream", name="stdout", text=result.words)
-    words = result.words if result is not None else "✗ this is no check of the chapter's"
+        return nbformat.v4.new_output("stream", name="stdout", text=words)
     return nbformat.v4.new_output("error", ename="AssertionError", evalue=words, traceback=words.split("\n"))
 
 

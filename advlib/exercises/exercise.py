@@ -56,8 +56,13 @@ class Verdict:
     def right(self) -> bool:
         return self.mark == "✓"
 
+    @property
+    def text(self) -> str:
+        """All of it, in lines as long as they are."""
+        return "\n".join([f"{self.mark} {self.words}", *(f"Note: {note}" for note in self.notes)])
+
     def __str__(self) -> str:
-        return wrapped("\n".join([f"{self.mark} {self.words}", *(f"Note: {note}" for note in self.notes)]))
+        return wrapped(self.text)
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def _one(call: dict, names: dict[str, Any], given: tuple[tuple, dict], trouble: 
     if not isinstance(exercise, Formula) and not exercise.live:
         return {"value": [answer, {name: names.get(name) for name in call["own"]}]}
     verdict = exercise.verdict(answer, *given[0], **given[1])
-    found: dict = {"mark": verdict.mark, "words": str(verdict)[:WORDS]}
+    found: dict = {"mark": verdict.mark, "words": verdict.text[:WORDS]}
     if trouble and not verdict.right:
         found["words"] += f"\nThe cell itself ends in {trouble}"
     if isinstance(exercise, Formula) and verdict.right:

@@ -71,7 +71,7 @@ class Judge:
             case _:
                 return False, "✗ it handed over something else than an answer", DOUBT
         verdict = exercise.verdict(answer, *given, **options)
-        return verdict.right, str(verdict), ""
+        return verdict.right, verdict.text, ""
 
     def _agree(self, exercise: Formula, evidence: Any) -> bool:
         """Whether the outcomes are those of the right function, on every case."""
