@@ -19,7 +19,7 @@ from advlib.exercises.frame import Formula
 from advlib.exercises.guarded import Failed
 from advlib.grading.needed import asks_for, binds, needed, python, reads, statements, touches
 
-__all__ = ["Setting", "answered", "arguments_of"]
+__all__ = ["Setting", "answered", "arguments_of", "outcome"]
 
 WORDS = 4000  # characters of a verdict
 
@@ -130,11 +130,11 @@ def _one(call: dict, names: dict[str, Any], given: tuple[tuple, dict], trouble: 
     if trouble and not verdict.right:
         found["words"] += f"\nThe cell itself ends in {trouble}"
     if isinstance(exercise, Formula) and verdict.right:
-        found["evidence"] = [_outcome(result) for result, _ in exercise.results(answer, exercise.cases())]
+        found["evidence"] = [outcome(result) for result, _ in exercise.results(answer, exercise.cases())]
     return found
 
 
-def _outcome(result: Any) -> dict:
+def outcome(result: Any) -> dict:
     """What a call gave; an error as its kind."""
     if isinstance(result, Failed):
         return {"error": [kind.__name__ for kind in type(result.error).__mro__]}

@@ -17,7 +17,7 @@ from advlib.grading.notebook import Call, Task
 from advlib.grading.results import Result
 from advlib.grading.supervisor import Supervisor
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "outcome_of"]
 
 DOUBT = "its process says that it is right, and what it handed over is not: read this answer"
 
@@ -81,12 +81,13 @@ class Judge:
         if not isinstance(evidence, list) or len(evidence) != len(rights):
             return False
         try:
-            return all(exercise.agree(_outcome(exercise, one), right) for one, right in zip(evidence, rights))
+            return all(exercise.agree(outcome_of(exercise, one), right) for one, right in zip(evidence, rights))
         except Exception:  # what is not of the kind that can be compared is not right
             return False
 
 
-def _outcome(exercise: Formula, told: dict) -> Any:
+def outcome_of(exercise: Formula, told: dict) -> Any:
+    """What a call gave, from what was handed over of it."""
     if "result" in told:
         return told["result"]
     refused = exercise.refuses is not None and exercise.refuses.__name__ in told["error"]

@@ -14,9 +14,10 @@ import torch
 
 from advlib import cli
 from advlib.attacks import Patch
-from advlib.exercises import exercise
+from advlib.exercises import check, exercise
 from advlib.exercises.fgsm import smallest_eps
-from advlib.grading import handover
+from advlib.exercises.frame import Formula
+from advlib.grading import answering, handover, judge
 from advlib.grading.judge import DOUBT, Judge
 from advlib.grading.limits import Limits
 from advlib.grading.needed import needed, statements
@@ -59,6 +60,17 @@ def test_a_view_brings_only_what_it_shows():
 def test_numpy_numbers_and_stickers_are_known():
     patch = handover.unpack(handover.pack(Patch(torch.rand(3, 2, 2), torch.ones(1, 2, 2))))
     assert isinstance(patch, Patch) and handover.unpack(handover.pack(np.float32(0.5))) == 0.5
+
+
+EXERCISES = [one for one in vars(check).values() if isinstance(one, exercise.Exercise) and not one.live]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("one", [one for one in EXERCISES if isinstance(one, Formula)], ids=lambda one: one.name)
+def test_what_a_right_function_gives_is_handed_over_whole(one):
+    for result, _ in one.results(one.right, one.cases()):
+        told = handover.unpack(handover.pack(answering.outcome(result)))
+        assert one.agree(judge.outcome_of(one, told), result)
 
 
 class Evil:
@@ -227,16 +239,16 @@ def test_an_odd_message_gets_no_points(chapter, message):
 
 
 def test_a_number_is_judged_where_no_answer_runs(chapter, monkeypatch):
-    judge = Judge(chapter.tasks)
-    assert judge.grade(2, Says({"found": [RIGHT]}), SEARCH, ()).points == 0
+    its = Judge(chapter.tasks)
+    assert its.grade(2, Says({"found": [RIGHT]}), SEARCH, ()).points == 0
     asked = []
     monkeypatch.setattr(
         exercise.Exercise, "verdict", lambda self, *given: asked.append(given) or exercise.Verdict("✓", "")
     )
     monkeypatch.setattr("advlib.grading.judge.Setting", lambda task: type("S", (), {"names": dict.fromkeys(NAMES, 1)}))
-    assert judge.grade(2, Says({"found": [{"value": [0.031, {}]}]}), SEARCH, ()).points == 3
+    assert its.grade(2, Says({"found": [{"value": [0.031, {}]}]}), SEARCH, ()).points == 3
     assert asked == [(0.031, 1, 1, 1)] and smallest_eps.live is False
-    assert judge.grade(2, Says({"found": [{"value": [0.031, {"model": 5}]}]}), SEARCH, ()).points == 0
+    assert its.grade(2, Says({"found": [{"value": [0.031, {"model": 5}]}]}), SEARCH, ()).points == 0
 
 
 NAMES = ("model", "bent", "its_label")
@@ -262,8 +274,7 @@ def test_a_container_runs_each_student_by_itself(tmp_path, monkeypatch, chapter)
     engine.chmod(engine.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with Supervisor(chapter.tasks, Limits(20), "an-image") as supervisor:
-        judge = Judge(chapter.tasks)
-        assert judge.grade(0, supervisor, FGSM, ()).points == 2
+        assert Judge(chapter.tasks).grade(0, supervisor, FGSM, ()).points == 2
         supervisor.next_student()
         assert supervisor.process is None
     lines = log.read_text().splitlines()
