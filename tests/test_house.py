@@ -13,7 +13,7 @@ FLOORS = (
     + ("progress", "tensors"),
     ("data", "models"),
     ("attacks", "defenses", "evaluate", "masking", "panels", "plots", "report_card", "sanity", "suspect", "__init__"),
-    ("cli", "exercises", "tournament", "widgets", "__main__"),
+    ("cli", "exercises", "grading", "tournament", "widgets", "__main__"),
 )
 LINES = 300
 # A chapter's exercises stand in one file, and most of it is the list of what people write instead: as long as it is.

@@ -1,4 +1,4 @@
-"""The command line: ``advlib attack``, ``train``, ``report``, ``tournament``, ``models`` and ``doctor``.
+"""The command line: ``advlib attack``, ``train``, ``report``, ``grade``, ``tournament``, ``models`` and ``doctor``.
 
 Each command's module is imported when it runs, so that ``advlib --help`` need not wait for what only one of
 them needs.
@@ -108,6 +108,26 @@ def megapixels(text: str) -> int:
     return round(value * 1e6)
 
 
+def duration(text: str) -> float:
+    """Seconds.
+
+    >>> duration("90"), duration("2.5")
+    (90.0, 2.5)
+    """
+    value = size(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} seconds are too few; 1 is the least")
+    return value
+
+
+def megabytes(text: str) -> int:
+    """Megabytes, of which torch alone needs some hundred."""
+    value = size(text)
+    if value < 256:
+        raise argparse.ArgumentTypeError(f"{text} MB are too few; 256 is the least")
+    return round(value)
+
+
 def usable_device(name: str | None):
     """The torch device of ``--device``; the best one there is where none was named."""
     import torch
@@ -194,6 +214,32 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     report.add_argument("--crown", action="store_true", help="prove by CROWN, too: seconds for each image")
     report.add_argument("--out", metavar="DIR", help="also write the card as a page and as a picture")
     _add_device(report)
+
+    grade = commands.add_parser(
+        "grade",
+        help="grade a class's notebooks of a chapter",
+        description="Run each answer in a process of its own against the chapter's checks, as this course ships them.\n"
+        "Writes scores.csv and a page of feedback for each student. What is done already is not run again.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  advlib grade submissions/ --chapter 06\n"
+        "  advlib grade submissions/ --chapter 06 --container my-course-image",
+    )
+    grade.add_argument("submissions", metavar="FOLDER", help="holds <student>.ipynb, or <student>/06_fgsm.ipynb")
+    grade.add_argument("--chapter", required=True, metavar="N", help="its number, or the path of its notebook")
+    grade.add_argument("--out", default="graded", metavar="DIR", help="default: %(default)s")
+    grade.add_argument(
+        "--seconds", type=duration, default=120, metavar="N", help="of processor time for an answer (default: 120)"
+    )
+    grade.add_argument(
+        "--memory",
+        type=megabytes,
+        default=2048,
+        metavar="MB",
+        help="for an answer, above the chapter's (default: 2048)",
+    )
+    grade.add_argument(
+        "--container", metavar="IMAGE", help="run the answers in it, by docker or podman: one with python and torch"
+    )
 
     tournament = commands.add_parser(
         "tournament",

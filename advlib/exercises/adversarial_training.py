@@ -262,6 +262,7 @@ harder = Explore(
     chapter=16,
     title="Explore: a budget of seconds",
     points=3,
+    live=True,
     measured=partial(sturdy, needed=CLEAN_NEEDED, stands_needed=STANDS),
     right=_hardened,
     wrong=HARDER_WRONG,

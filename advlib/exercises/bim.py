@@ -229,6 +229,7 @@ cheap_attack = Explore(
     chapter=7,
     title="Explore: cheap and good",
     points=3,
+    live=True,
     measured=_cheap,
     allowed=["advlib"],
     seconds=120,

@@ -415,6 +415,7 @@ provable = Explore(
     chapter=20,
     title="Explore: prove more",
     points=3,
+    live=True,
     measured=_proved,
     example=_levels,
     right=lambda *given: _nearest(),

@@ -19,11 +19,50 @@ from advlib.exercises.sandbox import sandbox
 PAGE = 72  # characters that fit the book's column
 
 
+def _settings() -> tuple[bool, bool]:
+    """Whether wrong answers raise, as ADVLIB_GRADING or nbgrader ask for; whether right ones raise as well.
+
+    They do where nbgrader grades in the notebook's own kernel, without the course's settings: there a check can be
+    replaced by another. Who wants that all the same sets ADVLIB_GRADING.
+    """
+    asked, by = os.environ.get("ADVLIB_GRADING", "") not in ("", "0"), os.environ.get("NBGRADER_EXECUTION", "")
+    return asked or bool(by), by == "autograde" and not asked
+
+
+# Read here as well, so that no cell can unset it later.
+_FROM_THE_START = _settings()
+NOT_SET_UP = (
+    "nbgrader runs without the course's settings, so nobody gets points: copy classroom/nbgrader_config.py "
+    "to the course's folder, and autograde again"
+)
+
+
 class Case:
     """What an answer is tried on: a name in words, and the arguments."""
 
     def __init__(self, name: str, *args: Any):
         self.name, self.args = name, args
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says: ✓ right, ○ not written yet or ✗ wrong, in words, and what it noted besides."""
+
+    mark: str
+    words: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def right(self) -> bool:
+        return self.mark == "✓"
+
+    @property
+    def text(self) -> str:
+        """All of it, in lines as long as they are."""
+        return "\n".join([f"{self.mark} {self.words}", *(f"Note: {note}" for note in self.notes)])
+
+    def __str__(self) -> str:
+        return wrapped(self.text)
 
 
 @dataclass(frozen=True)
@@ -62,6 +101,7 @@ class Exercise:
     by_hand                  names of functions, torch's or advlib's, that the answer writes itself
     allowed                  rooms of advlib that the answer may call: "advlib.attacks", "advlib"
     seconds                  how long one call of the answer may take
+    live                     True where the answer is a function or a network that is measured: it cannot be handed over
     """
 
     name: str
@@ -75,11 +115,24 @@ class Exercise:
     by_hand: Sequence[str] = ()
     allowed: Sequence[str] = ()
     seconds: float = 20
+    live: bool = False
     order: int = field(default_factory=count().__next__, compare=False)
 
     def __call__(self, answer: Any, *given: Any, **options: Any) -> None:
         """Print the verdict. Where a class is graded, anything but a right answer raises."""
         progress.latest = self.chapter
+        raises, not_set_up = (now or then for now, then in zip(_settings(), _FROM_THE_START))
+        if not_set_up:
+            raise AssertionError(NOT_SET_UP)
+        verdict = self.verdict(answer, *given, **options)
+        if verdict.right:
+            progress.record(self.chapter, self.name)
+        elif raises:
+            raise AssertionError(f"{verdict.mark} {verdict.words}")
+        print(verdict)
+
+    def verdict(self, answer: Any, *given: Any, **options: Any) -> Verdict:
+        """What the check says of an answer; nothing that the answer does comes out as an error."""
         notes: list[str] = []
         name = getattr(answer, "__name__", self.name)
         try:
@@ -88,18 +141,15 @@ class Exercise:
             with sandbox(answer, given, notes):
                 verified = self.judge(answer, given, options, notes)
         except Unwritten:
-            verdict = f"○ {name}: not written yet"
+            mark, words = "○", "not written yet"
         except Mistake as mistake:
-            verdict = f"✗ {name}: {mistake}"
+            mark, words = "✗", str(mistake)
         except Exception as error:  # an answer so odd that the check itself stumbles over it
-            verdict = f"✗ {name}: the check cannot read this answer ({type(error).__name__}: {first_line(error)})"
+            mark, words = "✗", f"the check cannot read this answer ({type(error).__name__}: {first_line(error)})"
         else:
-            progress.record(self.chapter, self.name)
-            verdict = f"✓ {name}: {verified}"
-        if not verdict.startswith("✓") and os.environ.get("ADVLIB_GRADING", "") not in ("", "0"):
-            raise AssertionError(verdict)
+            mark, words = "✓", verified
         # Each call of an answer may leave the same note: said once.
-        print(wrapped("\n".join([verdict, *(f"Note: {note}" for note in dict.fromkeys(notes))])))
+        return Verdict(mark, f"{name}: {words}", tuple(dict.fromkeys(notes)))
 
     def judge(self, answer: Any, given: tuple, options: dict, notes: list[str]) -> str:
         """What was verified; raises `Mistake` at what is wrong."""

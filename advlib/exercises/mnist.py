@@ -314,6 +314,7 @@ robust_mlp = Explore(
     chapter=22,
     title="Explore: harder, at the same size",
     points=3,
+    live=True,
     measured=_withstands,
     example=_grey,
     right=_sturdy,

@@ -330,6 +330,7 @@ under_limit = Explore(
     chapter=12,
     title="Explore: under a limit",
     points=3,
+    live=True,
     measured=_under_limit,
     allowed=["advlib"],
     seconds=120,

@@ -465,6 +465,7 @@ black_box = Explore(
     chapter=1,
     title="Explore: few questions",
     points=3,
+    live=True,
     measured=_only_asks,
     allowed=["advlib"],
     seconds=120,

@@ -293,6 +293,7 @@ unseen = Explore(
     chapter=11,
     title="Explore: a victim unseen",
     points=3,
+    live=True,
     measured=_unseen,
     allowed=["advlib"],
     seconds=180,

@@ -344,6 +344,7 @@ sturdier = Explore(
     chapter=5,
     title="Explore: a sturdier network",
     points=3,
+    live=True,
     measured=sturdy,
     right=_trained,
     wrong=STURDIER_WRONG,

@@ -78,6 +78,25 @@ def test_unwritten(capsys, monkeypatch, answer):
         HALF(answer)
 
 
+@pytest.mark.parametrize(
+    ("by", "asked", "right_passes"), [("validate", "", True), ("autograde", "", False), ("autograde", "1", True)]
+)
+def test_nbgrader_is_noticed_and_gives_no_points_without_the_settings(monkeypatch, capsys, by, asked, right_passes):
+    """It says itself that it runs the notebook: an environment variable that was forgotten gives nobody points."""
+    monkeypatch.setenv("NBGRADER_EXECUTION", by)
+    monkeypatch.setenv("ADVLIB_GRADING", asked)
+    with pytest.raises(AssertionError):
+        HALF(lambda x: 2 * x)
+    with pytest.raises(AssertionError):
+        HALF(raises_not_implemented)
+    if right_passes:
+        HALF(lambda x: 0.5 * x)
+        assert "✓" in capsys.readouterr().out
+    else:
+        with pytest.raises(AssertionError, match=r"classroom/nbgrader_config\.py"):
+            HALF(lambda x: 0.5 * x)
+
+
 def test_right_wrong_and_two_mistakes_at_once(capsys, monkeypatch):
     assert verdict(capsys, HALF, lambda x: x * 0.5) == "✓ <lambda>: half of four numbers"
     HALF(lambda x: 2 * x)
