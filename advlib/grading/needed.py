@@ -110,8 +110,23 @@ def reads(code: str) -> set[str]:
 
 
 def touches(statement: ast.stmt) -> set[str]:
-    """What a statement binds or, standing for its own sake, may change."""
+    """What a statement binds or, standing for its own sake, may change.
+
+    >>> sorted(touches(ast.parse("for k in many: found[k] = 1; best.append(k)").body[0]))
+    ['best', 'found', 'k']
+    """
     if isinstance(statement, ast.Expr | ast.Assert):
         text = ast.unparse(statement)
         return set() if SHOWS.match(text) else reads(text)
-    return binds(statement)
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return binds(statement)
+    changed = set()
+    for node in ast.walk(statement):
+        stored = isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
+        called = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and node.value.func
+        place = node if stored else called
+        while isinstance(place, ast.Subscript | ast.Attribute):
+            place = place.value
+            if isinstance(place, ast.Name) and not SHOWS.match(place.id):
+                changed.add(place.id)
+    return binds(statement) | changed
