@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +12,6 @@ import torch
 from advlib.models import nets
 
 DATA = Path(os.environ.get("ADVLIB_DATA", ""))
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-# Even a request that slipped past the tests' own gate would find no host: no name resolves.
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 
 
 @pytest.fixture(scope="session")
@@ -60,10 +50,11 @@ def browser() -> Iterator:
     """Chromium or Chrome; one for all tests of a worker."""
     from playwright.sync_api import Error, sync_playwright
 
-    installed = next(filter(None, map(shutil.which, BROWSERS)), None)
+    from tests.book.pages import launched
+
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=installed, args=SWITCHES)
+            browser = launched(playwright)
         except Error as error:
             if os.environ.get("BOOK_TESTS_NEED_BROWSER"):
                 raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +11,8 @@ from torch.nn import functional as F
 
 from advlib.defenses.adversarial import Climb
 from advlib.defenses.training import fit
-from advlib.exercises import properties, steps
-from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong, instead_of
+from advlib.exercises import derived, properties, steps
+from advlib.exercises.frame import Case, Explore, Formula, Wrong, instead_of
 from advlib.exercises.steps import Loss, ce, gradient
 from advlib.exercises.why import sturdy
 from advlib.models.zoo import load_model
@@ -153,37 +152,6 @@ def _pairs() -> list[Case]:
     ]
 
 
-def _and_slopes(args: tuple, result: Any) -> Any:
-    """A loss counts with its gradient in both kinds of logits: that is all that training sees of it."""
-    if not isinstance(result, Tensor) or result.ndim:
-        return result
-    slopes = [torch.zeros(0)] * 2
-    if result.requires_grad:
-        found = torch.autograd.grad(result, args[:2], allow_unused=True)
-        slopes = [torch.zeros(0) if slope is None else slope for slope in found]
-    return properties.Derived(result.detach(), torch.cat([slope.flatten() for slope in slopes]))
-
-
-def _one_number(case: Case, result: Any, right: Any) -> None:
-    """One finite number, with finite gradients."""
-    if not isinstance(result, properties.Derived):
-        mend = "one mean over the batch, as a tensor without dimensions"
-        raise Mistake(f"got {properties.described(result)}, expected one number", mend=mend)
-    for what, values in (("the result", result.value), ("its gradient", result.grad)):
-        if not values.isfinite().all():
-            raise Mistake(f"on {case.name}, {what} is NaN or infinite", mend="take both logarithms by log_softmax(1)")
-
-
-def _value_or_slope(case: Case, result: properties.Derived, right: properties.Derived) -> None:
-    """Which of the two is wrong."""
-    if not properties.alike(result.value, right.value):
-        raise Mistake(f"on {case.name}, the result is {result.value:.4g}, expected {right.value:.4g}")
-    raise Mistake(
-        f"on {case.name}, the value is right, but not its gradient",
-        mend="compute with z and z_adv from beginning to end: no detach(), no .item()",
-    )
-
-
 def _tracked() -> list[Case]:
     cases = _pairs()
     for case in cases:
@@ -258,9 +226,9 @@ trades = Formula(
     points=3,
     right=trades_loss,
     cases=_tracked,
-    outcome=_and_slopes,
-    kind=_one_number,
-    properties=[_value_or_slope],
+    outcome=derived.with_gradient(0, 1, dims=0),
+    kind=derived.kind("one mean over the batch, with both logarithms by log_softmax(1)"),
+    properties=[derived.which("z", "z_adv")],
     verified="value and gradient in both kinds of logits, for six batches, one of them in float64",
     wrong=TRADES_WRONG,
 )

@@ -30,7 +30,7 @@ from advlib.exercises.diagnosis import Search
 from advlib.exercises.exercise import Case, Exercise, Wrong, instead_of
 from advlib.exercises.guarded import Failed, Watch, guarded
 from advlib.exercises.mistake import Mistake, Unwritten
-from advlib.exercises.properties import alike, called, damage, described, like, number, plain
+from advlib.exercises.properties import alike, called, damage, described, difference, like, number, plain
 
 __all__ = ["Case", "Exercise", "Explore", "Formula", "Mistake", "Number", "Wrong", "instead_of"]
 
@@ -158,7 +158,7 @@ class Formula(Exercise):
             raise result.mistake
         for prove in (self.kind, *self.properties):
             prove(case, result, right)
-        raise Mistake(f"on {case.name}, {_difference(result, right)}")
+        raise Mistake(f"on {case.name}, {difference(result, right)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,12 +227,3 @@ class Explore(Exercise):
 
     def judge(self, answer: Any, given: tuple, options: dict, notes: list[str]) -> str:
         return self.measured(self, answer, notes, *given, **options)
-
-
-def _difference(result: Any, right: Any) -> str:
-    """What differs, without a guess why."""
-    if isinstance(result, Tensor) and isinstance(right, Tensor) and result.shape == right.shape:
-        off = (result.double() - right.double()).abs()
-        wrong = int((off > 1e-5).sum())
-        return f"{wrong} of {right.numel()} values differ from the formula's, by up to {off.max().item():.3g}"
-    return f"the result is {described(result)}, expected {described(right)}"

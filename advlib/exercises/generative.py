@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advlib.data import signs
-from advlib.exercises import properties
+from advlib.exercises import derived, properties
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong, instead_of
 from advlib.norms import Linf
 
@@ -53,31 +53,6 @@ def _batches() -> list[Case]:
         case("κ = 0", 8, 0.0, 1.0, 0.4, 1.0),
         case("float64", 4, 5.0, 0.1, 0.1, 0.6, dtype=torch.float64),
     ]
-
-
-def _and_slopes(args: tuple, result: Any) -> Any:
-    """The value, and its gradients in the log-odds and in the verdicts."""
-    if not isinstance(result, Tensor) or result.shape != ():
-        return result
-    if not result.requires_grad:
-        return result.detach(), torch.zeros(0), torch.zeros(0)
-    slopes = torch.autograd.grad(result, args[:2], allow_unused=True)
-    return result.detach(), *(torch.zeros_like(a) if g is None else g for a, g in zip(args[:2], slopes))
-
-
-def _one_number(case: Case, result: Any, right: Any) -> None:
-    if not isinstance(result, tuple):
-        raise Mistake(
-            f"got {properties.described(result)}, expected one number as a tensor", mend="a mean of each term"
-        )
-
-
-def _value_or_slope(case: Case, result: Any, right: Any) -> None:
-    if not properties.alike(result[0], right[0]):
-        raise Mistake(f"on {case.name}, the value is {result[0].item():.4g}, the formula's is {right[0].item():.4g}")
-    for slope, due, name in zip(result[1:], right[1:], ("the log-odds", "D's verdicts")):
-        if not properties.alike(slope, due):
-            raise Mistake(f"on {case.name}, the value is right, but its gradient in {name} is not the formula's")
 
 
 ADV = "F.relu(kappa - u).mean(): what each picture still lacks"
@@ -133,9 +108,9 @@ gan_loss = Formula(
     points=2,
     right=gan_objective,
     cases=_batches,
-    outcome=_and_slopes,
-    kind=_one_number,
-    properties=[_value_or_slope],
+    outcome=derived.with_gradient(0, 1, dims=0),
+    kind=derived.kind("a mean of each term"),
+    properties=[derived.which("the log-odds", "D's verdicts")],
     verified="value and gradients, on six batches, on both sides of each hinge",
     wrong=GAN_LOSS_WRONG,
 )

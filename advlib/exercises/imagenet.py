@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from advlib.contract import frozen
 from advlib.data.photos import into_box, to_8bit, to_jpeg
 from advlib.evaluate import predict
-from advlib.exercises import properties, specimens
+from advlib.exercises import derived, properties, specimens
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
-from advlib.exercises.properties import Derived
 
 # --- my_to_file(x_adv, x, eps) ---------------------------------------------------------------------------
 
@@ -159,18 +158,6 @@ def _functions() -> list[Case]:
     return [*cases, Case("float64", functions["rounding"], inputs[1].detach().double().requires_grad_())]
 
 
-def _both(case: Case, result: Any, right: Derived) -> None:
-    """What is wrong with the value, or else with the gradient."""
-    value, grad = result if isinstance(result, Derived) else (result, None)
-    properties.like(case, value, right.value)
-    if not properties.alike(value, right.value):
-        off = (value - right.value).abs().max().item()
-        raise Mistake(f"with {case.name}, the value differs from f(x) by up to {off:.2g}")
-    if grad is None or not len(grad):
-        raise Mistake(f"with {case.name}, the value is f(x), but no gradient reaches x")
-    raise Mistake(f"with {case.name}, the value is f(x), but its gradient is not that of x")
-
-
 OUTSIDE = "x + (f(x.detach()) - x).detach(): one x stands outside of detach()"
 STRAIGHT_THROUGH_WRONG = [
     Wrong(lambda f, x: f(x.detach()), "no gradient reaches x", "f(x) alone, or all of the sum, was detached", OUTSIDE),
@@ -219,8 +206,9 @@ straight_through = Formula(
     points=3,
     right=straight,
     cases=_functions,
-    outcome=properties.with_gradient(1),
-    properties=[_both],
+    outcome=derived.with_gradient(1),
+    kind=derived.kind("f(x), with the gradient of x"),
+    properties=[derived.which("x")],
     allowed=["advlib.exercises.imagenet", "advlib.data.photos"],
     verified="the value of f and the gradient of x: for a smooth function, rounding, JPEG and NumPy",
     wrong=STRAIGHT_THROUGH_WRONG,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from advlib.attacks.minimal import deepfool, fmn
 from advlib.ball import wide
-from advlib.exercises import properties, specimens
+from advlib.exercises import derived, properties, specimens
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
 from advlib.norms import L2
 
@@ -150,18 +150,6 @@ def objective(
     return price(size(x_adv, x, w), c, hinge(lead, kappa))
 
 
-def _with_gradient(args: tuple, result: Any) -> Any:
-    """The costs, and the gradient in w that Adam would be given."""
-    w = args[1]
-    if not isinstance(result, Tensor) or result.shape != w.shape[:1]:
-        return result
-    grad = None
-    if result.requires_grad:
-        weights = torch.arange(1, len(w) + 1).to(w)
-        (grad,) = torch.autograd.grad((weights * result).sum(), w, allow_unused=True)
-    return properties.Derived(result.detach(), torch.zeros(0) if grad is None else grad)
-
-
 def _costs() -> list[Case]:
     def case(name: str, model: nn.Module, shape: tuple, classes: int, kappa: float, seed: int, double=False) -> Case:
         x, target = specimens.images(*shape, seed=seed), specimens.labels(shape[0], classes, seed=seed)
@@ -248,7 +236,9 @@ cw_objective = Formula(
     points=3,
     right=objective,
     cases=_costs,
-    outcome=_with_gradient,
+    outcome=derived.with_gradient(1, dims=1),
+    kind=derived.kind("a sum over the last three dimensions: each picture has a cost of its own"),
+    properties=[derived.which("w")],
     verified="costs and their gradients in w, on six networks and batches, at κ from 0 to 20",
     wrong=OBJECTIVE_WRONG,
 )

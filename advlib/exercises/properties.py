@@ -11,7 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +33,17 @@ def described(value: object) -> str:
     if value is None or isinstance(value, bool | int | float | str):
         return f"{value!r:.40}"
     return f"an object of type {type(value).__name__}"
+
+
+def difference(result: Any, right: Any) -> str:
+    """What differs, without a guess why."""
+    if isinstance(result, Tensor) and isinstance(right, Tensor) and result.shape == right.shape:
+        if right.numel() == 1:
+            return f"the result is {result.item():.4g}, the formula's is {right.item():.4g}"
+        off = (result.double() - right.double()).abs()
+        wrong = int((off > NEAR).sum())
+        return f"{wrong} of {right.numel()} values differ from the formula's, by up to {off.max().item():.3g}"
+    return f"the result is {described(result)}, expected {described(right)}"
 
 
 def alike(a: Any, b: Any, share: float = 1.0) -> bool:
@@ -159,28 +170,6 @@ def _harm_to_model(name: str, before: nn.Module, after: nn.Module) -> Harm | Non
         seen = "loss.backward() also filled the .grad of every weight, which a later step of training would use"
         return Harm(Mistake(seen, "", mend), serious=False)
     return None
-
-
-class Derived(NamedTuple):
-    """A value, and its gradient in an argument when it is added up with unequal weights; size 0 where none arrives."""
-
-    value: Tensor
-    grad: Tensor
-
-
-def with_gradient(place: int) -> Callable[[tuple, Any], Any]:
-    """For `Formula.outcome`: a result that is shaped like the argument at ``place`` counts with its gradient in it."""
-
-    def outcome(args: tuple, result: Any) -> Any:
-        x, grad = args[place], None
-        if not isinstance(result, Tensor) or result.shape != x.shape:
-            return result
-        if result.requires_grad:
-            weights = torch.rand(x.shape, generator=torch.Generator().manual_seed(4)).to(x) + 0.5
-            (grad,) = torch.autograd.grad((weights * result).sum(), x, allow_unused=True)
-        return Derived(result.detach(), torch.zeros(0) if grad is None else grad)
-
-    return outcome
 
 
 # --- properties of a wrong result ---------------------------------------------------------------------------

@@ -132,7 +132,9 @@ def ensemble(
 ) -> Tensor:
     """MI-FGSM with μ = 1 on the mean of the logits."""
     one = lambda z: mean([net(z) for net in models])
-    return climbing.climb(one, x, y, eps, 0.0, steps, memory=memory, length=length, **parts)
+    return climbing.climb(
+        one, x, y, eps, 0.0, steps, memory=memory, length=length, **{"back": climbing.into_box} | parts
+    )
 
 
 def _ensembles() -> list[Case]:
@@ -198,11 +200,12 @@ ENSEMBLE_WRONG = [
         (lambda m, g: 0.5 * m + climbing.normalised(g), "older gradients count for half as much", "μ is 0.5, not 1"),
     ]),
     Wrong({"direction": lambda m: m}, "the steps are far too short", "the sign is missing", MOMENTUM),
-    *(Wrong({"length": length}, seen, cause, LENGTH) for length, seen, cause in [
+    *(Wrong({"length": length, "back": back}, seen + kept, cause, LENGTH) for length, seen, cause in [
         (lambda step, eps, steps: eps, "each step is ε long", "ε is not divided by the number of steps"),
         (lambda step, eps, steps: 2 * eps / steps, "each step is 2 ε / steps long", "another step size"),
-        (lambda step, eps, steps: eps / 10, "each step is ε / 10 long", "a number is written into the code"),
-    ]),
+    ] for back, kept in ((climbing.into_box, ""), (climbing.inside, ", and cut off at the ball"))),
+    Wrong({"length": lambda step, eps, steps: eps / 10}, "each step is ε / 10 long",
+          "a number is written into the code", LENGTH),
     *[wrong for wrong in climbing.WALK if wrong.way.keys() <= {"at", "count", "base"}],
     Wrong({"back": climbing.anywhere}, "pixels leave [0, 1]", "the result is not clipped", ".clamp(0, 1)"),
     Wrong({"back": climbing.anywhere, "after": climbing.into_box}, "the gradient is taken at points outside [0, 1]",
@@ -233,9 +236,17 @@ BAR = 0.35
 def _unseen(exercise: Explore, attack: Callable, notes: list[str]) -> str:
     """What the attack makes of three substitutes fools a fourth network often enough."""
     substitutes, victim, x, y, within = _shown()
-    result = exercise.attempt(attack, (substitutes, x.clone(), y, within), notes)
+    with specimens.counting(victim) as (_, passes):
+        result = exercise.attempt(attack, (substitutes, x.clone(), y, within), notes)
+        seen = passes()
     result = properties.images(result, x)
     properties.inside_ball(within.size(result - x), within.eps, within.symbol)
+    if seen:
+        raise Mistake(
+            f"{seen} images went through signs-cnn, the victim",
+            "load_model gives you the very network that the attack may not see",
+            "use the three substitutes that are passed",
+        )
     right = ~properties.misread(victim, x, y)
     lost = properties.misread(victim, result, y)[right].float().mean().item()
     if lost < BAR:
@@ -273,6 +284,7 @@ UNSEEN_WRONG = [
     Wrong(lambda: lambda substitutes, x, y, within: _by_transfer()(substitutes, x, y, within) - x, "reach from -0.03"),
     Wrong(lambda: lambda substitutes, x, y, within: x + 1, "pixels reach from"),
     Wrong(lambda: lambda substitutes, x, y, within: x[:3], "the result has shape (3, 3, 48, 48)"),
+    Wrong(lambda: lambda substitutes, *given: _by_transfer()([_shown()[1]], *given), "images went through signs-cnn"),
     Wrong(lambda: lambda substitutes, x, y, within: x * torch.nan, "values are NaN or infinite"),
 ]  # fmt: skip
 

@@ -1,7 +1,11 @@
-// The book's own script: it helps the widgets find their fonts and formulas, names controls for screen readers, and
-// opens a folded result once its quiz is answered.
+// The book's own script: it chooses the colours at once, helps the widgets find their fonts and formulas, names controls
+// for screen readers, and opens a folded result once its quiz is answered.
 (() => {
   "use strict";
+  // The theme's script would do so when all else has loaded, and the page would change its colours before the reader's eyes.
+  const { dataset } = document.documentElement;
+  if (dataset.theme === "auto") dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+
   const here = new URL(".", document.currentScript.src);
   window.__jupyter_widgets_assets_path__ = new URL("vendor/widgets/", here).href;
 

@@ -1,9 +1,14 @@
 """Every page of the built book, in a real browser without a network."""
 
+from pathlib import Path
+
 import pytest
+from PIL import Image
+from playwright.sync_api import Browser
 
 from advlib.plots import STYLE
 from tests.book.pages import LIVE_PAGES, PAGES, Book, widgets_of
+from tests.book.picture import take
 
 FORMULAS = """() => [...document.querySelectorAll('.math')].map(math => ({
     text: math.textContent.slice(0, 80),
@@ -65,6 +70,13 @@ def test_first_address_leads_to_landing_page(book: Book) -> None:
     visit = book.open("index")
     visit.page.wait_for_url(f"**/{PAGES[0]}.html")
     assert "Adversarial Machine Learning by Example" in visit.page.title()
+
+
+def test_the_readme_s_picture_is_taken_from_the_first_page(built_book: Path, browser: Browser, tmp_path: Path) -> None:
+    light, dark = (Image.open(path).convert("L") for path in take(browser, built_book, tmp_path))
+    assert light.size == dark.size and light.width > 1000
+    # Left of the pictures is the page's own colour.
+    assert light.getpixel((12, 300)) > 200 and dark.getpixel((12, 300)) < 60
 
 
 def test_search_works_without_a_server(book: Book) -> None:

@@ -1,19 +1,22 @@
-"""The book's one Sphinx extension: pages without a network, one address, links, folds, maps, cheat sheet, the lab."""
+"""The book's one Sphinx extension: pages that need no network, one address, links, folds, stills, maps, the lab."""
 
 from sphinx.application import Sphinx
 
-from . import assets, attack_map, cheat_sheet, course_map, folds, lab, mentions, repository, search
+from . import assets, attack_map, cheat_sheet, course_map, folds, icons, lab, mentions, repository, search, stills
 
 
 def setup(app: Sphinx) -> dict:
     app.connect("config-inited", repository.use_one_address)
     app.connect("config-inited", assets.serve_locally)
     app.connect("builder-inited", assets.copy_to_build)
+    app.connect("builder-inited", icons.draw_in_style)
+    app.connect("build-finished", icons.leave_out_script)
     app.connect("env-get-outdated", assets.pages_to_draw_again)
     app.connect("doctree-read", folds.mark_folds)
     app.connect("doctree-read", mentions.link_chapters)
     app.connect("doctree-read", search.name_what_is_taught)
     app.connect("html-page-context", lab.load_on_its_page_alone)
+    app.connect("html-page-context", stills.show_stills)
     app.add_directive("attack-map", attack_map.AttackMap)
     app.add_directive("course-map", course_map.CourseMap)
     app.add_directive("cheat-sheet", cheat_sheet.CheatSheet)
