@@ -15,9 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["MEMORY", "limit", "lock"]
+__all__ = ["limit", "lock"]
 
-MEMORY = 2000  # MB that a submission may take beyond what Python and torch have taken
 OPEN_FILES = 256
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -54,7 +53,7 @@ LISTED = ("os.listdir", "os.scandir", "glob.glob")
 
 
 def limit(seconds: float, memory: int) -> None:
-    """Limits of the system on this process, where it has them: processor time, memory, files."""
+    """Limits of the system on this process, where it has them: processor time, files, and more memory (MB)."""
     try:
         import resource
     except ImportError:  # Windows: the clock of the one who waits is all there is
@@ -83,7 +82,7 @@ def lock(tell: Callable[[str, str], None]) -> None:
     import advlib
 
     python = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    own = (Path(os.__file__).parent, Path(torch.__file__).parent, Path(advlib.__path__[0]))
+    own = (Path(os.__file__).parent, Path(torch.__file__).parents[1], Path(advlib.__path__[0]))  # wherever they are
     folders = {*map(Path, filter(None, python)), *map(Path, site.getsitepackages()), *own}
     roots = tuple(os.path.realpath(folder) + os.sep for folder in folders)
     listed = {os.path.realpath(path) for path in sys.path} | {root.rstrip(os.sep) for root in roots}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-import builtins
+import contextlib
+import dis
 import importlib
 import inspect
 import textwrap
@@ -66,7 +67,8 @@ def _collect(function: Callable, parts: dict[str, str], met: set[str]) -> None:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    yield from (name for name in code.co_names if not hasattr(builtins, name))
+    """The global names that the code reads: not those of attributes, which may be called like one."""
+    yield from (one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _names(constant)
@@ -86,9 +88,13 @@ def _line(name: str, value: Any) -> str:
         return f"import {value.__name__}" if value.__name__ == name else f"import {value.__name__} as {name}"
     if isinstance(value, PLAIN) or (isinstance(value, (tuple, list)) and all(isinstance(v, PLAIN) for v in value)):
         return f"{name} = {value!r}"
-    room, own = getattr(value, "__module__", None), getattr(value, "__qualname__", name)
-    if isinstance(room, str) and room != "__main__" and getattr(importlib.import_module(room), own, None) is value:
-        return f"from {room} import {own}" + (f" as {name}" if own != name else "")
+    own = getattr(value, "__name__", name)
+    for room in (str(getattr(value, "__module__", "")), "torch", "torch.nn.functional", "numpy", "math"):
+        with contextlib.suppress(
+            ImportError, AttributeError, TypeError, ValueError
+        ):  # a value may say anything of its module
+            if room != "__main__" and getattr(importlib.import_module(room), own) is value:
+                return f"from {room} import {own}" + (f" as {name}" if own != name else "")
     raise ValueError(
         f"attack uses {name}, {shown(value)}, which cannot be written down; expected modules, functions and plain "
         "values. Make it inside the function."

@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
+from math import pi
 
 import pytest
 import torch
-from torch import nn
+from torch import nn, rand_like, sign
 
 from advlib.attacks import pgd
 from advlib.models import nets
@@ -114,6 +115,13 @@ def attack_of_parts(model: nn.Module, x, y, within: Linf, steps=STEPS):
     return helper(pgd(model, x, y, within, steps=steps, step=within.eps / STEPS))
 
 
+eps = torch.zeros(1)  # a name like that of an attribute below
+
+
+def attack_by_short_names(model, x, y, within):
+    return x + within.eps * sign(rand_like(x) - pi / 6)
+
+
 def attack_with_a_table(model, x, y, within):
     return x + TABLE["a"]
 
@@ -130,6 +138,9 @@ def test_a_function_is_written_with_all_that_it_uses(tmp_path):
         assert line in text, text
     names: dict = {}
     exec(text, names)
+    short = submit_attack(tmp_path, "eve", attack_by_short_names).read_text()
+    for line in ("from torch import rand_like", "from torch import sign", "pi = 3.14159"):
+        assert line in short and "eps =" not in short, short
     model, x = nets.signs_linear(), torch.full((1, 3, 48, 48), 0.5)
     y = model(x).argmax(1)
     assert names["attack"](model, x, y, Linf(0.1)).shape == x.shape
