@@ -20,7 +20,7 @@ PICTURES = """() => [...document.images].map(img => ({
 }))"""
 # Figures: what a cell shows, but for small pictures without letters. How much smaller than drawn each is.
 FIGURES = """() => [...document.querySelectorAll('.cell_output img')]
-    .filter(img => img.naturalWidth > 300).map(img => ({
+    .filter(img => img.naturalWidth > 300 && !img.closest('.still')).map(img => ({
     shrunk: img.clientWidth / img.naturalWidth, alt: img.alt.slice(0, 80),
 }))"""
 
