@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["PICKLES", "replacing", "replacing_together"]
+__all__ = ["PICKLES", "for_spreadsheet", "replacing", "replacing_together"]
 
 PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".tar"}  # such a file may run anything when it is opened
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for the beginning of one
 
 
 @contextlib.contextmanager
@@ -38,3 +39,13 @@ def replacing_together(*paths: str | os.PathLike) -> Iterator[tuple[Path, ...]]:
         yield temporary
         for source, path in zip(temporary, final):
             os.replace(source, path)
+
+
+def for_spreadsheet(text: str) -> str:
+    """A text as a cell of a table in CSV: on one line, and none that a spreadsheet computes.
+
+    >>> for_spreadsheet("=cmd|' /C calc'!A0"), for_spreadsheet("Anna")
+    ("'=cmd|' /C calc'!A0", 'Anna')
+    """
+    text = " ".join(text.splitlines()) if len(text.splitlines()) > 1 else text
+    return f"'{text}" if text.startswith(FORMULA) else text

@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from advlib import resource_limits
+
 __all__ = ["Limits", "abi", "adopt", "bound", "confine", "end_family", "end_with_parent", "readable_places"]
 
 FILES = 64 * 2**20  # bytes of one file that an answer may write
@@ -104,24 +106,7 @@ def confine(folder: str | os.PathLike, readable: Iterable[str]) -> bool:
 
 def bound(seconds: float, megabytes: int) -> None:
     """Processor seconds, and memory beyond what this process takes already."""
-    import resource  # Windows has none, and no worker either
-
-    whole = max(1, round(seconds))
-    _at_most(resource.RLIMIT_CPU, whole, whole + 1)
-    _at_most(resource.RLIMIT_FSIZE, FILES, FILES)
-    _at_most(resource.RLIMIT_CORE, 0, 0)
-    if sys.platform == "linux":
-        here = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        _at_most(resource.RLIMIT_AS, here + megabytes * 2**20, here + megabytes * 2**20)
-
-
-def _at_most(what: int, soft: int, hard: int) -> None:
-    import resource
-
-    most = resource.getrlimit(what)[1]
-    if most != resource.RLIM_INFINITY:
-        soft, hard = min(soft, most), min(hard, most)
-    resource.setrlimit(what, (soft, hard))
+    resource_limits.bound(max(1, round(seconds)), megabytes, FILES)
 
 
 def adopt() -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from advlib import __version__
-from advlib.files import replacing
+from advlib.files import for_spreadsheet, replacing
 from advlib.grading.notebook import Chapter
 from advlib.grading.submissions import Submission
 
@@ -20,8 +20,6 @@ __all__ = ["FOLDER", "Graded", "Record", "Result", "about", "write_page", "write
 
 RECORD = "graded.json"
 FOLDER = "feedback"
-# What a spreadsheet takes for the beginning of a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 STYLE = """
 :root { color-scheme: light dark; --text: #23272e; --page: #fdfcf9; --quiet: #555b66; --line: #ddd7ca; --card: #fff;
@@ -121,18 +119,15 @@ def write_scores(path: Path, chapter: Chapter, students: Sequence[Graded]) -> No
             total = _points(one.total) if one.results else ""
             remarks = "; ".join(one.every_remark)
             table.writerow(
-                [_safe(one.student), *points, *[""] * len(chapter.by_hand), total, _points(out_of), _safe(remarks)]
+                [
+                    for_spreadsheet(one.student),
+                    *points,
+                    *[""] * len(chapter.by_hand),
+                    total,
+                    _points(out_of),
+                    for_spreadsheet(remarks),
+                ]
             )
-
-
-def _safe(text: str) -> str:
-    """No spreadsheet computes it.
-
-    >>> _safe("=cmd|' /C calc'!A0"), _safe("Anna")
-    ("'=cmd|' /C calc'!A0", 'Anna')
-    """
-    text = " ".join(text.splitlines()) if len(text.splitlines()) > 1 else text
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _points(value: float) -> str:

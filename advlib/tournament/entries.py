@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors
@@ -138,12 +138,12 @@ def submit_attack(folder: str | os.PathLike, team: str, attack: Callable | str) 
         compile(text, ATTACK, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"attack is no Python: {error}. Expected the text of a file that defines attack(…).") from None
-    if not isinstance(attack, str) or "attack" in text:
-        path = Path(folder, SIDES["attack"], team, ATTACK)
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        return path
-    raise ValueError("attack is a text that defines none; expected def attack(model, x, y, within): …")
+    if "attack" not in text:  # as the source of a function always has
+        raise ValueError("attack is a text that defines none; expected def attack(model, x, y, within): …")
+    path = Path(folder, SIDES["attack"], team, ATTACK)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 def entries(folder: Path, side: str) -> list[Entry]:
@@ -177,8 +177,7 @@ def _submitted(side: str, folder: Path) -> Entry:
         digest = _digest(f"{architecture}\n{code}".encode(), weights)
         return Entry(side, team, False, architecture, code, weights, digest)
     except Refused as refused:
-        outcome, reason = refused.args
-        return Entry(**{**vars(entry), "problem": (outcome, reason)})
+        return replace(entry, problem=refused.args)
 
 
 class Refused(Exception):

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from advlib import resource_limits
+
 __all__ = ["limit", "lock"]
 
 OPEN_FILES = 256
@@ -53,22 +55,8 @@ LISTED = ("os.listdir", "os.scandir", "glob.glob")
 
 
 def limit(seconds: float, memory: int) -> None:
-    """Limits of the system on this process, where it has them: processor time, files, and more memory (MB)."""
-    try:
-        import resource
-    except ImportError:  # Windows: the clock of the one who waits is all there is
-        return
-    most = math.ceil(seconds + time.process_time())  # beyond what it took to start
-    wanted = {resource.RLIMIT_CPU: (most, most + 1), resource.RLIMIT_FSIZE: (0, 0), resource.RLIMIT_CORE: (0, 0)}
-    wanted[resource.RLIMIT_NOFILE] = (OPEN_FILES, OPEN_FILES)
-    if sys.platform == "linux":  # elsewhere it is not kept, or counts what nobody uses
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        wanted[resource.RLIMIT_AS] = (taken + memory * 2**20,) * 2
-    for which, (soft, hard) in wanted.items():
-        _, most_allowed = resource.getrlimit(which)
-        if most_allowed != resource.RLIM_INFINITY:
-            soft, hard = min(soft, most_allowed), min(hard, most_allowed)
-        resource.setrlimit(which, (soft, hard))
+    """Limits of the system on this process: processor time beyond what it took to start, no files, memory (MB)."""
+    resource_limits.bound(math.ceil(seconds + time.process_time()), memory, file_bytes=0, open_files=OPEN_FILES)
 
 
 def lock(tell: Callable[[str, str], None]) -> None:

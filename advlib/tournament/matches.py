@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from advlib import __version__
@@ -19,6 +17,7 @@ from advlib.data.images import Images
 from advlib.evaluate import check_result
 from advlib.files import replacing
 from advlib.norms import Ball
+from advlib.panels import encode
 from advlib.tournament.entries import Entry
 from advlib.tournament.warden import Answer, Warden
 
@@ -206,8 +205,6 @@ def secret(seed: int, purpose: str) -> int:
 
 
 def png(image: Tensor) -> str:
-    """An image (3, H, W) as PNG in base 64; pixels are rounded to 8 bits."""
-    pixels = (255 * image).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
+    """An image (3, H, W) as PNG in base64; pixels are rounded to 8 bits."""
+    data, _, _ = encode(image.clamp(0, 1))
+    return base64.b64encode(data).decode()

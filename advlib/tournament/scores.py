@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from advlib.files import for_spreadsheet
 from advlib.intervals import interval
 from advlib.names import unknown
 from advlib.tournament.entries import Entry
@@ -105,10 +106,10 @@ class Result:
 
 
 def _plain(value):
-    """A value for a spreadsheet: what begins like a formula is none there."""
+    """A value for a spreadsheet."""
     if isinstance(value, float):
         return f"{value:.4f}"
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
+    return for_spreadsheet(value) if isinstance(value, str) else value
 
 
 def _figures(row: Score) -> str:
@@ -186,18 +187,18 @@ def _line(
 ) -> Score:
     low, high = interval(round(share * n), n) if n else (0.0, 0.0)
     return Score(
-        0,
-        entry.side,
-        entry.team,
-        entry.house,
-        share,
-        low,
-        high,
-        clean,
-        photos,
-        clean_photos,
-        ms,
-        passes,
-        matches,
-        notes,
+        place=0,
+        side=entry.side,
+        team=entry.team,
+        house=entry.house,
+        score=share,
+        low=low,
+        high=high,
+        clean=clean,
+        photos=photos,
+        clean_photos=clean_photos,
+        ms_per_image=ms,
+        passes_per_image=passes,
+        matches=matches,
+        notes=notes,
     )
