@@ -1,4 +1,4 @@
-"""Widget JavaScript, MathJax and TensorFlow.js: installed from the lock file and served by the book itself."""
+"""Widget JavaScript, MathJax, TensorFlow.js and reveal.js: installed from the lock file and served by the book itself."""
 
 import shutil
 from pathlib import Path
@@ -62,6 +62,14 @@ def copy_to_build(app: Sphinx) -> None:
     if not app.config.mathjax_path.startswith("vendor/"):
         return
     vendor = Path(app.outdir) / "_static" / "vendor"
+    copy_scripts(vendor)
+    (vendor / "tensorflow").mkdir(parents=True, exist_ok=True)
+    for name, source in TENSORFLOW.items():
+        shutil.copyfile(source, vendor / "tensorflow" / name)
+
+
+def copy_scripts(vendor: Path) -> None:
+    """Copy the installed scripts of widgets and formulas into the folder ``vendor``."""
     shutil.copytree(
         WIDGETS,
         vendor / "widgets",
@@ -76,9 +84,6 @@ def copy_to_build(app: Sphinx) -> None:
         dirs_exist_ok=True,
         ignore=lambda folder, names: set(names) - parts if Path(folder) == MATHJAX else set(),
     )
-    (vendor / "tensorflow").mkdir(parents=True, exist_ok=True)
-    for name, source in TENSORFLOW.items():
-        shutil.copyfile(source, vendor / "tensorflow" / name)
 
 
 def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:

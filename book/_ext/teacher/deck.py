@@ -1,0 +1,262 @@
+"""What of a chapter goes on a slide, and what is left for the speaker to say.
+
+Each heading begins a slide. A formula, table, quote, list, figure, slider, quiz, short function or printed result has a
+slide of its own, below the sentence that leads to it; the rest of the text is the speaker's notes. An exercise is one
+slide with its task. Setup, long code, the cells to fill in, help and solutions are left out. Where a chapter's cell says
+otherwise, with the `slideshow.slide_type` that every notebook program can set, that cell is shown (or not) as it says.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from ..coursebook import chapter, folds
+from .blocks import Block, blocks, sentences
+
+ROOM = 16  # lines of code or of print that a slide has room for
+WORDS = 430  # characters of running text that a slide bears
+WIDGET = "application/vnd.jupyter.widget-view+json"
+RICH = (WIDGET, "image/png", "text/html")
+AIMS = re.compile(r"^\*\*(After this chapter you can)\*\*$")
+LABEL = chapter.LABEL
+OUTCOME = re.compile(rf"<summary>{folds.OUTCOME}</summary>\s*(.*?)\s*</details>", re.S)
+MARKED = ("slide", "subslide", "fragment", "-", "notes", "skip")
+# Sections that are a chapter's business with its reader, not a speaker's with a class.
+UNSHOWN = ("Where you stand", "Further reading")
+
+
+@dataclass
+class Slide:
+    """One slide: its heading, the Markdown and the cells on it, and what the speaker says."""
+
+    heading: str
+    text: list[str] = field(default_factory=list)
+    cells: list[NotebookNode] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    kind: str = ""
+
+
+@dataclass
+class Section:
+    heading: str
+    items: list[Block | NotebookNode] = field(default_factory=list)
+
+
+def deck(notebook: NotebookNode) -> NotebookNode:
+    """The chapter as a notebook of slides, for nbconvert."""
+    about = chapter.of_notebook(notebook)
+    slides = opening(notebook, about)
+    for section in sections(notebook.cells[1:]):
+        if any(isinstance(item, NotebookNode) and "check.progress()" in item.source for item in section.items):
+            continue
+        if section.heading not in UNSHOWN:
+            slides += exercise(section) if chapter.EXERCISE.match(section.heading) else teaching(section, notebook)
+    metadata = {"title": f"{about.number}. {about.title}", "widgets": notebook.metadata.get("widgets", {})}
+    return new_notebook(cells=[cell for slide in slides for cell in cells_of(slide)], metadata=metadata)
+
+
+def cells_of(slide: Slide) -> Iterator[NotebookNode]:
+    def marked(kind: str, text: str) -> NotebookNode:
+        return new_markdown_cell(text, metadata={"slideshow": {"slide_type": kind}, "kind": slide.kind})
+
+    yield marked("slide", "\n\n".join([slide.heading, *slide.text]).strip())
+    yield from slide.cells
+    if slide.notes:
+        yield marked("notes", "\n\n".join(slide.notes))
+
+
+def opening(notebook: NotebookNode, about: chapter.Chapter) -> list[Slide]:
+    """The title with the chapter's promise, and what one can do afterwards."""
+    parts = blocks(notebook.cells[0].source)
+    title = Slide(f"# {about.number}. {about.title}", [f"*{about.promise}*"], kind="title")
+    found = [title]
+    for lead, part in zip(parts, parts[1:]):
+        if part.kind == "list" and (aims := AIMS.match(lead.text)):
+            found.append(Slide(f"## {aims[1]}", [part.text]))
+    title.notes += [part.text for part in parts if part.text.startswith("**Time:**")]
+    return found
+
+
+def sections(cells: list[NotebookNode]) -> list[Section]:
+    """What stands below each heading; what stands above the first, which sets things up, is left out."""
+    found = []
+    for cell in cells:
+        kind = cell.metadata.get("slideshow", {}).get("slide_type")
+        if kind in MARKED and (found or kind in ("slide", "subslide")):
+            found = found or [Section("")]
+            found[-1].items.append(cell)
+        elif cell.cell_type == "code" and found:
+            found[-1].items.append(cell)
+        elif cell.cell_type == "markdown":
+            for part in blocks(cell.source):
+                if part.kind == "heading":
+                    found.append(Section(part.text.lstrip("# ").strip()))
+                elif found:
+                    found[-1].items.append(part)
+    return found
+
+
+def exercise(section: Section) -> list[Slide]:
+    """The task with its label, and the quiz where it is one. No stub, no check, no help."""
+    heading = f"## {section.heading}"
+    task = [item.text for item in section.items if isinstance(item, Block) and item.kind != "fold"]
+    if task and LABEL.fullmatch(task[0]):
+        task[0] = f"**{task[0]}**"
+    outputs = [one for item in section.items if isinstance(item, NotebookNode) for one in item.get("outputs", [])]
+    quizzes = [shown("", [one]) for one in outputs if WIDGET in one.get("data", {})]
+    alone = quizzes and len(" ".join(task[1:])) < 80  # "Answer before you read the feedback."
+    found = [] if alone else [Slide(heading, task, kind="exercise")]
+    return found + [Slide(heading, task[:1], [quiz], kind="quiz") for quiz in quizzes]
+
+
+def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
+    """A section's slides: one for each thing to look at, each with the sentence that leads to it."""
+    found: list[Slide] = []
+    waiting: list[str] = []
+    heading = f"## {section.heading}"
+
+    def add(exhibit: Slide) -> None:
+        *before, last = waiting or [""]
+        if exhibit.kind == "quiz":
+            before, last = list(waiting), ""
+        if before and not found:
+            found.append(Slide(heading, gist(before), notes=before))
+        elif before:
+            found[-1].notes += before
+        exhibit.text[:0] = [lead(last)] if last else []
+        exhibit.notes += [last] if last and lead(last) != last else []
+        found.append(exhibit)
+        waiting.clear()
+
+    for item in section.items:
+        if isinstance(item, NotebookNode):
+            if kind := item.metadata.get("slideshow", {}).get("slide_type"):
+                found = by_hand(item, kind, found, heading)
+                continue
+            for exhibit in exhibits(item, notebook, section.heading):
+                add(exhibit)
+        elif item.kind == "paragraph":
+            waiting.append(item.text)
+        elif item.kind == "fold":
+            if found and (outcome := OUTCOME.search(item.text)):
+                found[-1].notes.append(outcome[1])
+        elif item.kind == "formula" and found and not waiting and found[-1].kind == "formula":
+            found[-1].text.append(item.text)
+        elif item.kind != "html":
+            add(Slide(heading, [item.text], kind=item.kind))
+    if waiting and not found:
+        found.append(Slide(heading, gist(waiting), notes=list(waiting)))
+    elif waiting:
+        found[-1].notes += waiting
+    return found
+
+
+def by_hand(cell: NotebookNode, kind: str, found: list[Slide], heading: str) -> list[Slide]:
+    """A cell whose metadata says where it goes goes there whole."""
+    if kind == "skip":
+        return found
+    if kind in ("slide", "subslide") or not found:
+        found = [*found, Slide("" if cell.source.startswith("#") else heading)]
+    if kind == "notes":
+        found[-1].notes.append(cell.source)
+    elif cell.cell_type == "code":
+        found[-1].cells.append(shown(cell.source, cell.outputs, cell))
+    else:
+        found[-1].text.append(cell.source)
+    return found
+
+
+def gist(paragraphs: list[str]) -> list[str]:
+    """Of each paragraph its first sentence, and what it asks, as far as a slide bears it."""
+    found, length = [], 0
+    for paragraph in paragraphs:
+        first, *rest = sentences(paragraph)
+        kept = " ".join([first, *(one for one in rest if re.search(r"\?[*_\"”]*$", one))])
+        kept = paragraph if len(paragraph) <= 1.3 * len(kept) else kept
+        if not found or length + len(kept) <= WORDS:
+            found.append(kept)
+            length += len(kept)
+    return found
+
+
+def lead(paragraph: str) -> str:
+    """The sentence that leads to what stands below: the one that runs into it, or else the first.
+
+    >>> lead("**Step 2: the pixels part company.** The sum has one term for each. In one formula,")
+    '**Step 2: the pixels part company.** In one formula,'
+    >>> lead("Is it the rounding? Two tests. " + "They take a while to describe, so this goes on. " * 4)
+    'Is it the rounding?'
+    """
+    parts = sentences(paragraph)
+    runs_on = not re.search(r"[.?!][*_\"”)]*$", parts[-1])
+    if len(paragraph) <= 150 or len(parts) == 1:
+        return paragraph
+    bold = [parts[0]] if parts[0].startswith("**") else []
+    return " ".join([*bold, parts[-1]]) if runs_on else parts[0]
+
+
+def exhibits(cell: NotebookNode, notebook: NotebookNode, heading: str) -> Iterator[Slide]:
+    """What a code cell has to show, one slide each."""
+    if chapter.grade_id(cell):
+        return
+    in_code, heading = heading.endswith("code"), f"## {heading}"
+    rich = [one for one in cell.outputs if set(RICH) & set(one.get("data", {}))]
+    printed = "".join(said(one) for one in cell.outputs if one not in rich).rstrip("\n")
+    code = "" if rich and not in_code else short(cell, part=in_code)
+    lines = len(printed.splitlines())
+    if code and printed and len(code.splitlines()) + lines <= ROOM:
+        yield Slide(heading, cells=[shown(code, [stream(printed)])], kind="code")
+        printed = ""
+    elif code:
+        yield Slide(heading, cells=[shown(code, [])], kind="code")
+    if printed and lines <= 3 and rich and WIDGET not in rich[0].data:
+        yield Slide(heading, cells=[shown("", [rich.pop(0), stream(printed)], cell)], kind="figure")
+    elif printed and lines <= ROOM:
+        yield Slide(heading, cells=[shown("", [stream(printed)])], kind="print")
+    for one in rich:
+        kind = "figure" if WIDGET not in one.data else "quiz" if is_quiz(one, notebook) else "slider"
+        yield Slide(heading, cells=[shown("", [one], cell)], kind=kind)
+
+
+def is_quiz(output: NotebookNode, notebook: NotebookNode) -> bool:
+    models = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"].state
+    return "advlib-quiz" in models[output.data[WIDGET].model_id].state.get("_dom_classes", [])
+
+
+def said(output: NotebookNode) -> str:
+    """What an output prints."""
+    return output.get("text", "") or output.get("data", {}).get("text/plain", "")
+
+
+def stream(text: str) -> NotebookNode:
+    return new_output("stream", name="stdout", text=text)
+
+
+def short(cell: NotebookNode, *, part: bool) -> str:
+    """A cell's code where it fits on a slide and says or defines something; else, of ``part``, its first short function."""
+    if "hide-input" in cell.metadata.get("tags", []) or cell.source.lstrip().startswith(("%", "!")):
+        return ""
+    tree, lines = ast.parse(cell.source), cell.source.splitlines()
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    for node in reversed(tree.body):  # what a cell asserts is said by what it prints
+        if isinstance(node, ast.Assert):
+            del lines[node.lineno - 1 : node.end_lineno]
+    if len(lines) <= ROOM and (cell.outputs or functions):
+        return "\n".join(lines).strip()
+    fitting = [node for node in functions if node.end_lineno - node.lineno < ROOM]
+    return ast.get_source_segment(cell.source, fitting[0]) if part and fitting else ""
+
+
+def shown(code: str, outputs: list[NotebookNode], cell: NotebookNode | None = None) -> NotebookNode:
+    """A code cell of a slide; a figure keeps the words that say what it shows."""
+    outputs = [nbformat.from_dict(dict(one)) for one in outputs]
+    alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "") if cell else ""
+    for one in outputs:
+        if "image/png" in one.get("data", {}):
+            one.metadata = NotebookNode(alt=alt)
+    return new_code_cell(code, outputs=outputs)
