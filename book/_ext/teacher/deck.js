@@ -2,7 +2,8 @@
 (() => {
   "use strict";
   const frame = () => new Promise(requestAnimationFrame);
-  const over = (slide) => slide.scrollHeight > slide.clientHeight || slide.scrollWidth > slide.clientWidth;
+  const tooHigh = (slide) => slide.scrollHeight > slide.clientHeight;
+  const over = (slide) => tooHigh(slide) || slide.scrollWidth > slide.clientWidth;
 
   async function drawn() {
     await MathJax.startup.promise;
@@ -26,7 +27,7 @@
       fitFormulas(slide);
       if (!over(slide)) return;
     }
-    slide.style.gap = "12px";
+    slide.classList.add("broken");  // lines of more than 80 letters
   }
 
   function fitFormulas(slide) {
@@ -40,13 +41,13 @@
 
   // What still does not fit goes on: a list or a table by its rows, else by its parts.
   function carryOn(slide) {
-    if (!over(slide)) return;
+    if (!tooHigh(slide)) return;
     const next = slide.cloneNode(false);
     const heading = slide.querySelector("h1, h2").cloneNode(true);
     heading.append(" …");
     next.append(heading);
     const [rest, moved] = parts(slide, next);
-    while (over(slide) && rest.children.length > 1) moved.prepend(rest.lastElementChild);
+    while (tooHigh(slide) && rest.children.length > 1) moved.prepend(rest.lastElementChild);
     if (!moved.children.length) return;
     if (moved.children.length === 1 && rest.children.length > 2) moved.prepend(rest.lastElementChild);
     slide.after(next);

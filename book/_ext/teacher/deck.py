@@ -207,7 +207,7 @@ def exhibits(cell: NotebookNode, notebook: NotebookNode, heading: str) -> Iterat
     in_code, heading = heading.endswith("code"), f"## {heading}"
     rich = [one for one in cell.outputs if set(RICH) & set(one.get("data", {}))]
     printed = "".join(said(one) for one in cell.outputs if one not in rich).rstrip("\n")
-    code = "" if rich and not in_code else short(cell, part=in_code)
+    code = ("" if rich else whole(cell)) or (function(cell) if in_code else "")
     lines = len(printed.splitlines())
     if code and printed and len(code.splitlines()) + lines <= ROOM:
         yield Slide(heading, cells=[shown(code, [stream(printed)])], kind="code")
@@ -237,19 +237,26 @@ def stream(text: str) -> NotebookNode:
     return new_output("stream", name="stdout", text=text)
 
 
-def short(cell: NotebookNode, *, part: bool) -> str:
-    """A cell's code where it fits on a slide and says or defines something; else, of ``part``, its first short function."""
-    if "hide-input" in cell.metadata.get("tags", []) or cell.source.lstrip().startswith(("%", "!")):
-        return ""
-    tree, lines = ast.parse(cell.source), cell.source.splitlines()
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+def whole(cell: NotebookNode) -> str:
+    """A cell's code where it fits on a slide, and prints or defines something."""
+    tree, lines = parsed(cell), cell.source.splitlines()
     for node in reversed(tree.body):  # what a cell asserts is said by what it prints
         if isinstance(node, ast.Assert):
             del lines[node.lineno - 1 : node.end_lineno]
-    if len(lines) <= ROOM and (cell.outputs or functions):
-        return "\n".join(lines).strip()
-    fitting = [node for node in functions if node.end_lineno - node.lineno < ROOM]
-    return ast.get_source_segment(cell.source, fitting[0]) if part and fitting else ""
+    speaks = cell.outputs or any(isinstance(node, ast.FunctionDef) for node in tree.body)
+    return "\n".join(lines).strip() if speaks and tree.body and len(lines) <= ROOM else ""
+
+
+def function(cell: NotebookNode) -> str:
+    """A cell's first function that fits on a slide."""
+    short = [one for one in parsed(cell).body if isinstance(one, ast.FunctionDef) and one.end_lineno - one.lineno < ROOM]
+    return ast.get_source_segment(cell.source, short[0]) if short else ""
+
+
+def parsed(cell: NotebookNode) -> ast.Module:
+    """A cell's code; nothing where it is not meant to be looked at."""
+    hidden = "hide-input" in cell.metadata.get("tags", []) or re.search(r"^\s*[%!]", cell.source, re.M)
+    return ast.parse("" if hidden else cell.source)
 
 
 def shown(code: str, outputs: list[NotebookNode], cell: NotebookNode | None = None) -> NotebookNode:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import nbformat
 from nbconvert import SlidesExporter
-from pygments.formatters import HtmlFormatter
 
 from .deck import deck
 
@@ -21,8 +20,3 @@ def write_slides(notebook: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8")
     return target
-
-
-def code_colours() -> str:
-    """The style sheet of highlighted code, the same that the book has."""
-    return HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".highlight")
