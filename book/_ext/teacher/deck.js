@@ -39,9 +39,10 @@
     }
   }
 
-  // What still does not fit goes on: a list or a table by its rows, else by its parts.
+  // Words that still do not fit go on: a list or a table by its rows, else by its parts.
   function carryOn(slide) {
-    if (!tooHigh(slide)) return;
+    const words = [...slide.children].every((part) => part.matches(".words, aside"));
+    if (!words || !tooHigh(slide)) return;
     const next = slide.cloneNode(false);
     const heading = slide.querySelector("h1, h2").cloneNode(true);
     heading.append(" …");

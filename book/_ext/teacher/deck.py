@@ -18,7 +18,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from ..coursebook import chapter, folds
 from .blocks import Block, blocks, sentences
 
-ROOM = 16  # lines of code or of print that a slide has room for
+ROOM = 15  # lines of code or of print that a slide has room for
+ASIDE = 10  # lines of code where a section is not about code
 WORDS = 430  # characters of running text that a slide bears
 WIDGET = "application/vnd.jupyter.widget-view+json"
 RICH = (WIDGET, "image/png", "text/html")
@@ -175,7 +176,7 @@ def gist(paragraphs: list[str]) -> list[str]:
     """Of each paragraph its first sentence, and what it asks, as far as a slide bears it."""
     found, length = [], 0
     for paragraph in paragraphs:
-        first, *rest = sentences(paragraph)
+        first, *rest = points(paragraph)
         kept = " ".join([first, *(one for one in rest if re.search(r"\?[*_\"”]*$", one))])
         kept = paragraph if len(paragraph) <= 1.3 * len(kept) else kept
         if not found or length + len(kept) <= WORDS:
@@ -192,12 +193,23 @@ def lead(paragraph: str) -> str:
     >>> lead("Is it the rounding? Two tests. " + "They take a while to describe, so this goes on. " * 4)
     'Is it the rounding?'
     """
-    parts = sentences(paragraph)
+    parts = points(paragraph)
     runs_on = not re.search(r"[.?!][*_\"”)]*$", parts[-1])
     if len(paragraph) <= 150 or len(parts) == 1:
         return paragraph
     bold = [parts[0]] if parts[0].startswith("**") else []
     return " ".join([*bold, parts[-1]]) if runs_on else parts[0]
+
+
+def points(paragraph: str) -> list[str]:
+    """Its sentences; one that is but a name in bold goes with the next.
+
+    >>> points("**Label flips.** They need no key. Nor time.")
+    ['**Label flips.** They need no key.', 'Nor time.']
+    """
+    first, *rest = sentences(paragraph)
+    name = re.fullmatch(r"\*\*[^*]{1,30}\*\*", first) and rest
+    return [f"{first} {rest[0]}", *rest[1:]] if name else [first, *rest]
 
 
 def exhibits(cell: NotebookNode, notebook: NotebookNode, heading: str) -> Iterator[Slide]:
@@ -207,7 +219,7 @@ def exhibits(cell: NotebookNode, notebook: NotebookNode, heading: str) -> Iterat
     in_code, heading = heading.endswith("code"), f"## {heading}"
     rich = [one for one in cell.outputs if set(RICH) & set(one.get("data", {}))]
     printed = "".join(said(one) for one in cell.outputs if one not in rich).rstrip("\n")
-    code = ("" if rich else whole(cell)) or (function(cell) if in_code else "")
+    code = ("" if rich else whole(cell, ROOM if in_code else ASIDE)) or (function(cell) if in_code else "")
     lines = len(printed.splitlines())
     if code and printed and len(code.splitlines()) + lines <= ROOM:
         yield Slide(heading, cells=[shown(code, [stream(printed)])], kind="code")
@@ -237,14 +249,14 @@ def stream(text: str) -> NotebookNode:
     return new_output("stream", name="stdout", text=text)
 
 
-def whole(cell: NotebookNode) -> str:
-    """A cell's code where it fits on a slide, and prints or defines something."""
+def whole(cell: NotebookNode, room: int) -> str:
+    """A cell's code where it has room, and prints or defines something."""
     tree, lines = parsed(cell), cell.source.splitlines()
     for node in reversed(tree.body):  # what a cell asserts is said by what it prints
         if isinstance(node, ast.Assert):
             del lines[node.lineno - 1 : node.end_lineno]
     speaks = cell.outputs or any(isinstance(node, ast.FunctionDef) for node in tree.body)
-    return "\n".join(lines).strip() if speaks and tree.body and len(lines) <= ROOM else ""
+    return "\n".join(lines).strip() if speaks and tree.body and len(lines) <= room else ""
 
 
 def function(cell: NotebookNode) -> str:

@@ -39,7 +39,7 @@ def contents(notebook: NotebookNode) -> dict:
         "chapter": about,
         "questions": asked(found),
         "aims": "\n".join(aims),
-        "formulas": of_kind("formula", [one for one in found if "mathematics" in one.heading])[:FORMULAS],
+        "formulas": formulas(found)[:FORMULAS],
         "function": next(functions(found), ""),
         "takeaway": "\n\n".join(of_kind("list", [one for one in found if one.heading == "Take-away"])),
     }
@@ -49,6 +49,12 @@ def asked(found: list[Section]) -> list[str]:
     """What the section `The question` asks, the last two questions of it."""
     paragraphs = of_kind("paragraph", [one for one in found if one.heading == "The question"])
     return [one for text in paragraphs for one in sentences(text) if one.rstrip('*"”').endswith("?")][-2:]
+
+
+def formulas(found: list[Section]) -> list[str]:
+    """Those of the section in mathematics, else of the first section that has any."""
+    each = [of_kind("formula", [one]) for one in sorted(found, key=lambda one: "mathematics" not in one.heading)]
+    return next(filter(None, each), [])
 
 
 def of_kind(kind: str, found: Iterable[Section]) -> list[str]:
