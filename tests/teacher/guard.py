@@ -256,8 +256,8 @@ def chapters_come_after_what_they_need(root: Path) -> Faults:
 
 def needed_by(root: Path, stem: str) -> set[int]:
     """The chapters that a chapter's first cell says you need; those that only help do not count."""
-    notebook = json.loads(read(root / "chapters" / f"{stem}.ipynb"))
-    first = chapter.source(notebook["cells"][0])
+    cells = json.loads(read(root / "chapters" / f"{stem}.ipynb") or '{"cells": []}')["cells"]
+    first = chapter.source(cells[0]) if cells else ""
     line = NEEDS.search(first)
     clauses = [clause for clause in line[1].split(";") if "help" not in clause] if line else []
     listed = " ".join(re.findall(r"chapters? [\d, and]+", " ".join(clauses)))

@@ -39,7 +39,9 @@ def print_sheets(pages: list[Path]) -> None:
         try:
             browser = launched(playwright)
         except Error as error:
-            print(f"No PDF of the handouts ({str(error).splitlines()[0]}). `playwright install chromium` fetches a browser.")
+            print(
+                f"No PDF of the handouts ({str(error).splitlines()[0]}). `playwright install chromium` fetches a browser."
+            )
             return
         for page in pages:
             print_sheet(page, browser)

@@ -22,7 +22,9 @@
 
   // Words are as large as the slide bears, down to letters of 24 px, and a formula that is too wide shrinks.
   function fitWords(slide) {
-    for (const size of [42, 38, 34, 30, 28, 26, 24]) {
+    // A quiz leaves room for what is said of the answer.
+    const largest = slide.querySelector(".advlib-quiz") ? 34 : 42;
+    for (const size of [42, 38, 34, 30, 28, 26, 24].filter((size) => size <= largest)) {
       slide.style.fontSize = `${size}px`;
       fitFormulas(slide);
       if (!over(slide)) return;

@@ -19,7 +19,7 @@ from ..coursebook import chapter, folds
 from .blocks import Block, blocks, sentences
 
 ROOM = 15  # lines of code or of print that a slide has room for
-ASIDE = 10  # lines of code where a section is not about code
+ASIDE = 10  # lines of code that define nothing, where a section is not about code
 WORDS = 430  # characters of running text that a slide bears
 WIDGET = "application/vnd.jupyter.widget-view+json"
 RICH = (WIDGET, "image/png", "text/html")
@@ -134,10 +134,18 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
         found.append(exhibit)
         waiting.clear()
 
+    def say_the_rest() -> None:
+        if waiting and not found:
+            found.append(Slide(heading, gist(waiting), notes=list(waiting)))
+        elif waiting:
+            found[-1].notes += waiting
+        waiting.clear()
+
     for item in section.items:
         if isinstance(item, NotebookNode):
             if kind := item.metadata.get("slideshow", {}).get("slide_type"):
-                found = by_hand(item, kind, found, heading)
+                say_the_rest()
+                by_hand(item, kind, found, heading)
                 continue
             for exhibit in exhibits(item, notebook, section.heading):
                 add(exhibit)
@@ -150,26 +158,22 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
             found[-1].text.append(item.text)
         elif item.kind != "html":
             add(Slide(heading, [item.text], kind=item.kind))
-    if waiting and not found:
-        found.append(Slide(heading, gist(waiting), notes=list(waiting)))
-    elif waiting:
-        found[-1].notes += waiting
+    say_the_rest()
     return found
 
 
-def by_hand(cell: NotebookNode, kind: str, found: list[Slide], heading: str) -> list[Slide]:
+def by_hand(cell: NotebookNode, kind: str, found: list[Slide], heading: str) -> None:
     """A cell whose metadata says where it goes goes there whole."""
     if kind == "skip":
-        return found
+        return
     if kind in ("slide", "subslide") or not found:
-        found = [*found, Slide("" if cell.source.startswith("#") else heading)]
+        found.append(Slide("" if cell.source.startswith("#") else heading))
     if kind == "notes":
         found[-1].notes.append(cell.source)
     elif cell.cell_type == "code":
         found[-1].cells.append(shown(cell.source, cell.outputs, cell))
     else:
         found[-1].text.append(cell.source)
-    return found
 
 
 def gist(paragraphs: list[str]) -> list[str]:
@@ -219,7 +223,7 @@ def exhibits(cell: NotebookNode, notebook: NotebookNode, heading: str) -> Iterat
     in_code, heading = heading.endswith("code"), f"## {heading}"
     rich = [one for one in cell.outputs if set(RICH) & set(one.get("data", {}))]
     printed = "".join(said(one) for one in cell.outputs if one not in rich).rstrip("\n")
-    code = ("" if rich else whole(cell, ROOM if in_code else ASIDE)) or (function(cell) if in_code else "")
+    code = ("" if rich else whole(cell, in_code)) or (function(cell) if in_code else "")
     lines = len(printed.splitlines())
     if code and printed and len(code.splitlines()) + lines <= ROOM:
         yield Slide(heading, cells=[shown(code, [stream(printed)])], kind="code")
@@ -249,19 +253,22 @@ def stream(text: str) -> NotebookNode:
     return new_output("stream", name="stdout", text=text)
 
 
-def whole(cell: NotebookNode, room: int) -> str:
+def whole(cell: NotebookNode, in_code: bool) -> str:
     """A cell's code where it has room, and prints or defines something."""
     tree, lines = parsed(cell), cell.source.splitlines()
     for node in reversed(tree.body):  # what a cell asserts is said by what it prints
         if isinstance(node, ast.Assert):
             del lines[node.lineno - 1 : node.end_lineno]
-    speaks = cell.outputs or any(isinstance(node, ast.FunctionDef) for node in tree.body)
-    return "\n".join(lines).strip() if speaks and tree.body and len(lines) <= room else ""
+    defines = bool(tree.body) and isinstance(tree.body[0], ast.FunctionDef)
+    room = ROOM if in_code or defines else ASIDE
+    return "\n".join(lines).strip() if len(lines) <= room and tree.body and (defines or cell.outputs) else ""
 
 
 def function(cell: NotebookNode) -> str:
     """A cell's first function that fits on a slide."""
-    short = [one for one in parsed(cell).body if isinstance(one, ast.FunctionDef) and one.end_lineno - one.lineno < ROOM]
+    short = [
+        one for one in parsed(cell).body if isinstance(one, ast.FunctionDef) and one.end_lineno - one.lineno < ROOM
+    ]
     return ast.get_source_segment(cell.source, short[0]) if short else ""
 
 
