@@ -109,7 +109,8 @@ def board_is_drawn(one: Teaching) -> Faults:
     """One picture, with words that say what it shows, for who cannot see it as well."""
     boards = [name for _, name in BOARD.findall(one.section("On the board"))]
     if boards != [one.stem]:
-        yield f"{one.page}: `On the board` shows {boards or 'no board'}; expected ![what it shows](boards/{one.stem}.svg)"
+        wanted = f"![what it shows](boards/{one.stem}.svg)"
+        yield f"{one.page}: `On the board` shows {boards or 'no board'}; expected {wanted}"
     drawn = read(one.root / "book" / "teach" / "boards" / f"{one.stem}.svg")
     if 'role="img"' not in drawn or "<title" not in drawn or 'viewBox="0 0 640 360"' not in drawn:
         yield f'book/teach/boards/{one.stem}.svg: expected viewBox="0 0 640 360", role="img" and a <title>'
@@ -217,7 +218,8 @@ def homework_exists_and_has_its_points(root: Path) -> Faults:
                 yield f"{PLAN} names exercise {text}, which chapters/{stem}.ipynb does not have"
             points += known.get(text, 0)
         if tasks and str(points) not in row:
-            yield f"{PLAN}: the exercises {', '.join(text for text, _ in tasks)} have {points} points; its row says otherwise"
+            names = ", ".join(text for text, _ in tasks)
+            yield f"{PLAN}: the exercises {names} have {points} points; its row says otherwise"
 
 
 def exercises_of(root: Path, stem: str) -> dict[str, int]:

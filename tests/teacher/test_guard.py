@@ -64,13 +64,14 @@ PAGE = """# Teaching chapter 6: FGSM
 """
 ANSWERS = "# Answers: chapter 6\n\n## Question 1\n\n## Question 2\n\n## Question 3\n\n## Question 4\n\n## The why\n"
 BOARD = '<svg viewBox="0 0 640 360" role="img"><title>An arrow</title></svg>'
-PLAN = """# Teach with it
+LINK = "(../../chapters/06_fgsm.ipynb)"
+PLAN = f"""# Teach with it
 
 ## A term
 
-| Week | Chapter | Homework | Points | Exam |
-|---|---|---|---|---|
-| 1 | [FGSM](../../chapters/06_fgsm.ipynb) | [6.1](../../chapters/06_fgsm.ipynb), [6.3](../../chapters/06_fgsm.ipynb) | 5 | [1, 4](06_fgsm.md) |
+| Week | Homework | Points | Exam |
+|---|---|---|---|
+| 1, [FGSM]{LINK} | [6.1]{LINK}, [6.3]{LINK} | 5 | [1, 4](06_fgsm.md) |
 
 | Minutes | You |
 |---|---|

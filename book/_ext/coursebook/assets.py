@@ -1,4 +1,4 @@
-"""Widget JavaScript, MathJax, TensorFlow.js and reveal.js: installed from the lock file and served by the book itself."""
+"""Widget JavaScript, MathJax, TensorFlow.js (and reveal.js, for slides): installed from the lock file, served locally."""
 
 import shutil
 from pathlib import Path

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from playwright.sync_api import Error, sync_playwright
 
-from ..coursebook import chapter
+from book._ext.coursebook import chapter
+
 from .browser import launched
 from .edition import ANSWERS, build_book
 from .handouts import TEMPLATES, print_sheet, write_handout
@@ -39,9 +40,8 @@ def print_sheets(pages: list[Path]) -> None:
         try:
             browser = launched(playwright)
         except Error as error:
-            print(
-                f"No PDF of the handouts ({str(error).splitlines()[0]}). `playwright install chromium` fetches a browser."
-            )
+            why = str(error).splitlines()[0]
+            print(f"No PDF of the handouts ({why}). `playwright install chromium` fetches a browser.")
             return
         for page in pages:
             print_sheet(page, browser)

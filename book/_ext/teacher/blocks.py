@@ -1,4 +1,4 @@
-"""A chapter's Markdown in parts: headings, paragraphs, formulas, tables, lists, quotes, folds; and a paragraph's sentences."""
+"""A chapter's Markdown in parts (headings, paragraphs, formulas, tables, folds, …), and a paragraph in sentences."""
 
 import re
 from dataclasses import dataclass

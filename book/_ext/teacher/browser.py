@@ -1,4 +1,4 @@
-"""The browser that prints handouts, photographs the first page and tests the book: an installed one, without a network."""
+"""The browser that prints handouts, photographs the first page and tests the book. It has no network."""
 
 import shutil
 from typing import TYPE_CHECKING

@@ -2,8 +2,8 @@
 
 Each heading begins a slide. A formula, table, quote, list, figure, slider, quiz, short function or printed result has a
 slide of its own, below the sentence that leads to it; the rest of the text is the speaker's notes. An exercise is one
-slide with its task. Setup, long code, the cells to fill in, help and solutions are left out. Where a chapter's cell says
-otherwise, with the `slideshow.slide_type` that every notebook program can set, that cell is shown (or not) as it says.
+slide with its task. Setup, long code, the cells to fill in, help and solutions are left out. Where a chapter's cell
+says otherwise, with the `slideshow.slide_type` that notebook programs can set, it is shown (or not) as it says.
 """
 
 import ast
@@ -15,11 +15,13 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from ..coursebook import chapter, folds
+from book._ext.coursebook import chapter, folds
+
 from .blocks import Block, blocks, sentences
 
 ROOM = 15  # lines of code or of print that a slide has room for
 ASIDE = 10  # lines of code that define nothing, where a section is not about code
+COLUMNS = 80  # letters of code or of print in a line
 WORDS = 430  # characters of running text that a slide bears
 WIDGET = "application/vnd.jupyter.widget-view+json"
 RICH = (WIDGET, "image/png", "text/html")
@@ -121,30 +123,26 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
     waiting: list[str] = []
     heading = f"## {section.heading}"
 
-    def add(exhibit: Slide) -> None:
-        *before, last = waiting or [""]
-        if exhibit.kind == "quiz":
-            before, last = list(waiting), ""
-        if before and not found:
-            found.append(Slide(heading, gist(before), notes=before))
-        elif before:
-            found[-1].notes += before
-        exhibit.text[:0] = [lead(last)] if last else []
-        exhibit.notes += [last] if last and lead(last) != last else []
-        found.append(exhibit)
+    def say() -> None:
+        """What waits is said below the last slide; at the section's beginning its gist is a slide."""
+        if waiting and not found:
+            found.append(Slide(heading, gist(waiting)))
+        if found:
+            found[-1].notes += [text for text in waiting if text not in found[-1].text]
         waiting.clear()
 
-    def say_the_rest() -> None:
-        if waiting and not found:
-            found.append(Slide(heading, gist(waiting), notes=list(waiting)))
-        elif waiting:
-            found[-1].notes += waiting
-        waiting.clear()
+    def add(exhibit: Slide) -> None:
+        leading = waiting.pop() if waiting and exhibit.kind != "quiz" else ""
+        say()
+        if leading:
+            exhibit.text.insert(0, lead(leading))
+            exhibit.notes += [leading] if lead(leading) != leading else []
+        found.append(exhibit)
 
     for item in section.items:
         if isinstance(item, NotebookNode):
             if kind := item.metadata.get("slideshow", {}).get("slide_type"):
-                say_the_rest()
+                say()
                 by_hand(item, kind, found, heading)
                 continue
             for exhibit in exhibits(item, notebook, section.heading):
@@ -158,7 +156,7 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
             found[-1].text.append(item.text)
         elif item.kind != "html":
             add(Slide(heading, [item.text], kind=item.kind))
-    say_the_rest()
+    say()
     return found
 
 
@@ -192,7 +190,7 @@ def gist(paragraphs: list[str]) -> list[str]:
 def lead(paragraph: str) -> str:
     """The sentence that leads to what stands below: the one that runs into it, or else the first.
 
-    >>> lead("**Step 2: the pixels part company.** The sum has one term for each. In one formula,")
+    >>> lead("**Step 2: the pixels part company.** " + "The sum has one term for each. " * 5 + "In one formula,")
     '**Step 2: the pixels part company.** In one formula,'
     >>> lead("Is it the rounding? Two tests. " + "They take a while to describe, so this goes on. " * 4)
     'Is it the rounding?'
@@ -212,7 +210,7 @@ def points(paragraph: str) -> list[str]:
     ['**Label flips.** They need no key.', 'Nor time.']
     """
     first, *rest = sentences(paragraph)
-    name = re.fullmatch(r"\*\*[^*]{1,30}\*\*", first) and rest
+    name = re.fullmatch(r"\*\*[^*:]{1,20}\*\*", first) and rest
     return [f"{first} {rest[0]}", *rest[1:]] if name else [first, *rest]
 
 
@@ -224,7 +222,7 @@ def exhibits(cell: NotebookNode, notebook: NotebookNode, heading: str) -> Iterat
     rich = [one for one in cell.outputs if set(RICH) & set(one.get("data", {}))]
     printed = "".join(said(one) for one in cell.outputs if one not in rich).rstrip("\n")
     code = ("" if rich else whole(cell, in_code)) or (function(cell) if in_code else "")
-    lines = len(printed.splitlines())
+    lines = sum(1 + len(line) // COLUMNS for line in printed.splitlines())
     if code and printed and len(code.splitlines()) + lines <= ROOM:
         yield Slide(heading, cells=[shown(code, [stream(printed)])], kind="code")
         printed = ""

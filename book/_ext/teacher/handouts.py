@@ -9,7 +9,8 @@ from nbconvert.filters import Highlight2HTML, markdown2html
 from nbformat import NotebookNode
 from playwright.sync_api import Browser
 
-from ..coursebook import chapter
+from book._ext.coursebook import chapter
+
 from .blocks import Block, sentences
 from .deck import Section, function, opening, sections
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pygments.formatters import HtmlFormatter
 
-from ..coursebook import assets
+from book._ext.coursebook import assets
 
 HERE = Path(__file__).parent
 REVEAL = ("reveal.js", "reveal.css", "plugin/notes.js")
