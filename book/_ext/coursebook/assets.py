@@ -1,4 +1,4 @@
-"""Widget JavaScript, MathJax, TensorFlow.js (and reveal.js, for slides): installed from the lock file, served locally."""
+"""Widget JavaScript, MathJax, TensorFlow.js (and reveal.js, for slides): installed from the lock file, held locally."""
 
 import shutil
 from pathlib import Path

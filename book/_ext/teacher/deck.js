@@ -2,6 +2,7 @@
 (() => {
   "use strict";
   const frame = () => new Promise(requestAnimationFrame);
+  const CONTROLS = ".noUi-handle, .widget-radio-box input";
   const tooHigh = (slide) => slide.scrollHeight > slide.clientHeight;
   const over = (slide) => tooHigh(slide) || slide.scrollWidth > slide.clientWidth;
 
@@ -72,6 +73,17 @@
     return [list.tBodies[0], again.tBodies[0]];
   }
 
+  // The arrow keys move a slider that was touched last; the keys of a presenter's clicker turn the slide all the same.
+  function turn(event) {
+    const step = { PageDown: "next", PageUp: "prev" }[event.key];
+    if (!step || !event.target.closest(CONTROLS)) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    event.target.blur();
+    Reveal[step]();
+  }
+
+  window.addEventListener("keydown", turn, true);
   window.addEventListener("load", async () => {
     const slides = document.querySelector(".slides");
     slides.classList.add("measuring");
@@ -84,7 +96,7 @@
     slides.classList.remove("measuring");
     await Reveal.initialize({
       width: 1280, height: 720, margin: 0, center: false, controls: false, display: "flex", hash: true, slideNumber: "c/t",
-      transition: "none", plugins: [RevealNotes], showNotes: location.search.includes("print-pdf") && "separate-page",
+      keyboardCondition: (event) => !event.target.closest(CONTROLS), transition: "none", plugins: [RevealNotes], showNotes: location.search.includes("print-pdf") && "separate-page",
     });
     document.documentElement.dataset.ready = "";
   });
