@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from nbgrader import utils
 from nbgrader.converters import Autograde, GenerateAssignment
 from nbgrader.preprocessors import ClearSolutions, Execute, NbGraderPreprocessor
-from traitlets import Float, Integer, Unicode
+from traitlets import Bool, Float, Integer, Unicode
 
 from advlib.grading.limits import Limits
 from advlib.grading.notebook import Chapter, cells_of, chapter_of
@@ -48,15 +48,18 @@ class GradeApart(NbGraderPreprocessor):
     seconds = Float(Limits.seconds, help="Of processor time for an answer.").tag(config=True)
     megabytes = Integer(Limits.megabytes, help="Of memory for an answer, above the chapter's.").tag(config=True)
     container = Unicode("", help="An image to run answers in, by docker or podman.").tag(config=True)
+    own_numbers = Bool(False, help="Whether every student had numbers of their own, by their name.").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         where = resources["nbgrader"]
         path = Path(COURSE, "source", where["assignment"], f"{where['notebook']}.ipynb")
-        chapter, judge, supervisor = _classroom(path, Limits(self.seconds, self.megabytes), self.container)
+        chapter, judge, supervisor = _classroom(
+            path, Limits(self.seconds, self.megabytes), self.container, self.own_numbers
+        )
         student = of_cells(where["student"], b"", cells_of(nbformat.writes(nb).encode()), chapter)
         results = {
-            task.check_id: judge.grade(number, supervisor, student.answers[number], student.others[number])
-            for number, task in enumerate(chapter.tasks)
+            task.check_id: judge.grade(number, supervisor, *pair, where["student"])
+            for number, (task, *pair) in enumerate(zip(chapter.tasks, student.answers, student.others))
         }
         supervisor.next_student()
         for cell in nb.cells:
@@ -71,7 +74,7 @@ class GradeApart(NbGraderPreprocessor):
 
 
 @functools.cache
-def _classroom(path: Path, limits: Limits, image: str) -> tuple[Chapter, Judge, Supervisor]:
+def _classroom(path: Path, limits: Limits, image: str, own_numbers: bool) -> tuple[Chapter, Judge, Supervisor]:
     """One judge and one worker for all students of a chapter."""
     # They bring torch, which only autograde needs.
     from advlib.grading.judge import Judge
@@ -80,7 +83,7 @@ def _classroom(path: Path, limits: Limits, image: str) -> tuple[Chapter, Judge, 
     chapter = chapter_of(path)
     supervisor = Supervisor(chapter.tasks, limits, image or None)
     atexit.register(supervisor.close)
-    return chapter, Judge(chapter.tasks), supervisor
+    return chapter, Judge(chapter.tasks, own_numbers), supervisor
 
 
 def _output(result: Any) -> NotebookNode:

@@ -238,6 +238,9 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
         help="for an answer, above the chapter's (default: 2048)",
     )
     grade.add_argument(
+        "--own-numbers", action="store_true", help="everyone had numbers of their own, by the name they hand in under"
+    )
+    grade.add_argument(
         "--container", metavar="IMAGE", help="run the answers in it, by docker or podman: one with python and torch"
     )
 

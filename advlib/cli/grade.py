@@ -43,8 +43,8 @@ def _graded(args: Namespace, chapter: Chapter, students: list[Submission], out: 
     from advlib.grading.supervisor import PACKAGE, Supervisor
 
     limits = Limits(args.seconds, args.memory)
-    record = Record(out, about(chapter, limits, PACKAGE))
-    judge, found = Judge(chapter.tasks), []
+    record = Record(out, about(chapter, limits, PACKAGE, args.own_numbers))
+    judge, found = Judge(chapter.tasks, args.own_numbers), []
     originals = Originals([PACKAGE, chapter.path, *Path(args.submissions).rglob("*.ipynb")])
     with Supervisor(chapter.tasks, limits, args.container) as supervisor:
         for one in tqdm(students, unit="student"):
@@ -54,7 +54,8 @@ def _graded(args: Namespace, chapter: Chapter, students: list[Submission], out: 
                 graded = kept
             else:
                 results = [
-                    judge.grade(number, supervisor, *pair) for number, pair in enumerate(zip(one.answers, one.others))
+                    judge.grade(number, supervisor, *pair, one.student)
+                    for number, pair in enumerate(zip(one.answers, one.others))
                 ]
                 changed = [f"changed {path}, which is as it was again" for path in originals.put_back()]
                 graded = Graded(one.student, tuple(results), "", (*one.remarks, *changed))

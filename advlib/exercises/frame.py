@@ -166,7 +166,7 @@ class Number(Exercise):
     """A number, or several under their names, that the learner finds out.
 
     ``right(*given)`` computes it, ``near`` (absolute) and ``share`` (of the right one) say how exact it has to be. The
-    known wrong ones are functions of the same arguments, or, of several numbers, a dict with the wrong one.
+    known wrong ones are functions of the same arguments; of several numbers, a dict with the function of the wrong one.
     """
 
     label: str = "the number"
@@ -203,7 +203,8 @@ class Number(Exercise):
 
     def _words(self, name: str, value: float, right: float, given: tuple, options: dict) -> Mistake:
         for wrong in self.wrong:
-            theirs = wrong.way.get(name) if isinstance(wrong.way, dict) else wrong.way(*given, **options)
+            way = wrong.way.get(name) if isinstance(wrong.way, dict) else wrong.way
+            theirs = way and way(*given, **options)
             # Much nearer than an answer has to be: a number can lie near a wrong one by chance.
             if theirs is not None and math.isclose(value, theirs, rel_tol=2e-3) and not self._close(theirs, right):
                 return Mistake(f"{name} is {value:.4g}: {wrong.seen}", wrong.cause, wrong.mend)

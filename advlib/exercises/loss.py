@@ -512,7 +512,7 @@ log_odds = Formula(
 )
 
 
-# --- the factor at which half of the images lose their gradient -------------------------------------------
+# --- the factor at which half of the images, or another share of them, lose their gradient -----------------
 
 
 def _slopes(scale: float, z: Tensor, y: Tensor, reduction: str = "sum") -> Tensor:
@@ -524,14 +524,14 @@ def _silent(scale: float, z: Tensor, y: Tensor) -> float:
     return (_slopes(scale, z, y) == 0).all(1).float().mean().item()
 
 
-def _first(share: Callable[[float, Tensor, Tensor], float], least: float = 0.5) -> Callable[[Tensor, Tensor], float]:
-    """The smallest factor at which ``share`` reaches ``least``, to a thousandth. The share only rises with it."""
+def _first(found: Callable[[float, Tensor, Tensor], float], least: float | None = None) -> Callable[..., float]:
+    """The smallest factor at which what is found reaches ``share``, or ``least``, to a thousandth: it only rises."""
 
-    def search(z: Tensor, y: Tensor) -> float:
+    def search(z: Tensor, y: Tensor, share: float = 0.5) -> float:
         low, high = 1e-3, 1e4
         while high > 1.001 * low:
             middle = math.sqrt(low * high)
-            low, high = (low, middle) if share(middle, z, y) >= least else (middle, high)
+            low, high = (low, middle) if found(middle, z, y) >= (least or share) else (middle, high)
         return high
 
     return search
@@ -545,38 +545,38 @@ def _silent_in_mean(scale: float, z: Tensor, y: Tensor) -> float:
     return (_slopes(scale, z, y, "mean") == 0).all(1).float().mean().item()
 
 
-def _no_factor(factor: float, right: float, z: Tensor, y: Tensor) -> None:
+def _no_factor(factor: float, right: float, z: Tensor, y: Tensor, share: float = 0.5) -> None:
     if factor <= 0:
         raise Mistake(f"times {factor:g}, the logits are those of another network", mend="try factors above 0")
     seen = f"times {factor:.4g}, {_silent(factor, z, y):.0%} of the images have no gradient left"
     if factor > right:
         raise Mistake(f"{seen}, but times {right:.4g} is enough", mend="try smaller factors")
-    if _silent_in_mean(factor, z, y) >= 0.5:
-        raise Mistake(f"{seen}; half have none in the mean of the losses, which is N times flatter", mend=SUM)
+    if (silent := _silent_in_mean(factor, z, y)) >= share:
+        raise Mistake(f"{seen}; {silent:.0%} have none in the mean of the losses, which is N times flatter", mend=SUM)
     silent = _no_loss(factor, z, y)
-    if 0.45 < silent < 0.55:
+    if abs(silent - share) < 0.05:
         raise Mistake(f"{seen}; {silent:.0%} have a loss of 0, which comes earlier", mend=ALL_ENTRIES)
-    raise Mistake(f"{seen}, and half of them are asked", mend="try larger factors")
+    raise Mistake(f"{seen}, and {share:.0%} of them are asked", mend="try larger factors")
 
 
 SUM = "reduction='sum' leaves each image its own gradient"
 ALL_ENTRIES = "count the images for which all entries of the gradient are exactly 0"
 FLAT_FACTOR_WRONG = [
     Wrong(_first(_no_loss),
-          "there half of the losses round to 0, but the slopes at the wrong classes are left",
+          "there so many losses round to 0, but the slopes at the wrong classes are left",
           "the loss was looked at, or the slope at the true class alone", ALL_ENTRIES),
     Wrong(_first(_silent_in_mean), "there the gradient of the batch's mean is 0, which is N times smaller",
           "reduction='mean'", SUM),
-    Wrong(_first(_silent, least=1.0), "there not half, but all of the images have lost their gradient",
-          "all instead of half, or one gradient of all images together", "the smallest factor with a share of 0.5"),
-    Wrong(_first(lambda s, z, y: _silent(s, z.double(), y)), "there half of them are silent in float64",
+    Wrong(_first(_silent, least=1.0), "there all of the images have lost their gradient",
+          "all instead of a share, or one gradient of all images together", "the smallest factor with the share asked"),
+    Wrong(_first(lambda s, z, y: _silent(s, z.double(), y)), "there so many of them are silent in float64",
           "computed in double precision", "stay in float32"),
     Wrong(_first(lambda s, z, y: (_slopes(s, z, y).norm(dim=1) < 1e-8).float().mean().item()),
-          "there half of the gradients are shorter than 1e-8, but not 0",
+          "there so many gradients are shorter than 1e-8, but not 0",
           "nearly zero was counted as zero, as allclose does", "ask for == 0"),
-    Wrong(lambda z, y: 1 / _first(_silent)(z, y), "it is one over the answer", "the logits were divided by it",
-          "multiply z by the factor"),
-    Wrong(lambda z, y: 2.0 ** math.ceil(1e-9 + math.log2(1.06 * _first(_silent)(z, y))),
+    Wrong(lambda *given, **share: 1 / _first(_silent)(*given, **share), "it is one over the answer",
+          "the logits were divided by it", "multiply z by the factor"),
+    Wrong(lambda *given, **share: 2.0 ** math.ceil(1e-9 + math.log2(1.06 * _first(_silent)(*given, **share))),
           "it is a power of 2, and a smaller factor does", "doubling is too long a step",
           "search on between this power of 2 and the one before"),
 ]  # fmt: skip
@@ -601,6 +601,6 @@ flat_factor = Number(
     share=0.05,
     properties=[_no_factor],
     example=_crowd,
-    verified="times {0:.3g}, half of the images have no gradient left; with 5 % less, fewer",
+    verified="times {0:.3g}, the share asked of the images has no gradient left; with 5 % less, fewer",
     wrong=FLAT_FACTOR_WRONG,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,38 +10,79 @@ from torch import Tensor, nn
 
 from advlib.ball import wide
 from advlib.evaluate import predict
-from advlib.exercises import properties, specimens
+from advlib.exercises import own, properties, specimens
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Number, Wrong, instead_of
 from advlib.norms import L1, L2, Ball, Linf
 
-# --- sizes by hand: (0.1, 0, −0.4), (0, 0, 0), (0.2, 0.2, 0), (0, 0, 0) ---------------------------------------
+# --- sizes by hand: by default of (0.1, 0, −0.4), (0, 0, 0), (0.2, 0.2, 0), (0, 0, 0) -------------------------
+
+
+def _values(pixels: Sequence[own.Pixel]) -> list[float]:
+    return [value for pixel in pixels for value in pixel]
+
+
+def _l1(pixels: Sequence[own.Pixel]) -> float:
+    return sum(map(abs, _values(pixels)))
+
+
+def _squares(pixels: Sequence[own.Pixel]) -> float:
+    return sum(value**2 for value in _values(pixels))
+
+
+def _of_the_darkest(size: Callable[[Sequence[own.Pixel]], float]) -> Callable[[Sequence[own.Pixel]], float]:
+    """Of the pixel with the negative change alone."""
+    return lambda pixels: size([min(pixels, key=min)])
+
+
+def _sizes(pixels: Sequence[own.Pixel]) -> dict[str, float]:
+    return {
+        "L0": sum(map(any, pixels)),
+        "L1": _l1(pixels),
+        "L2": _squares(pixels) ** 0.5,
+        "L∞": max(map(abs, _values(pixels))),
+    }
+
 
 NORMS_BY_HAND_WRONG = [Wrong({name: value}, *words) for name, value, *words in [
-    ("L0", 4, "values were counted, not pixels", "", "a pixel counts once, however many of its colours change"),
-    ("L0", 12, "all values were counted", "", "count the pixels that are not (0, 0, 0)"),
-    ("L0", 8, "that is the number of zeros", "", "count what changes: the pixels that are not (0, 0, 0)"),
-    ("L0", 0.9, "that is the sum of the absolute values, L1's formula", "", "count instead of adding up"),
-    ("L1", 0.1, "the signs were kept, so that −0.4 takes away", "", "add up absolute values"),
-    ("L1", 0.075, "that is the mean of the twelve values", "", "a sum, not a mean"),
-    ("L1", 0.225, "that is the mean of the four pixels", "", "a sum, not a mean"),
-    ("L1", 0.25, "that is the sum of the squares", "", "add up the absolute values as they are"),
-    ("L1", 0.7, "one value of 0.2 is missing", "", "both values of the third pixel count"),
-    ("L1", 0.5, "that is the first pixel alone", "", "add up all pixels"),
-    ("L2", 0.25, "the root is missing: a sum of squares is no length", "", "take the root of 0.25"),
-    ("L2", 0.9, "the root of each square alone is its absolute value", "", "add the squares up, then take one root"),
-    ("L2", 0.3, "the square of −0.4 is missing", "", "the square of a negative number is positive: 0.16"),
-    ("L2", 0.125, "the sum of the squares was halved", "", "which number times itself is 0.25?"),
-    ("L2", 0.0625, "the sum of the squares was squared again", "", "which number times itself is 0.25?"),
-    ("L2", 0.17**0.5, "that is the length of the first pixel alone", "", "add up the squares of all pixels"),
-    ("L2", 0.17**0.5 + 0.08**0.5, "one root was taken for each pixel", "", "add all squares up, then take one root"),
-    ("L2", 0.25 / 12, "that is the mean of the squares", "", "a sum of squares, and its root"),
-    ("L2", (0.25 / 12) ** 0.5, "that is the root of the mean square", "", "a sum of squares, and its root"),
-    ("L∞", 0.2, "that is the largest value, not the largest absolute value", "", "−0.4 is a change of 0.4"),
-    ("L∞", -0.4, "a size is never negative", "", "take the absolute value"),
-    ("L∞", 0.1, "that is the smallest change", "", "take the largest absolute value"),
-    ("L∞", 0.5, "that is the largest sum of a pixel", "", "each value by itself: take the largest absolute value"),
-    ("L∞", 0.6, "that is the span from −0.4 to 0.2", "", "measure from zero: the largest absolute value"),
-    ("L∞", 2, "that is a count", "", "take the largest absolute value"),
+    ("L0", lambda p: sum(map(bool, _values(p))), "values were counted, not pixels", "",
+     "a pixel counts once, however many of its colours change"),
+    ("L0", lambda p: 12, "all values were counted", "", "count the pixels that are not (0, 0, 0)"),
+    ("L0", lambda p: _values(p).count(0), "that is the number of zeros", "",
+     "count what changes: the pixels that are not (0, 0, 0)"),
+    ("L0", _l1, "that is the sum of the absolute values, L1's formula", "", "count instead of adding up"),
+    ("L1", lambda p: sum(_values(p)), "the signs were kept, so that the negative change takes away", "",
+     "add up absolute values"),
+    ("L1", lambda p: _l1(p) / 12, "that is the mean of the twelve values", "", "a sum, not a mean"),
+    ("L1", lambda p: _l1(p) / 4, "that is the mean of the four pixels", "", "a sum, not a mean"),
+    ("L1", _squares, "that is the sum of the squares", "", "add up the absolute values as they are"),
+    ("L1", lambda p: sum(set(map(abs, _values(p)))), "a value that comes twice was added once", "",
+     "every value counts, equal ones too"),
+    ("L1", _of_the_darkest(_l1), "that is one pixel alone", "", "add up all pixels"),
+    ("L2", _squares, "the root is missing: a sum of squares is no length", "", "take the root of the sum"),
+    ("L2", _l1, "the root of each square alone is its absolute value", "", "add the squares up, then take one root"),
+    ("L2", lambda p: sum(max(value, 0) ** 2 for value in _values(p)) ** 0.5,
+     "the square of the negative change is missing", "", "the square of a negative number is positive"),
+    ("L2", lambda p: _squares(p) / 2, "the sum of the squares was halved", "",
+     "which number times itself is the sum?"),
+    ("L2", lambda p: _squares(p) ** 2, "the sum of the squares was squared again", "",
+     "which number times itself is the sum?"),
+    ("L2", _of_the_darkest(lambda p: _squares(p) ** 0.5), "that is the length of one pixel alone", "",
+     "add up the squares of all pixels"),
+    ("L2", lambda p: sum(_squares([pixel]) ** 0.5 for pixel in p), "one root was taken for each pixel", "",
+     "add all squares up, then take one root"),
+    ("L2", lambda p: _squares(p) / 12, "that is the mean of the squares", "", "a sum of squares, and its root"),
+    ("L2", lambda p: (_squares(p) / 12) ** 0.5, "that is the root of the mean square", "",
+     "a sum of squares, and its root"),
+    ("L∞", lambda p: max(_values(p)), "that is the largest value, not the largest absolute value", "",
+     "a change of −0.4 is one of 0.4"),
+    ("L∞", lambda p: min(_values(p)), "a size is never negative", "", "take the absolute value"),
+    ("L∞", lambda p: min(abs(value) for value in _values(p) if value), "that is the smallest change", "",
+     "take the largest absolute value"),
+    ("L∞", lambda p: max(_l1([pixel]) for pixel in p), "that is the largest sum of a pixel", "",
+     "each value by itself: take the largest absolute value"),
+    ("L∞", lambda p: max(_values(p)) - min(_values(p)), "that is the span from the smallest to the largest value", "",
+     "measure from zero: the largest absolute value"),
+    ("L∞", lambda p: sum(map(any, p)), "that is a count", "", "take the largest absolute value"),
 ]]  # fmt: skip
 
 norms_by_hand = Number(
@@ -49,9 +90,10 @@ norms_by_hand = Number(
     chapter=4,
     title="Norms by hand",
     points=2,
-    right=lambda: {"L0": 2, "L1": 0.9, "L2": 0.5, "L∞": 0.4},
+    right=_sizes,
     near=1e-4,
-    verified="2 pixels, a sum of 0.9, a length of 0.5, and 0.4 at most",
+    example=lambda: (own.OF_THE_BOOK,),
+    verified="{0:.0f} pixels, a sum of {1:.2g}, a length of {2:.2g}, and {3:.2g} at most",
     wrong=NORMS_BY_HAND_WRONG,
 )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from advlib.exercises import check
-from advlib.exercises.exercise import Exercise
+from advlib.exercises import check, own
+from advlib.exercises.exercise import Exercise, Verdict
 from advlib.exercises.frame import Formula
 from advlib.exercises.guarded import Failed
 from advlib.exercises.mistake import Mistake
@@ -24,28 +25,35 @@ DOUBT = "its process says that it is right, and what it handed over is not: read
 
 @dataclass
 class Judge:
-    """Judges a chapter's answers. Each exercise is right as a whole or not at all, as in nbgrader."""
+    """Judges a chapter's answers. Each exercise is right as a whole or not at all, as in nbgrader.
+
+    own_numbers   whether every student had numbers of their own (`advlib.exercises.own`), by the name on the notebook
+    """
 
     tasks: Sequence[Task]
+    own_numbers: bool = False
     _settings: dict[str, Setting] = field(default_factory=dict)
     _rights: dict[str, list] = field(default_factory=dict)
 
-    def grade(self, number: int, supervisor: Supervisor, cell: str | None, others: Sequence[str]) -> Result:
-        """Run an answer, and judge what comes of it."""
+    def grade(
+        self, number: int, supervisor: Supervisor, cell: str | None, others: Sequence[str], student: str
+    ) -> Result:
+        """Run a student's answer, and judge what comes of it."""
         task = self.tasks[number]
         if cell is None and not any(call.answer in other for call in task.calls for other in others):
             return Result(0, "\n".join(f"○ {call.answer}: not written yet" for call in task.calls))
-        reply = supervisor.run(number, cell, others)
+        with own.named(student if self.own_numbers else ""):
+            reply = supervisor.run(number, cell, others)
         found = reply.get("found")
         if not isinstance(found, list) or len(found) != len(task.calls):
             why = str(reply.get("died", "it handed over something else than an answer"))
             return Result(0, f"✗ {why}", (f"{task.grade_id}: {why}",))
-        judged = [self._one(task, call, message) for call, message in zip(task.calls, found)]
+        judged = [self._one(task, call, message, student) for call, message in zip(task.calls, found)]
         right = all(ok for ok, _, _ in judged)
         remarks = tuple(f"{task.grade_id}: {remark}" for _, _, remark in judged if remark)
         return Result(task.points if right else 0, "\n".join(words for _, words, _ in judged), remarks)
 
-    def _one(self, task: Task, call: Call, message: Any) -> tuple[bool, str, str]:
+    def _one(self, task: Task, call: Call, message: Any, student: str) -> tuple[bool, str, str]:
         """Whether it is right, the words for the student, and those for the teacher."""
         exercise: Exercise = getattr(check, call.check)
         message = message if isinstance(message, dict) else {}
@@ -58,20 +66,31 @@ class Judge:
             return says_right, words, ""
         if "value" not in message:
             return (False, "✗ no value was handed over", DOUBT) if says_right else (False, words, "")
-        return self._value(task, call, exercise, message["value"])
+        return self._value(task, call, exercise, message["value"], student)
 
-    def _value(self, task: Task, call: Call, exercise: Exercise, value: Any) -> tuple[bool, str, str]:
+    def _value(self, task: Task, call: Call, exercise: Exercise, value: Any, student: str) -> tuple[bool, str, str]:
         """The whole verdict, on what was handed over and on the chapter's own images and networks."""
         if task.grade_id not in self._settings:
             with contextlib.redirect_stdout(None):  # the chapter's own cells print what the chapter shows
                 self._settings[task.grade_id] = Setting(task.sent())
+        names = self._settings[task.grade_id].names
         match value:
-            case [answer, dict(own)] if set(own) == set(call.own):
-                given, options = arguments_of({"arguments": call.arguments}, self._settings[task.grade_id].names | own)
+            case [answer, dict(theirs)] if set(theirs) == set(call.own):
+                names = names | theirs
             case _:
                 return False, "✗ it handed over something else than an answer", DOUBT
-        verdict = exercise.verdict(answer, *given, **options)
-        return verdict.right, verdict.text, ""
+
+        def verdict(of: str) -> Verdict:
+            with own.named(of):  # a check that is given numbers of one's own asks for them
+                given, options = arguments_of({"arguments": call.arguments}, names)
+            return exercise.verdict(answer, *given, **options)
+
+        by, other = (student, "") if self.own_numbers else ("", student)
+        said, remark = verdict(by), ""
+        if not said.right and re.search(r"\bown\.", call.arguments) and verdict(other).right:
+            remark = f"{task.grade_id}: right for the {'student’s own' if other else 'book’s'} numbers, "
+            remark += "so grade with --own-numbers" if other else "not for the student’s own"
+        return said.right, said.text, remark
 
     def _agree(self, exercise: Formula, evidence: Any) -> bool:
         """Whether the outcomes are those of the right function, on every case."""

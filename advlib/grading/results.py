@@ -94,10 +94,10 @@ class Record:
             temporary.write_text(json.dumps({"about": self.about, "students": self.done}), encoding="utf-8")
 
 
-def about(chapter: Chapter, limits: object, package: Path) -> str:
-    """All that a grade depends on besides the notebook: the chapter, the package, the limits."""
+def about(chapter: Chapter, limits: object, package: Path, own_numbers: bool) -> str:
+    """All that a grade depends on besides the notebook: the chapter, the package, the limits, whose numbers."""
     sources = [chapter.path, *sorted(package.rglob("*.py"))]
-    return _hash(b"".join(path.read_bytes() for path in sources) + f"{__version__} {limits}".encode())
+    return _hash(b"".join(path.read_bytes() for path in sources) + f"{__version__} {limits} {own_numbers}".encode())
 
 
 def _hash(data: bytes) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from advlib.exercises import own
 from advlib.grading import handover
 from advlib.grading.limits import Limits
 from advlib.grading.notebook import Task
@@ -46,13 +47,16 @@ class Supervisor:
     def run(self, number: int, cell: str | None, others: Sequence[str]) -> dict:
         """What the worker says of an answer to exercise ``number``: {"found": …}, or {"died": why}.
 
+        It runs with the numbers that `own.named` has set.
+
         Raises
             ValueError: the worker cannot start, or not run the chapter's own cells.
         """
         process = self.process or self._start()
         assert process.stdin is not None
         try:
-            handover.send(process.stdin, handover.pack({"task": number, "cell": cell, "others": list(others)}))
+            job = {"task": number, "cell": cell, "others": list(others), "student": os.environ.get(own.SETTING, "")}
+            handover.send(process.stdin, handover.pack(job))
             reply = self._reply(process, SET_UP + 4 * self.limits.seconds)
         except (OSError, EOFError) as error:
             self.close()
@@ -92,7 +96,7 @@ class Supervisor:
     def _start(self) -> subprocess.Popen:
         paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        for name in ("ADVLIB_GRADING", "NBGRADER_EXECUTION"):
+        for name in ("ADVLIB_GRADING", "NBGRADER_EXECUTION", own.SETTING):
             environment.pop(name, None)
         self.process = process = subprocess.Popen(
             self._command(),

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+from advlib.exercises import own
 from advlib.grading import handover, limits
 from advlib.grading.answering import Setting, answered
 
@@ -89,6 +90,7 @@ def _answer(setting: Setting, job: dict, told: dict, folder: str, readable: list
         signal.signal(one, signal.SIG_DFL)
     os.chdir(folder)
     os.environ |= {"HOME": folder, "TMPDIR": folder}
+    own.name(job["student"])
     tempfile.tempdir = folder
     limits.confine(folder, readable)
     limits.bound(told["seconds"], told["megabytes"])

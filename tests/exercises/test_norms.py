@@ -51,5 +51,5 @@ def test_right_in_another_style(capsys, checker, answer):
     ],
 )
 def test_wrong_in_another_way(capsys, checker, answer, words):
-    said = verdict(capsys, checker, answer)
+    said = verdict(capsys, checker, answer, *checker.example())
     assert said.startswith("✗") and words in said, said

@@ -29,7 +29,7 @@ FGM_L2 = """def my_fgm_l2(model, x, y, eps):
     step = torch.where(norm > 0, g / norm, 0)
     return (x + eps * step).clamp(0, 1).detach()
 """
-SEARCH = """bent, its_label = x[152:153], y[152:153]
+SEARCH = """bent, its_label = own.sign(x, y)
 
 start = bent.clone().requires_grad_()
 u = losses.log_odds(model(start), its_label).sum()

@@ -14,7 +14,7 @@ import torch
 
 from advlib import cli
 from advlib.attacks import Patch
-from advlib.exercises import check, exercise
+from advlib.exercises import check, exercise, own
 from advlib.exercises.fgsm import smallest_eps
 from advlib.exercises.frame import Formula
 from advlib.grading import answering, handover, judge
@@ -100,11 +100,11 @@ def test_every_chapter_can_be_graded():
     for path in sorted(CHAPTERS.glob("*.ipynb")):
         chapter = chapter_of(find_chapter(path.name[:2]))
         cells = nbformat.read(path, as_version=4).cells
-        points = [
-            cell.metadata["nbgrader"]["points"] for cell in cells if cell.metadata.get("nbgrader", {}).get("grade")
-        ]
-        assert chapter.path.name == path.name and [task.points for task in chapter.tasks] == points
-        assert all(task.title.startswith("Exercise") for task in chapter.tasks)
+        marked = [cell.metadata["nbgrader"] for cell in cells if cell.metadata.get("nbgrader", {}).get("grade")]
+        points = {one["grade_id"]: one["points"] for one in marked}
+        assert chapter.path.name == path.name
+        assert {task.check_id: task.points for task in chapter.tasks} | chapter.by_hand == points
+        assert len(chapter.by_hand) == 1 and all(task.title.startswith("Exercise") for task in chapter.tasks)
 
 
 @pytest.mark.parametrize("named", ["99", "six", "no/such.ipynb"])
@@ -193,7 +193,8 @@ def test_the_record_knows_the_same_notebook_only(tmp_path, chapter):
     assert Record(tmp_path, "other limits").get(Submission("ann", b"one")) is None
     (tmp_path / "graded.json").write_text('{"about": "a", "students": {"ann": 3}}')
     assert Record(tmp_path, "a").get(Submission("ann", b"one")) is None
-    assert about(chapter, Limits(1), tmp_path) != about(chapter, Limits(2), tmp_path)
+    one = about(chapter, Limits(1), tmp_path, False)
+    assert one != about(chapter, Limits(2), tmp_path, False) and one != about(chapter, Limits(1), tmp_path, True)
 
 
 def test_files_are_put_back(tmp_path):
@@ -227,7 +228,7 @@ RIGHT = {"mark": "✓", "words": "✓ all right"}
      {"found": [RIGHT | {"evidence": 3}]}],
 )  # fmt: skip
 def test_a_process_that_only_says_so_gets_no_points(chapter, message):
-    result = Judge(chapter.tasks).grade(0, Says(message), FGSM, ())
+    result = Judge(chapter.tasks).grade(0, Says(message), FGSM, (), "ada")
     assert result.points == 0 and DOUBT in result.remarks[0]
 
 
@@ -235,23 +236,23 @@ def test_a_process_that_only_says_so_gets_no_points(chapter, message):
     "message", [{}, {"found": 3}, {"found": []}, {"found": [3]}, {"died": "why"}, {"found": [RIGHT] * 2}]
 )
 def test_an_odd_message_gets_no_points(chapter, message):
-    assert Judge(chapter.tasks).grade(0, Says(message), FGSM, ()).points == 0
+    assert Judge(chapter.tasks).grade(0, Says(message), FGSM, (), "ada").points == 0
 
 
 def test_a_number_is_judged_where_no_answer_runs(chapter, monkeypatch):
     its = Judge(chapter.tasks)
-    assert its.grade(2, Says({"found": [RIGHT]}), SEARCH, ()).points == 0
+    assert its.grade(2, Says({"found": [RIGHT]}), SEARCH, (), "ada").points == 0
     asked = []
     monkeypatch.setattr(
         exercise.Exercise, "verdict", lambda self, *given: asked.append(given) or exercise.Verdict("✓", "")
     )
-    monkeypatch.setattr("advlib.grading.judge.Setting", lambda task: type("S", (), {"names": dict.fromkeys(NAMES, 1)}))
-    assert its.grade(2, Says({"found": [{"value": [0.031, {}]}]}), SEARCH, ()).points == 3
-    assert asked == [(0.031, 1, 1, 1)] and smallest_eps.live is False
-    assert its.grade(2, Says({"found": [{"value": [0.031, {"model": 5}]}]}), SEARCH, ()).points == 0
+    monkeypatch.setattr("advlib.grading.judge.Setting", lambda task: type("S", (), {"names": NAMES}))
+    assert its.grade(2, Says({"found": [{"value": [0.031, {}]}]}), SEARCH, (), "ada").points == 3
+    assert asked == [(0.031, "the model", [own.YIELD], [own.YIELD])] and smallest_eps.live is False
+    assert its.grade(2, Says({"found": [{"value": [0.031, {"model": 5}]}]}), SEARCH, (), "ada").points == 0
 
 
-NAMES = ("model", "bent", "its_label")
+NAMES = {"model": "the model", "x": list(range(512)), "y": list(range(512)), "own": own}
 
 
 # ----------------------------------------------------------------------------------------------------- containers
@@ -274,7 +275,7 @@ def test_a_container_runs_each_student_by_itself(tmp_path, monkeypatch, chapter)
     engine.chmod(engine.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with Supervisor(chapter.tasks, Limits(20), "an-image") as supervisor:
-        assert Judge(chapter.tasks).grade(0, supervisor, FGSM, ()).points == 2
+        assert Judge(chapter.tasks).grade(0, supervisor, FGSM, (), "ada").points == 2
         supervisor.next_student()
         assert supervisor.process is None
     lines = log.read_text().splitlines()

@@ -76,11 +76,19 @@ def label_says_what_is_so(notebook: NotebookNode, chapter: Chapter) -> Faults:
         yield f"cell 0: {chapter.solving} minutes for the exercises, but their labels add up to {total}"
 
 
+def is_for_a_person(cell: NotebookNode) -> bool:
+    """What no check can mark: nbgrader leaves it to the teacher."""
+    marks = cell.metadata.get("nbgrader", {})
+    return bool(marks.get("grade") and marks.get("solution"))
+
+
 def exercise_has_its_order(notebook: NotebookNode, chapter: Chapter) -> Faults:
     """Heading, label, text, stub, check, help in three steps; or a quiz."""
     cells = notebook.cells
     for exercise in chapter.exercises:
         name = called(exercise)
+        if any(is_for_a_person(cells[number]) for number in exercise.cells):
+            continue
         stubs = [number for number in exercise.cells if is_stub(cells[number])]
         checks = [number for number in exercise.cells if is_check(cells[number])]
         if not stubs and not checks:
@@ -110,9 +118,9 @@ def has_steps(cell: NotebookNode) -> bool:
 
 
 def exercises_are_of_each_kind(notebook: NotebookNode, chapter: Chapter) -> Faults:
-    """At least three: a function to write, something to explain, something to explore."""
-    if len(chapter.exercises) < 3:
-        yield f"{len(chapter.exercises)} exercises with a heading `### Exercise 1. …`, expected at least three"
+    """At least four: a function to write, something to explain, something to explore, a reason to give."""
+    if len(chapter.exercises) < 4:
+        yield f"{len(chapter.exercises)} exercises with a heading `### Exercise 1. …`, expected at least four"
     inside = [notebook.cells[number] for exercise in chapter.exercises for number in exercise.cells]
     if not any(is_stub(cell) and re.search(r"^def ", cell.source, re.M) for cell in inside):
         yield "no exercise asks for a function"
@@ -120,6 +128,19 @@ def exercises_are_of_each_kind(notebook: NotebookNode, chapter: Chapter) -> Faul
         yield "no exercise asks to explain (a quiz)"
     if not any(exercise.title.startswith("Explore") for exercise in chapter.exercises):
         yield "no exercise explores (its title begins with “Explore”)"
+
+
+def somebody_asks_why(notebook: NotebookNode, chapter: Chapter) -> Faults:
+    """One exercise, the last, asks for a reason in words, which a teacher marks."""
+    asked = [number for number, cell in enumerate(notebook.cells) if is_for_a_person(cell)]
+    if len(asked) != 1:
+        yield f"{len(asked)} cells that a teacher marks (nbgrader: grade and solution), expected one: “Say why”"
+        return
+    (answer,) = asked
+    if notebook.cells[answer].cell_type != "markdown" or notebook.cells[answer].metadata["nbgrader"].get("locked"):
+        yield f"cell {answer}: the answer to “Say why” is Markdown that is not locked (nbgrader)"
+    if not chapter.exercises or chapter.exercises[-1].title != "Say why" or answer not in chapter.exercises[-1].cells:
+        yield f"cell {answer}: it belongs to the last exercise, whose title is “Say why”"
 
 
 def progress_is_shown(notebook: NotebookNode, chapter: Chapter) -> Faults:
@@ -275,6 +296,7 @@ RULES: tuple[Callable[[NotebookNode, Chapter], Faults], ...] = (
     label_says_what_is_so,
     exercise_has_its_order,
     exercises_are_of_each_kind,
+    somebody_asks_why,
     progress_is_shown,
     quizzes_give_nothing_away,
     results_wait_for_a_prediction,

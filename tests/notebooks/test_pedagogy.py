@@ -15,7 +15,7 @@ FIRST = """# 99. A whole chapter
 
 *It teaches by the rules.*
 
-**Time:** 20 minutes to read, 30 for the exercises. **You need:** nothing."""
+**Time:** 20 minutes to read, 40 for the exercises. **You need:** nothing."""
 QUIZ = """widgets.quiz(
     "Does it?",
     {"Yes, it does.": "It does.", "No, it does not.": "It does."},
@@ -27,7 +27,20 @@ STEPS = "\n\n".join(
     for name, text in [("Nudge", "Look."), ("Idea", "One line."), ("Solution", "```python\ndef mine():\n    ...\n```")]
 )
 LAST = "## Take-away\n\n- It does.\n\n## Further reading\n\n- [FGSM](https://arxiv.org/abs/1412.6572), ICLR 2015."
-QUESTION, RESULT, READING, HEADING, STUB, CHECK, HELP, EXPLAIN, EXPLORE, PROGRESS = 1, 2, 3, 4, 5, 6, 7, 8, 10, 15
+QUESTION, RESULT, READING, HEADING, STUB, CHECK, HELP, EXPLAIN, EXPLORE, WHY, ANSWER, PROGRESS = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    10,
+    14,
+    15,
+    17,
+)
 
 
 def graded(source: str, name: str, points: int | None = None) -> NotebookNode:
@@ -63,6 +76,13 @@ def whole_chapter() -> NotebookNode:
         graded("least = None", "whole-least"),
         graded("check.least(least)", "whole-least-check", 3),
         new_markdown_cell(STEPS),
+        new_markdown_cell("### Exercise 4. Say why\n\n●●○ medium · 10 minutes · 2 points\n\nWhy is it so?"),
+        new_markdown_cell(
+            "*Your answer.*",
+            metadata={
+                "nbgrader": {"grade_id": "whole-why", "grade": True, "locked": False, "solution": True, "points": 2}
+            },
+        ),
         new_markdown_cell("### Where you stand"),
         new_code_cell("check.progress()"),
         new_markdown_cell(LAST),
@@ -140,7 +160,7 @@ HELP_FAULT = "cell 4: exercise 1: below its check, expected a Markdown cell of t
         (says(0, "# 99. A", "# A"), "cell 0: the first cell lacks `# 6. Title`"),
         (says(0, "*It teaches by the rules.*", "It teaches."), "cell 0: the first cell lacks the promise"),
         (says(0, "**Time:** 20", "**Time:** about 20"), "cell 0: the first cell lacks `**Time:**"),
-        (says(0, ", 30 for", ", 35 for"), "cell 0: 35 minutes for the exercises, but their labels add up to 30"),
+        (says(0, ", 40 for", ", 45 for"), "cell 0: 45 minutes for the exercises, but their labels add up to 40"),
         (says(EXPLAIN, "Exercise 2", "Exercise 4"), "cell 8: exercise 4: it is number 2 on the page"),
         (
             says(HEADING, "2 points", "3 points"),
@@ -161,8 +181,10 @@ HELP_FAULT = "cell 4: exercise 1: below its check, expected a Markdown cell of t
         (graded_outside, "cell 1: whole-early stands below no heading"),
         (says(STUB, WRITTEN, "mine = None"), "no exercise asks for a function"),
         (says(EXPLORE, "Explore: the least", "The least"), "no exercise explores"),
+        (marks(ANSWER, locked=True), "cell 15: the answer to “Say why” is Markdown that is not locked"),
+        (says(WHY, "Say why", "Explain"), "cell 15: it belongs to the last exercise, whose title is “Say why”"),
         (without(PROGRESS), "no cell below the exercises calls `check.progress()`"),
-        (no_progress_heading, "cell 14: `check.progress()` wants a heading of its own"),
+        (no_progress_heading, "cell 16: `check.progress()` wants a heading of its own"),
         (says(QUESTION, '"It does.", "No', '" ", "No'), "cell 1: no feedback for the answer 'Yes, it does.'"),
         (says(QUESTION, "Yes, it does", "Yes, it surely does"), "cell 1: the right answer is the longest"),
         (says(QUESTION, "{", "more | {"), "cell 1: a quiz whose answers or `correct` are not plain text"),
@@ -200,7 +222,8 @@ def test_rule_sees(broken: Callable[[NotebookNode], None], message: str, tmp_pat
     "broken, message",
     [
         (says(HEADING, "●○○ easy · ", "●○○ · "), "cell 4: exercise 1: below its heading stands no label"),
-        (says(HEADING, "### Exercise 1. ", "**1.** "), "2 exercises with a heading"),
+        (marks(ANSWER, solution=False, locked=True), "0 cells that a teacher marks"),
+        (says(HEADING, "### Exercise 1. ", "**1.** "), "3 exercises with a heading"),
         (without(EXPLAIN, EXPLAIN + 1), "no exercise asks to explain (a quiz)"),
         (without(CHECK), ORDER),
         (without(EXPLAIN + 1), "cell 8: exercise 2: neither a stub"),
@@ -231,7 +254,7 @@ def test_a_grade_id_is_taken_once_in_the_whole_course() -> None:
     twice = {"98_other": whole_chapter(), "99_whole": whole_chapter()}
     assert pedagogy.grade_ids_taken_twice({"99_whole": whole_chapter()}) == []
     found = pedagogy.grade_ids_taken_twice(twice)
-    assert len(found) == 8 and found[0] == "98_other: the grade_id whole-write is taken twice"
+    assert len(found) == 10 and found[0] == "98_other: the grade_id whole-write is taken twice"
 
 
 @pytest.mark.parametrize(
@@ -254,9 +277,10 @@ def test_a_chapter_says_what_it_is(tmp_path: Path) -> None:
     nbformat.write(whole_chapter(), path := tmp_path / "99_whole.ipynb")
     chapter = read(path)
     assert (chapter.number, chapter.title, chapter.promise) == (99, "A whole chapter", "It teaches by the rules.")
-    assert (chapter.reading, chapter.solving, chapter.minutes) == (20, 30, 50)
+    assert (chapter.reading, chapter.solving, chapter.minutes) == (20, 40, 60)
     assert [(one.title, one.level, one.minutes, one.points) for one in chapter.exercises] == [
         ("Write it", "●○○ easy", 10, 2),
         ("Explain", "●●○ medium", 5, None),
         ("Explore: the least", "●●● hard", 15, 3),
+        ("Say why", "●●○ medium", 10, 2),
     ]
