@@ -43,9 +43,11 @@ def opened(browser: Browser) -> Iterator[Callable[..., tuple[Page, list[str]]]]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
             "console",
-            lambda said: complaints.append(said.text)
-            if said.type in ("error", "warning") and HARMLESS not in said.text
-            else None,
+            lambda said: (
+                complaints.append(said.text)
+                if said.type in ("error", "warning") and HARMLESS not in said.text
+                else None
+            ),
         )
         page.goto(path.as_uri())
         page.locator("html[data-ready]").wait_for(state="attached")

@@ -141,10 +141,10 @@ def misconceptions_are_exposed(one: Teaching) -> Faults:
         if not links:
             yield f"{one.page}: nothing exposes “{row[0]}”: link an exercise or a quiz"
         for text, stem in links:
-            yield from what_is_linked(one, text, stem)
+            yield from what_is_linked(one, text, stem, "quiz" in " ".join(row))
 
 
-def what_is_linked(one: Teaching, text: str, stem: str) -> Faults:
+def what_is_linked(one: Teaching, text: str, stem: str, quiz: bool) -> Faults:
     path = one.root / "chapters" / f"{stem}.ipynb"
     if not path.is_file():
         yield f"{one.page} links chapters/{stem}.ipynb, which does not exist"
@@ -152,9 +152,9 @@ def what_is_linked(one: Teaching, text: str, stem: str) -> Faults:
         other = chapter.read(path)
         if int(named[1]) != other.number or int(named[2]) not in [exercise.number for exercise in other.exercises]:
             yield f"{one.page} names exercise {named[0]}, which chapters/{stem}.ipynb does not have"
-    elif "quiz" in text and "widgets.quiz(" not in read(path):
+    elif quiz and "widgets.quiz(" not in read(path):
         yield f"{one.page} names a quiz, and chapters/{stem}.ipynb has none"
-    elif "quiz" not in text:
+    elif not quiz:
         yield f"{one.page}: the link [{text}] names neither an exercise, such as 6.2, nor a quiz"
 
 

@@ -95,7 +95,7 @@ def sections(cells: list[NotebookNode]) -> list[Section]:
             found[-1].items.append(cell)
         elif cell.cell_type == "code" and found:
             found[-1].items.append(cell)
-        elif cell.cell_type == "markdown":
+        elif cell.cell_type == "markdown" and not chapter.grade_id(cell):
             for part in blocks(cell.source):
                 if part.kind == "heading":
                     found.append(Section(part.text.lstrip("# ").strip()))
