@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from book._ext.coursebook.chapter import grade_id
-from book._ext.teacher import deck, handouts
+from book._ext.teacher import deck, exhibits, handouts
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted((ROOT / "chapters").glob("[0-9]*.ipynb"))
@@ -23,7 +23,7 @@ FIRST = """# 9. Halves
 
 **Time:** 10 minutes to read, 5 for the exercises."""
 SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(.*?)```", re.S)
-LONG = "x = 1\n" * (deck.ROOM + 1) + "print(x)"
+LONG = "x = 1\n" * (exhibits.ROOM + 1) + "print(x)"
 
 
 def notebook(*cells: NotebookNode) -> NotebookNode:
@@ -128,9 +128,9 @@ def test_no_slide_has_an_answer_and_none_more_than_it_bears(path: Path) -> None:
     assert "<details" not in text
     by_hand = [cell.source for cell in chapter.cells if "slideshow" in cell.metadata]
     code = [cell.source for cell in found.cells if cell.cell_type == "code" and cell.source not in by_hand]
-    assert max(len(one.splitlines()) for one in code) <= deck.ROOM
-    shown = [one for cell in found.cells for one in cell.get("outputs", []) if deck.WIDGET in one.get("data", {})]
-    every = [one for cell in chapter.cells for one in cell.get("outputs", []) if deck.WIDGET in one.get("data", {})]
+    assert max(len(one.splitlines()) for one in code) <= exhibits.ROOM
+    shown = [one for cell in found.cells for one in cell.get("outputs", []) if exhibits.WIDGET in one.get("data", {})]
+    every = [one for cell in chapter.cells for one in cell.get("outputs", []) if exhibits.WIDGET in one.get("data", {})]
     assert len(shown) == len(every), "a slider or a quiz is on no slide"
 
 

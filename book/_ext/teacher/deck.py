@@ -6,29 +6,22 @@ slide with its task. Setup, long code, the cells to fill in, help and solutions 
 says otherwise, with the `slideshow.slide_type` that notebook programs can set, it is shown (or not) as it says.
 """
 
-import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from book._ext.coursebook import chapter, folds
 
 from .blocks import Block, blocks, sentences
+from .exhibits import WIDGET, exhibits, shown
 
-ROOM = 15  # lines of code or of print that a slide has room for
-ASIDE = 10  # lines of code that define nothing, where a section is not about code
-COLUMNS = 80  # letters of code or of print in a line
 WORDS = 430  # characters of running text that a slide bears
-WIDGET = "application/vnd.jupyter.widget-view+json"
-RICH = (WIDGET, "image/png", "text/html")
 AIMS = re.compile(r"^\*\*(After this chapter you can)\*\*$")
 LABEL = chapter.LABEL
 OUTCOME = re.compile(rf"<summary>{folds.OUTCOME}</summary>\s*(.*?)\s*</details>", re.S)
-MARKED = ("slide", "subslide", "fragment", "-", "notes", "skip")
 # Sections that are a chapter's business with its reader, not a speaker's with a class.
 UNSHOWN = ("Where you stand", "Further reading")
 
@@ -55,8 +48,6 @@ def deck(notebook: NotebookNode) -> NotebookNode:
     about = chapter.of_notebook(notebook)
     slides = opening(notebook, about)
     for section in sections(notebook.cells[1:]):
-        if any(isinstance(item, NotebookNode) and "check.progress()" in item.source for item in section.items):
-            continue
         if section.heading not in UNSHOWN:
             slides += exercise(section) if chapter.EXERCISE.match(section.heading) else teaching(section, notebook)
     metadata = {"title": f"{about.number}. {about.title}", "widgets": notebook.metadata.get("widgets", {})}
@@ -78,8 +69,8 @@ def opening(notebook: NotebookNode, about: chapter.Chapter) -> list[Slide]:
     parts = blocks(notebook.cells[0].source)
     title = Slide(f"# {about.number}. {about.title}", [f"*{about.promise}*"], kind="title")
     found = [title]
-    for lead, part in zip(parts, parts[1:]):
-        if part.kind == "list" and (aims := AIMS.match(lead.text)):
+    for above, part in zip(parts, parts[1:]):
+        if part.kind == "list" and (aims := AIMS.match(above.text)):
             found.append(Slide(f"## {aims[1]}", [part.text]))
     title.notes += [part.text for part in parts if part.text.startswith("**Time:**")]
     return found
@@ -89,8 +80,8 @@ def sections(cells: list[NotebookNode]) -> list[Section]:
     """What stands below each heading; what stands above the first, which sets things up, is left out."""
     found = []
     for cell in cells:
-        kind = cell.metadata.get("slideshow", {}).get("slide_type")
-        if kind in MARKED and (found or kind in ("slide", "subslide")):
+        kind = slide_type(cell)
+        if kind and (found or kind in ("slide", "subslide")):
             found = found or [Section("")]
             found[-1].items.append(cell)
         elif cell.cell_type == "code" and found:
@@ -114,7 +105,11 @@ def exercise(section: Section) -> list[Slide]:
     quizzes = [shown("", [one]) for one in outputs if WIDGET in one.get("data", {})]
     alone = quizzes and len(" ".join(task[1:])) < 80  # "Answer before you read the feedback."
     found = [] if alone else [Slide(heading, task, kind="exercise")]
-    return found + [Slide(heading, task[:1], [quiz], kind="quiz") for quiz in quizzes]
+    found += [Slide(heading, task[:1], [quiz], kind="quiz") for quiz in quizzes]
+    for item in section.items:
+        if isinstance(item, NotebookNode) and (kind := slide_type(item)):
+            by_hand(item, kind, found, heading)
+    return found
 
 
 def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
@@ -141,12 +136,12 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
 
     for item in section.items:
         if isinstance(item, NotebookNode):
-            if kind := item.metadata.get("slideshow", {}).get("slide_type"):
+            if kind := slide_type(item):
                 say()
                 by_hand(item, kind, found, heading)
                 continue
-            for exhibit in exhibits(item, notebook, section.heading):
-                add(exhibit)
+            for exhibit in exhibits(item, notebook, in_code=section.heading.endswith("code")):
+                add(Slide(heading, cells=[exhibit.cell], kind=exhibit.kind))
         elif item.kind == "paragraph":
             waiting.append(item.text)
         elif item.kind == "fold":
@@ -158,6 +153,11 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
             add(Slide(heading, [item.text], kind=item.kind))
     say()
     return found
+
+
+def slide_type(cell: NotebookNode) -> str:
+    """Where a cell's metadata says that it goes; empty where it says nothing."""
+    return cell.metadata.get("slideshow", {}).get("slide_type", "")
 
 
 def by_hand(cell: NotebookNode, kind: str, found: list[Slide], heading: str) -> None:
@@ -212,75 +212,3 @@ def points(paragraph: str) -> list[str]:
     first, *rest = sentences(paragraph)
     name = re.fullmatch(r"\*\*[^*:]{1,20}\*\*", first) and rest
     return [f"{first} {rest[0]}", *rest[1:]] if name else [first, *rest]
-
-
-def exhibits(cell: NotebookNode, notebook: NotebookNode, heading: str) -> Iterator[Slide]:
-    """What a code cell has to show, one slide each."""
-    if chapter.grade_id(cell):
-        return
-    in_code, heading = heading.endswith("code"), f"## {heading}"
-    rich = [one for one in cell.outputs if set(RICH) & set(one.get("data", {}))]
-    printed = "".join(said(one) for one in cell.outputs if one not in rich).rstrip("\n")
-    code = ("" if rich else whole(cell, in_code)) or (function(cell) if in_code else "")
-    lines = sum(1 + len(line) // COLUMNS for line in printed.splitlines())
-    if code and printed and len(code.splitlines()) + lines <= ROOM:
-        yield Slide(heading, cells=[shown(code, [stream(printed)])], kind="code")
-        printed = ""
-    elif code:
-        yield Slide(heading, cells=[shown(code, [])], kind="code")
-    if printed and lines <= 3 and rich and WIDGET not in rich[0].data:
-        yield Slide(heading, cells=[shown("", [rich.pop(0), stream(printed)], cell)], kind="figure")
-    elif printed and lines <= ROOM:
-        yield Slide(heading, cells=[shown("", [stream(printed)])], kind="print")
-    for one in rich:
-        kind = "figure" if WIDGET not in one.data else "quiz" if is_quiz(one, notebook) else "slider"
-        yield Slide(heading, cells=[shown("", [one], cell)], kind=kind)
-
-
-def is_quiz(output: NotebookNode, notebook: NotebookNode) -> bool:
-    models = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"].state
-    return "advlib-quiz" in models[output.data[WIDGET].model_id].state.get("_dom_classes", [])
-
-
-def said(output: NotebookNode) -> str:
-    """What an output prints."""
-    return output.get("text", "") or output.get("data", {}).get("text/plain", "")
-
-
-def stream(text: str) -> NotebookNode:
-    return new_output("stream", name="stdout", text=text)
-
-
-def whole(cell: NotebookNode, in_code: bool) -> str:
-    """A cell's code where it has room, and prints or defines something."""
-    tree, lines = parsed(cell), cell.source.splitlines()
-    for node in reversed(tree.body):  # what a cell asserts is said by what it prints
-        if isinstance(node, ast.Assert):
-            del lines[node.lineno - 1 : node.end_lineno]
-    defines = bool(tree.body) and isinstance(tree.body[0], ast.FunctionDef)
-    room = ROOM if in_code or defines else ASIDE
-    return "\n".join(lines).strip() if len(lines) <= room and tree.body and (defines or cell.outputs) else ""
-
-
-def function(cell: NotebookNode) -> str:
-    """A cell's first function that fits on a slide."""
-    short = [
-        one for one in parsed(cell).body if isinstance(one, ast.FunctionDef) and one.end_lineno - one.lineno < ROOM
-    ]
-    return ast.get_source_segment(cell.source, short[0]) if short else ""
-
-
-def parsed(cell: NotebookNode) -> ast.Module:
-    """A cell's code; nothing where it is not meant to be looked at."""
-    hidden = "hide-input" in cell.metadata.get("tags", []) or re.search(r"^\s*[%!]", cell.source, re.M)
-    return ast.parse("" if hidden else cell.source)
-
-
-def shown(code: str, outputs: list[NotebookNode], cell: NotebookNode | None = None) -> NotebookNode:
-    """A code cell of a slide; a figure keeps the words that say what it shows."""
-    outputs = [nbformat.from_dict(dict(one)) for one in outputs]
-    alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "") if cell else ""
-    for one in outputs:
-        if "image/png" in one.get("data", {}):
-            one.metadata = NotebookNode(alt=alt)
-    return new_code_cell(code, outputs=outputs)

@@ -12,7 +12,8 @@ from playwright.sync_api import Browser
 from book._ext.coursebook import chapter
 
 from .blocks import Block, sentences
-from .deck import Section, function, opening, sections
+from .deck import Section, opening, sections
+from .exhibits import function
 
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 TEMPLATES.filters |= {"markdown": markdown2html, "code": Highlight2HTML()}

@@ -20,7 +20,7 @@ def copy_shared(folder: Path) -> None:
         target = folder / "vendor" / "reveal" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(assets.MODULES / "reveal.js" / "dist" / name, target)
-    for source in (*HERE.glob("*.css"), *HERE.glob("*.js"), HERE.parents[1] / "_static" / "course.js"):
+    for source in (*(HERE / "static").iterdir(), HERE.parents[1] / "_static" / "course.js"):
         shutil.copyfile(source, folder / source.name)
     colours = HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".highlight")
     (folder / "code.css").write_text(colours, encoding="utf-8")

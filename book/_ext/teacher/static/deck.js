@@ -47,9 +47,9 @@
     const words = [...slide.children].every((part) => part.matches(".words, aside"));
     if (!words || !tooHigh(slide)) return;
     const next = slide.cloneNode(false);
-    const heading = slide.querySelector("h1, h2").cloneNode(true);
-    heading.append(" …");
-    next.append(heading);
+    const heading = slide.querySelector("h1, h2, h3")?.cloneNode(true);
+    heading?.append(" …");
+    next.append(heading ?? "");
     const [rest, moved] = parts(slide, next);
     while (tooHigh(slide) && rest.children.length > 1) moved.prepend(rest.lastElementChild);
     if (!moved.children.length) return;
