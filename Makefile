@@ -1,4 +1,4 @@
-# make book | offline | teacher | picture | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
+# make book | offline | teacher | picture | links | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
 # What the installed environment was made from: a newer file here means installing again.
@@ -12,7 +12,7 @@ LOCK ?=
 # Where chance begins in `make fuzz`: another time, another seed.
 SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: book offline teacher picture check test fuzz style notebook notebooks bench lock clean
+.PHONY: book offline teacher picture links check test fuzz style notebook notebooks bench lock clean
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
@@ -28,6 +28,10 @@ teacher: $(STAMP)
 # The README's picture, light and dark, is a photograph of the first page.
 picture: book
 	$(BIN)/python -m tests.book.picture
+
+# Asks every address that the book names, which needs a network: what is gone is named, and at the end the count.
+links: $(STAMP)
+	$(BIN)/jupyter-book build . --builder linkcheck --path-output build/links
 
 # What one runs before every commit: all that is not slow, in about two minutes.
 check: $(STAMP) style
