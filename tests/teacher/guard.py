@@ -192,7 +192,8 @@ PAGE_RULES: tuple[Callable[[Teaching], Faults], ...] = (
 
 def faults(root: Path, stem: str) -> list[str]:
     """Everything that is amiss with what there is to teach a chapter with."""
-    return [fault for rule in PAGE_RULES for fault in rule(Teaching(root, stem))]
+    one = Teaching(root, stem)
+    return [fault for rule in (PAGE_RULES if one.text else PAGE_RULES[:1]) for fault in rule(one)]
 
 
 # --- the syllabi --------------------------------------------------------------------------------------------
