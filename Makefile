@@ -1,4 +1,4 @@
-# make book | offline | picture | links | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
+# make book | offline | teacher | picture | links | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
 # What the installed environment was made from: a newer file here means installing again.
@@ -12,7 +12,7 @@ LOCK ?=
 # Where chance begins in `make fuzz`: another time, another seed.
 SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: book offline picture links check test fuzz style notebook notebooks bench lock clean
+.PHONY: book offline teacher picture links check test fuzz style notebook notebooks bench lock clean
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
@@ -20,6 +20,10 @@ book: $(STAMP)
 # The book as one file: unpack it anywhere, without a network, and open html/index.html.
 offline: book
 	cd _build && ../$(BIN)/python -m zipfile -c course.zip html
+
+# Slides, handouts, and the book once more, with the answers, which no other command reads: open _build/teacher/index.html.
+teacher: $(STAMP)
+	$(BIN)/python -m book._ext.teacher
 
 # The README's picture, light and dark, is a photograph of the first page.
 picture: book

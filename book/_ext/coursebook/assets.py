@@ -1,5 +1,5 @@
-"""Widget JavaScript and TensorFlow.js, served by the book itself, and MathJax, which draws while it is built: installed
-from the lock file."""
+"""Widget JavaScript and TensorFlow.js, served by the book itself, and what draws while it is built, or the slides:
+installed from the lock file."""
 
 import shutil
 from pathlib import Path
@@ -63,15 +63,20 @@ def copy_to_build(app: Sphinx) -> None:
     if app.config.html_math_renderer != RENDERER:
         return
     vendor = Path(app.outdir) / "_static" / "vendor"
+    copy_widgets(vendor)
+    (vendor / "tensorflow").mkdir(parents=True, exist_ok=True)
+    for name, source in TENSORFLOW.items():
+        shutil.copyfile(source, vendor / "tensorflow" / name)
+
+
+def copy_widgets(vendor: Path) -> None:
+    """Copy the installed scripts of widgets into the folder ``vendor``."""
     shutil.copytree(
         WIDGETS,
         vendor / "widgets",
         dirs_exist_ok=True,
         ignore=shutil.ignore_patterns("*.map", "*amd*", "*.eot", "*.svg", "*.ttf"),
     )
-    (vendor / "tensorflow").mkdir(parents=True, exist_ok=True)
-    for name, source in TENSORFLOW.items():
-        shutil.copyfile(source, vendor / "tensorflow" / name)
 
 
 def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
