@@ -18,8 +18,9 @@ from advlib.attacks.facts import FACTS
 from advlib.norms import L2
 from book._ext.coursebook import assets, chapter, mentions, repository, search
 from tests.book.pages import PAGES, ROOT, Book
+from tests.notebooks.fork import address
 
-UPSTREAM = "https://github.com/adversarial-by-example/course"
+UPSTREAM = address()
 
 
 def config() -> SimpleNamespace:
