@@ -2,7 +2,7 @@
 
 They are looked for in the folder that the environment variable ``ADVLIB_DATA`` names, which is only ever read, then
 in a cache folder. Archives found in the first are unpacked into the second; what is in neither is downloaded there,
-from ``ADVLIB_MIRROR`` or, where the publisher is down, from another source. Every archive has to have its published hash.
+from ``ADVLIB_MIRROR``, the publisher, or another source where that is down. Each has to have its published hash.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from advlib.progress import progress
 Loaded = tuple[Tensor, Tensor, tuple[str, ...]]  # images, labels, names of the classes
 
 SIGN_SIZE = 48  # of the generated signs, to which real ones are resized
-# The publisher's, which torchvision asks first, and one that TensorFlow's data sets come from; their files are the same.
+# The one that torchvision asks first, and the one that TensorFlow's data sets come from; the files are the same.
 MNIST_SOURCES = (datasets.MNIST.mirrors[0], "https://storage.googleapis.com/cvdf-datasets/mnist/")
 GTSRB_SOURCE = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
 GTSRB_HASHES = {
