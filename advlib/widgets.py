@@ -280,8 +280,7 @@ def _next_id() -> str:
 _STACK_STYLE = """<style>
 .advlib-stack > .p-TabBar, .advlib-stack > .lm-TabBar { display: none !important; }
 .advlib-stack > .widget-tab-contents {
-  border: 0 !important; padding: 0 !important; background: none !important; overflow: visible !important; }
-</style>"""
+  border: 0 !important; padding: 0 !important; background: none !important; overflow: visible !important; }</style>"""
 
 
 def _switch(selector: ipywidgets.Widget, pages: Sequence[str], start: int | None) -> ipywidgets.Widget:
@@ -293,7 +292,8 @@ def _switch(selector: ipywidgets.Widget, pages: Sequence[str], start: int | None
     stack = _made(ipywidgets.Tab if seven else ipywidgets.Stack, children=frames, selected_index=start)
     box = _made(ipywidgets.VBox, children=[selector, stack])
     if seven:
-        stack.add_class("advlib-stack").selected_index = start  # a Tab shows its first page where None is asked for
+        stack.add_class("advlib-stack")
+        ipywidgets.dlink((selector, "index"), (stack, "selected_index"))  # by the kernel, too, should no link be drawn
         box.children += (_made(ipywidgets.HTML, value=_STACK_STYLE, layout={"display": "none"}),)
     # A link in the browser. `index`, for a selection's `value` is not known there.
     box.link = ipywidgets.widgets.widget_link.Link((selector, "index"), (stack, "selected_index"), model_id=_next_id())

@@ -231,6 +231,8 @@ def test_seven_links_a_tab_in_the_browser(seven):
     assert links_of(box) == [("SelectionSliderModel", "index", "TabModel", "selected_index")]
     tab = only(box, ipywidgets.Tab)
     assert [frame.value for frame in tab.children] == ["<p>a</p>", "<p>b</p>"] and tab.selected_index == 1
+    box.children[0].index = 0
+    assert tab.selected_index == 0  # by the kernel, where a front end draws no links
     assert "advlib-stack" in tab._dom_classes and ".advlib-stack" in box.children[-1].value
 
 

@@ -132,6 +132,7 @@ def variables(python: Path, scratch: Path) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
         "XDG_CACHE_HOME": str(scratch / "cache"),
         "LOCALAPPDATA": str(scratch / "cache"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a warning of ipykernel's debugger, between the lines of the table
         "ADVLIB_PROGRESS": str(scratch / "progress.json"),
         # With several threads, waiting for each other would count as work.
         "OMP_NUM_THREADS": "1",

@@ -8,9 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
 
+from advlib import load_images, load_model
 from advlib.data import fetch as fetching
+from advlib.data import real
 from advlib.data.fetch import MIRROR, NotFetched, Remote, fetch
+from advlib.models import imagenet
+from tests.colab import mirror
+from tests.data.test_real import write_mnist
 
 CONTENT = bytes(range(256)) * 1_000
 
@@ -205,3 +212,63 @@ def test_a_bar_counts_the_bytes(serve, tmp_path: Path, monkeypatch) -> None:
     fetch(remote(server), tmp_path / "digits.gz")
     assert [(bar.settings["total"], bar.done) for bar in bars] == [(len(CONTENT), len(CONTENT))]
     assert bars[0].settings["desc"] == f"digits.gz from {server.host}"
+
+
+# --- what chapters fetch ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine that has nothing on disk, and a folder of files for a second source."""
+    monkeypatch.delenv("ADVLIB_DATA", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(real, "cache_folder", lambda: tmp_path / "cache")
+    (tmp_path / "source").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("way", [refuses, hangs, other_bytes])
+def test_digits_come_from_the_second_source_and_are_kept(serve, empty: Path, monkeypatch, way) -> None:
+    write_mnist(empty / "source", monkeypatch)
+    files = {path.name: path for path in (empty / "source").rglob("*.gz")}
+    first = serve(way)
+    with mirror.served(files) as second:
+        monkeypatch.setattr(real, "MNIST_SOURCES", (f"http://{first.host}/", f"{second}/"))
+        assert len(load_images("mnist")) == 12
+    assert len(first.asked) == 4
+    assert len(load_images("mnist", "train")) == 12  # from the cache: both sources are gone, or down
+
+
+def test_without_any_source_of_digits_it_says_what_to_do_and_leaves_nothing(serve, empty: Path, monkeypatch) -> None:
+    first, second = serve(refuses), serve(other_bytes)
+    monkeypatch.setattr(real, "MNIST_SOURCES", tuple(f"http://{one.host}/" for one in (first, second)))
+    with pytest.raises(FileNotFoundError) as error:
+        load_images("mnist")
+    said = str(error.value)
+    assert f"{first.host}: HTTP Error 503" in said and f"{second.host}: not the published file" in said
+    assert "To get it:" in said and "ADVLIB_DATA" in said and MIRROR in said
+    assert not list((empty / "cache").iterdir())
+
+
+@pytest.mark.parametrize("way", [refuses, other_bytes, cut_short])
+def test_weights_come_from_the_second_source_if_their_hash_is_in_their_name(serve, empty, monkeypatch, way) -> None:
+    torch.manual_seed(0)
+    made = empty / "source" / "made.pth"
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), made)
+    name = f"squeezenet1_1-{hashlib.sha256(made.read_bytes()).hexdigest()[:8]}.pth"
+    first = serve(way)
+    theirs = torchvision.models.get_model_weights("squeezenet1_1").IMAGENET1K_V1
+    monkeypatch.setattr(theirs.value, "url", f"http://{first.host}/{name}")
+    with mirror.served({name: made}) as second:
+        monkeypatch.setattr(imagenet, "SECOND_SOURCE", f"{second}/")
+        model = load_model("imagenet:squeezenet1_1")
+    assert len(first.asked) == 1 and len(model.classes) == 1000
+    kept = empty / "torch" / "hub" / "checkpoints"
+    assert [path.name for path in kept.iterdir()] == [name] and (kept / name).read_bytes() == made.read_bytes()
+    monkeypatch.setattr(imagenet, "SECOND_SOURCE", "http://does-not-exist.invalid/")
+    (kept / name).unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"(?s){first.host}: .*does-not-exist.invalid: .*To get them: .*{MIRROR}"
+    ):
+        load_model("imagenet:squeezenet1_1")
+    assert not list(kept.iterdir())
