@@ -28,9 +28,12 @@ def run_all(paths: list[Path]) -> int:
         also = environment.snapshot(Path(folder), address())
         if data:
             also["ADVLIB_MIRROR"] = local
+        weights = mirror.stand_ins(data)
+        for name in weights:
+            print(f"{name} on this machine is not the published file: it lies on disk, and is not fetched.")
         print(HEAD, flush=True)
         for path in paths:
-            result = run(path, python, also, RUN)
+            result = run(path, python, also, RUN, weights)
             failed += bool(result.faults)
             print(result, flush=True)
     print(f"{len(paths)} notebooks, {failed} failed; what they showed lies in {RUN}.")

@@ -1,5 +1,6 @@
 """The parts of `make colab` without its half an hour: the environment, the first cell, a fork's, the sliders."""
 
+import hashlib
 import json
 import os
 import re
@@ -90,6 +91,13 @@ def test_the_mirror_gives_files_by_name(tmp_path, monkeypatch):
         assert urlopen(f"{address}/any/where/t10k.gz").read() == b"digits"
         with pytest.raises(HTTPError, match="404"):
             urlopen(f"{address}/t10k")
+
+
+def test_weights_that_are_not_the_published_ones_are_known_as_such(tmp_path):
+    right = f"net-{hashlib.sha256(b'weights').hexdigest()[:8]}.pth"
+    for name in (right, "net-00000000.pth", "digits.gz"):
+        (tmp_path / name).write_bytes(b"weights")
+    assert list(mirror.stand_ins({path.name: path for path in tmp_path.iterdir()})) == ["net-00000000.pth"]
 
 
 # --- the first cell -----------------------------------------------------------------------------------------------
