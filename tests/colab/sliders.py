@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -73,18 +73,23 @@ def shown_after(box: Locator, act: Callable[[], None]) -> str:
     return before
 
 
+def models(state: dict, view: str) -> Iterator[dict]:
+    """A widget and those inside it."""
+    model = state["state"][view]
+    yield model
+    for child in model["state"].get("children", []):
+        yield from models(state, child.removeprefix("IPY_MODEL_"))
+
+
 def positions(state: dict, view: str) -> int:
-    """How many options the slider inside a widget has."""
-    waiting = [view]
-    while waiting:
-        model = state["state"][waiting.pop()]
-        if model["model_name"] == "SelectionSliderModel":
-            return len(model["state"]["_options_labels"])
-        waiting += [child.removeprefix("IPY_MODEL_") for child in model["state"].get("children", [])]
-    return 0
+    """How many options the slider inside a widget has, or its quiz; 0 for any other widget, such as a progress bar."""
+    kinds = ("SelectionSliderModel", "RadioButtonsModel")
+    found = (model for model in models(state, view) if model["model_name"] in kinds)
+    return max((len(model["state"]["_options_labels"]) for model in found), default=0)
 
 
 def still_in(notebook: NotebookNode, browser: Browser, folder: Path) -> list[str]:
-    """`still` for all that a notebook shows."""
-    views = [one for one, whole in stored_widgets(notebook) if whole]
-    return still(browser, notebook.metadata.widgets[WIDGET_STATE], views, folder) if views else []
+    """`still` for all sliders and quizzes that a notebook shows."""
+    state = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {"state": {}})
+    views = [one for one, whole in stored_widgets(notebook) if whole and positions(state, one)]
+    return still(browser, state, views, folder) if views else []
