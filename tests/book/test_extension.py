@@ -16,10 +16,11 @@ from sphinx.errors import ConfigError
 
 from advlib.attacks.facts import FACTS
 from advlib.norms import L2
-from book._ext.coursebook import assets, chapter, mentions, repository, search
+from book._ext.coursebook import assets, chapter, launch, mentions, repository, search
 from tests.book.pages import PAGES, ROOT, Book
+from tests.notebooks.fork import address
 
-UPSTREAM = "https://github.com/adversarial-by-example/course"
+UPSTREAM = address()
 
 
 def config() -> SimpleNamespace:
@@ -74,6 +75,26 @@ def test_colab_button_opens_the_page_s_own_notebook(book: Book) -> None:
             r'href="(\S*colab\.research\S*)"', (book.folder / f"{page}.html").read_text(encoding="utf-8")
         )
         assert button[1].endswith(f"/blob/main/{page}.ipynb")
+
+
+def test_buttons_stand_below_the_title_of_a_notebook_and_open_the_fork_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(repository.VARIABLE, "https://github.com/ada/fork")
+    options = (fork := config()).html_theme_options
+    repository.use_one_address(None, fork)
+    options["launch_buttons"] = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["launch_buttons"]
+    env = SimpleNamespace(doc2path=lambda page: str(ROOT / f"{page}.{'md' if page == 'book/lab' else 'ipynb'}"))
+    app = SimpleNamespace(env=env, srcdir=ROOT, config=SimpleNamespace(html_theme_options=options))
+    bodies = {}
+    for page in ("chapters/06_fgsm", "book/lab"):
+        context = {"body": "<h1>FGSM</h1><p>One step.</p>"}
+        launch.show_buttons(app, page, "page.html", context, doctree=object())
+        bodies[page] = context["body"]
+    assert bodies["book/lab"] == "<h1>FGSM</h1><p>One step.</p>"
+    title, links, text = re.fullmatch("(.*</h1>)(.*</p>)(<p>One.*)", bodies["chapters/06_fgsm"]).groups()
+    assert re.findall('href="(.*?)"', links) == [
+        "https://colab.research.google.com/github/ada/fork/blob/main/chapters/06_fgsm.ipynb",
+        "https://mybinder.org/v2/gh/ada/fork/main?urlpath=lab/tree/chapters/06_fgsm.ipynb",
+    ]
 
 
 @pytest.fixture

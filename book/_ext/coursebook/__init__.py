@@ -1,4 +1,4 @@
-"""The book's one Sphinx extension: pages that need no network, one address, links, folds, stills, maps, the lab."""
+"""The book's one Sphinx extension: offline pages, one address, links, folds, stills, buttons, maps, the lab."""
 
 from sphinx.application import Sphinx
 
@@ -11,6 +11,7 @@ from . import (
     formulas,
     icons,
     lab,
+    launch,
     mentions,
     repository,
     search,
@@ -32,6 +33,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", lab.load_on_its_page_alone)
     app.connect("html-page-context", stills.show_stills)
     app.connect("html-page-context", formulas.draw_formulas)
+    app.connect("html-page-context", launch.show_buttons)
     app.add_directive("attack-map", attack_map.AttackMap)
     app.add_directive("course-map", course_map.CourseMap)
     app.add_directive("cheat-sheet", cheat_sheet.CheatSheet)
