@@ -23,7 +23,8 @@ from torch import Tensor, nn
 __all__ = ["average", "each", "everyone", "group", "in_rounds", "launched", "mean", "of_this_process", "only_first"]
 __all__ += ["rank", "share", "sharing", "total", "world"]
 
-Item, Found = TypeVar("Item"), TypeVar("Found")
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # as torchrun says
 PATIENCE = timedelta(days=1)  # one process may attack for hours what another one is done with; a dead one is noticed

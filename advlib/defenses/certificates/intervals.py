@@ -65,7 +65,7 @@ def interval_bounds(model: nn.Module, x: Tensor, within: Ball, *, batch_size: in
         def run(rows: Tensor) -> tuple[Tensor, Tensor]:
             logits = through(layers, box(images[rows], within.rows(rows)))
             contract.check_logits(logits.lower, len(rows))
-            return tuple(logits)
+            return logits.lower, logits.upper
 
         found = in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     return Bounds(*(torch.cat(ends).to(x.device) for ends in zip(*found)))
