@@ -28,7 +28,8 @@ Found = TypeVar("Found")
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # as torchrun says
 PATIENCE = timedelta(days=1)  # one process may attack for hours what another one is done with; a dead one is noticed
-_sharing: ContextVar[bool] = ContextVar("sharing", default=False)
+# Whether what runs is dealt out: True where all do so together, False within what a process works on by itself.
+_sharing: ContextVar[bool | None] = ContextVar("sharing", default=None)
 
 
 class Gone(ConnectionError):
@@ -68,7 +69,7 @@ def only_first(call: Callable[[], Found]) -> Found:
     """What ``call()`` gives in the first process, which alone makes it; if it raises there, it raises in all."""
     if world() == 1:
         return call()
-    box: list[Any] = [_tried(call, ()) if rank() == 0 else None]
+    box: list[Any] = [_tried(call) if rank() == 0 else None]
     with _lost():
         dist.broadcast_object_list(box)
     return _opened(box[0])
@@ -89,13 +90,20 @@ def mean(value: Tensor, n: int) -> Tensor:
 
 def agree(**facts: Any) -> None:
     """All processes were given the same; else ValueError, in all of them, before they wait for each other for ever."""
-    for number, theirs in enumerate(said := everyone({name: repr(fact) for name, fact in facts.items()})):
+    for number, theirs in enumerate(said := everyone({name: _told(fact) for name, fact in facts.items()})):
         for name in theirs:
             if theirs[name] != said[0].get(name):
                 raise ValueError(
                     f"process 0 was given {name}={said[0].get(name)} and process {number} {name}={theirs[name]}; "
                     "expected the same in all: the whole set, of which each process takes its share by itself."
                 )
+
+
+def _told(fact: Any) -> str:
+    """A fact in words that are the same wherever it is the same."""
+    if isinstance(fact, Tensor):
+        return f"{'×'.join(map(str, fact.shape))} numbers with the sum {fact.sum(dtype=torch.float64):.17g}"
+    return repr(fact)
 
 
 # ----------------------------------------------------------------------------------------------- sharing
@@ -106,11 +114,17 @@ def sharing(**facts: Any) -> Iterator[None]:
     All run the same program on the same images, draw the same chance and come to the same results: what `each` works
     on is dealt out, and what it finds is told to all. The batches are those of a single process: so are the figures.
     """
-    if _sharing.get() or world() == 1:
+    if _sharing.get() is not None or world() == 1:
         yield
         return
     agree(**facts)
-    token = _sharing.set(True)
+    with _set(True):
+        yield
+
+
+@contextmanager
+def _set(shared: bool) -> Iterator[None]:
+    token = _sharing.set(shared)
     try:
         yield
     finally:
@@ -127,15 +141,11 @@ def each(work: Callable[[Item], Found], items: Sequence[Item], device: Any = "cp
     """
     if not _sharing.get():
         return [work(item) for item in items]
-    token = _sharing.set(False)  # what the work itself consists of is not dealt out again
-    try:
-        mine: list[Any] = []
-        for item in of_this_process(items):
-            mine.append(_tried(work, (item,)))
-            if isinstance(mine[-1], _Failed):
-                break
-    finally:
-        _sharing.reset(token)
+    mine: list[Any] = []
+    for item in of_this_process(items):
+        mine.append(_tried(work, item))
+        if isinstance(mine[-1], _Failed):
+            break
     said = everyone(mine)
     found: list[Any] = []
     for k in range(len(items)):
@@ -157,7 +167,7 @@ def in_rounds(work: Callable[[Item], Found], parts: Iterable[Item]) -> Iterator[
         yield from map(work, own)
         return
     while True:
-        found = _tried(lambda: [work(part) for part in islice(own, 1)], ())
+        found = _tried(lambda: [work(part) for part in islice(own, 1)])
         said = [_opened(one) for one in everyone(found)]
         yield from (one for parts in said for one in parts)
         if not all(said):
@@ -250,9 +260,11 @@ class _Failed:
             return _Failed, (RuntimeError(f"{type(self.error).__name__}: {self.error}"), self.where)
 
 
-def _tried(call: Callable, given: tuple) -> Any:
+def _tried(call: Callable, *given: Any) -> Any:
+    """What a process finds by itself, or the error: what the work consists of is not dealt out again."""
     try:
-        return _moved(call(*given), "cpu")
+        with _set(False):
+            return _moved(call(*given), "cpu")
     except Gone:
         raise
     except Exception as error:
