@@ -282,7 +282,7 @@ def _lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        why = str(error).splitlines()[0][:200]
+        why = str(error).splitlines()[0].partition(". ")[0][:200]
         raise Gone(f"process {rank()} of {world()} has lost the others: one of them has ended ({why})") from error
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from argparse import Namespace
 from pathlib import Path
 
 import torch
@@ -26,13 +30,20 @@ ROOT = Path(__file__).parents[1]
 QUICK = Recipe(net="signs-linear", data="signs", train_images=64, epochs=4, lr=1e-3, batch_size=16)
 
 
-def launch(*words: object, processes: int = 2, module: str = "tests.several") -> subprocess.CompletedProcess:
-    """torchrun: its exit status, what the first process printed, and what all said on stderr."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+def launch(*words: object, module: str = "tests.several") -> subprocess.CompletedProcess:
+    """Two processes by torchrun: its exit status, what the first one printed, and what all said on stderr."""
+    return _run("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", module, *words)
+
+
+def alone(*words: object) -> subprocess.CompletedProcess:
+    """A process of ours, which makes two others."""
+    return _run("tests.several", *words)
+
+
+def _run(*words: object) -> subprocess.CompletedProcess:
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [*command, module, *map(str, words)], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, "-m", *map(str, words)]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def stripes(n: int = 96) -> Images:
@@ -108,13 +119,17 @@ def errors() -> dict:
     }
 
 
-def all_of(folder: Path) -> None:
-    """Everything above, from each process as a file of its own; and a training that nothing disturbs."""
-    with distributed.group():
-        found = {"figures": figures(), "learnt": learnt(), "errors": errors()}
-        torch.save(found, folder / f"{distributed.rank()}.pt")
-        prepare("goes on")
-        cli_train.run(cli._parse(words(folder)))
+def everything(args: Namespace) -> int:
+    """Everything above, from each process as a file of its own; a training that nothing disturbs; and an end."""
+    folder = Path(args.out).parent
+    found = {"figures": figures(), "learnt": learnt(), "errors": errors()}
+    torch.save(found, folder / f"{distributed.rank()}.pt")
+    prepare("goes on")
+    TRAIN(args)
+    if distributed.rank() == 1:
+        raise ValueError("no light in the second room")
+    time.sleep(60)  # what is left is ended by torchrun
+    return 0
 
 
 def words(folder: Path) -> list[str]:
@@ -123,7 +138,7 @@ def words(folder: Path) -> list[str]:
 
 
 def prepare(how: str) -> None:
-    """A recipe of a second; at an epoch of it the second process raises, is killed, or goes on."""
+    """A recipe of a second, in an epoch of which the second process is killed, or not."""
     RECIPES["quick"], cli_train.TEST_IMAGES, cli_train.ATTACKED_IMAGES = QUICK, 32, 8
     end, _, at = how.partition("@")
     asked = load_images
@@ -131,19 +146,39 @@ def prepare(how: str) -> None:
     def until(data: str, split: str, n: int = 0, seed: int = 0) -> Images:
         if data != "signs":
             raise FileNotFoundError("no real photos here")
-        if (split, distributed.rank(), str(seed)) == ("train", 1, at):
-            if end == "killed":
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise ValueError("no light in the second room")
+        if end == "killed" and (split, distributed.rank(), str(seed)) == ("train", 1, at):
+            os.kill(os.getpid(), signal.SIGKILL)
         return asked(data, split, n, seed)
 
     cli_train.load_images = until
 
 
+def forked(how: str, folder: Path) -> list[int]:
+    """``advlib train`` in two processes without torchrun, so that nobody ends who is left: their exit statuses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    prepare(how)
+    children = []
+    for rank in ("0", "1"):
+        children.append(os.fork())
+        if not children[-1]:
+            os.environ |= place | {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+            signal.alarm(90)  # whoever hangs does not end well
+            status = 1
+            try:
+                status = cli.main(words(folder))
+            except SystemExit as end:
+                status = end.code
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
 if __name__ == "__main__":
-    what, into = sys.argv[1], Path(sys.argv[2])
-    if what == "all":
-        all_of(into)
-    else:
-        prepare(what)
+    into = Path(sys.argv[2])
+    if sys.argv[1] == "all":
+        TRAIN, cli_train.run = cli_train.run, everything
         sys.exit(cli.main(words(into)))
+    print(json.dumps(forked(sys.argv[1], into)))

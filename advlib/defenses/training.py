@@ -152,7 +152,7 @@ def fit(
         settings["images"] = f"{_checked(images)}, {images.x.mean(dtype=torch.float64):.9f} in the mean"
     if distributed.world() > 1:
         settings["processes"] = distributed.world()
-        distributed.agree(**settings)
+        distributed.agree(**settings, checkpoint=checkpoint is not None)
         model.load_state_dict(distributed.only_first(model.state_dict))
     kept = Checkpoint(checkpoint, settings)
     kept.restore(model=model, mean=mean)
