@@ -65,6 +65,7 @@ def curve(
         seeds for an attack without a ``seed``, or that are not different whole numbers.
 
     >>> import torch
+    >>> from advlib.answers import predict
     >>> from advlib.attacks import fgsm
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     >>> x = torch.rand(5, 1, 2, 2)
