@@ -34,6 +34,13 @@ class Bar:
         elif time.monotonic() >= self.due and not switched_off():
             self.bar = tqdm(initial=self.done, **self.settings)
 
+    def expect(self, total: int) -> None:
+        """More or fewer than was thought."""
+        self.settings["total"] = total
+        if self.bar is not None:
+            self.bar.total = total
+            self.bar.refresh()
+
     def __iter__(self) -> Iterator:
         with self:
             for one in self.iterable or ():

@@ -19,6 +19,9 @@ def made(monkeypatch):
         def update(self, n):
             self.counted += n
 
+        def refresh(self):
+            pass
+
         def close(self):
             self.closed = True
 
@@ -63,3 +66,12 @@ def test_a_variable_keeps_bars_away(made, clock, monkeypatch):
         clock[0] = 9.0
         bar.update(3)
     assert made == []
+
+
+def test_what_is_expected_may_change(made, clock):
+    with progress(total=3) as bar:
+        bar.expect(5)
+        clock[0] = 9.0
+        bar.update()
+        bar.expect(7)
+    assert made[0].settings["total"] == 5 and made[0].total == 7

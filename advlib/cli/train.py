@@ -17,7 +17,7 @@ from torch import nn
 
 from advlib import __version__, answers, distributed
 from advlib.attacks import fgsm, pgd, worst_case
-from advlib.cli import usable_device
+from advlib.cli.values import usable_device
 from advlib.data import Images, load_images
 from advlib.defenses.adversarial import Climb, Divergence, Noise, Trades
 from advlib.defenses.certificates import IBP, certified
