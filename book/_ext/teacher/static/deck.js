@@ -8,7 +8,7 @@
 
   async function drawn() {
     await MathJax.startup.promise;
-    const waiting = () => [...document.querySelectorAll(".widget-subarea")].some((area) => !area.querySelector(".lm-Widget"));
+    const waiting = () => [...document.querySelectorAll(".widget")].some((area) => !area.querySelector(".lm-Widget"));
     while (waiting()) await frame();
     await Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
     await frame();
@@ -16,7 +16,7 @@
 
   // The pictures of a slider become as high as the slide bears.
   function fitPictures(slide) {
-    let height = 560;
+    let height = 500;
     do slide.style.setProperty("--picture", `${(height -= 10)}px`);
     while (over(slide) && height > 120);
   }
@@ -24,7 +24,7 @@
   // Words are as large as the slide bears, down to letters of 24 px, and a formula that is too wide shrinks.
   function fitWords(slide) {
     // A quiz leaves room for what is said of the answer.
-    const largest = slide.querySelector(".advlib-quiz") ? 34 : 42;
+    const largest = slide.querySelector(".advlib-quiz") ? 38 : 42;
     for (const size of [42, 38, 34, 30, 28, 26, 24].filter((size) => size <= largest)) {
       slide.style.fontSize = `${size}px`;
       fitFormulas(slide);
