@@ -1,4 +1,5 @@
-# make book | offline | teacher | picture | links | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
+# make book | offline | teacher | picture | links | check | test | colab | fuzz | notebook N=07 | notebooks | fork URL=… | bench
+# | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
 # What the installed environment was made from: a newer file here means installing again.
@@ -12,7 +13,7 @@ LOCK ?=
 # Where chance begins in `make fuzz`: another time, another seed.
 SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: book offline teacher picture links check test fuzz style notebook notebooks bench lock clean
+.PHONY: book offline teacher picture links check test colab fuzz style notebook notebooks fork bench lock clean
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
@@ -41,6 +42,10 @@ check: $(STAMP) style
 test: $(STAMP) style
 	$(BIN)/pytest $(PARALLEL)
 
+# Every chapter as Colab runs it: its versions, an empty folder, no package. Half an hour; the tests try the parts of it.
+colab: $(STAMP)
+	$(BIN)/python -m tests.colab $(if $(N),$(or $(wildcard chapters/$(N)_*.ipynb),$(error No chapter has the number $(N))))
+
 # The properties that every attack keeps, tried a hundred times as often as in `make test`, by chance: takes hours.
 fuzz: $(STAMP)
 	@echo 'Again with the same chance: make fuzz SEED=$(SEED)'
@@ -58,6 +63,10 @@ notebook: $(STAMP)
 
 notebooks: $(STAMP)
 	$(BIN)/python -m tests.notebooks.execute $(sort $(wildcard book/*.ipynb chapters/*.ipynb))
+
+# A fork's notebooks install the fork: write its address into them.
+fork: $(STAMP)
+	$(BIN)/python -m tests.notebooks.fork $(URL)
 
 bench: $(STAMP)
 	$(BIN)/pip install --quiet --no-deps --requirement tests/benchmarks/requirements.txt

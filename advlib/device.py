@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["at_least_float32", "device", "in_batches", "out_of_memory", "width"]
+__all__ = ["at_least_float32", "described", "device", "in_batches", "out_of_memory", "width"]
 
 # Numbers in a network's widest layer, over all images worked on at once, when nobody says. On a CPU, 16 MB: with
 # more, each layer is fetched from memory again, and an image costs a seventh more.
@@ -37,6 +37,21 @@ def device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def described() -> str:
+    """What there is to compute on, by name, and how to use it: what a notebook says once it has installed the package.
+
+    >>> described().startswith(("GPU: ", "No GPU"))
+    True
+    """
+    import torch
+
+    kind = device().type
+    if kind == "cpu":
+        return "No GPU here, and none is needed."
+    name = torch.cuda.get_device_name() if kind == "cuda" else "Apple's, by way of Metal"
+    return f"GPU: {name}. To use it, put networks and images there: .to(advlib.device())"
 
 
 def width(model: Callable, image: Tensor) -> int:

@@ -55,8 +55,7 @@ class Book:
         base = self.folder.as_uri() if over == "file" else self.address
         visit = Visit(context.new_page(), base)
         visit.page.goto(f"{base}/{page}.html", wait_until="load")
-        # Formulas and widgets are drawn after loading: wait until both are there.
-        visit.page.wait_for_function("window.MathJax?.startup?.promise?.then(() => true) ?? true")
+        # Widgets are drawn after loading: wait until they are there.
         visit.page.wait_for_function(
             "document.querySelectorAll('.widget-subarea').length"
             " === document.querySelectorAll('.widget-subarea > .lm-Widget').length"

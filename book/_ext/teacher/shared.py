@@ -8,6 +8,7 @@ from pygments.formatters import HtmlFormatter
 from book._ext.coursebook import assets
 
 HERE = Path(__file__).parent
+MATHJAX = "tex-svg-full.js"  # draws formulas as SVG: no fonts to load, so it also works from file://
 REVEAL = ("reveal.js", "reveal.css", "plugin/notes.js")
 
 
@@ -15,11 +16,13 @@ def copy_shared(folder: Path) -> None:
     """Fill ``folder`` with scripts and styles. Raises `RuntimeError` where the scripts cannot be installed."""
     if problem := assets.install():
         raise RuntimeError(f"the pages' JavaScript could not be installed: {problem}")
-    assets.copy_scripts(folder / "vendor")
-    for name in REVEAL:
-        target = folder / "vendor" / "reveal" / name
+    vendor = folder / "vendor"
+    assets.copy_widgets(vendor)
+    dist = assets.MODULES / "reveal.js" / "dist"
+    scripts = {vendor / "mathjax" / MATHJAX: assets.MODULES / "mathjax" / "es5" / MATHJAX}
+    for target, source in (scripts | {vendor / "reveal" / name: dist / name for name in REVEAL}).items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(assets.MODULES / "reveal.js" / "dist" / name, target)
+        shutil.copyfile(source, target)
     for source in (*(HERE / "static").iterdir(), HERE.parents[1] / "_static" / "course.js"):
         shutil.copyfile(source, folder / source.name)
     colours = HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".highlight")
