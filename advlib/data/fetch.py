@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 from advlib.files import replacing
 from advlib.progress import progress
 
-MIRROR = (
-    "ADVLIB_MIRROR"  # an address below which files lie by their names alone: of a class, or of a room without network
-)
+# An address below which files lie by their names alone: of a class, or of a room without network.
+MIRROR = "ADVLIB_MIRROR"
 PATIENCE = 20.0  # seconds of silence until a source is given up
 SLOWEST = 2_000  # bytes per second, on average, that a source has to give once its time is up
 PART = 2**16  # bytes read at once
