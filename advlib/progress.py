@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
@@ -59,5 +60,13 @@ def progress(iterable: Iterable | None = None, **settings: Any) -> Bar:
 
 
 def switched_off() -> bool:
-    """Whether ``TQDM_DISABLE`` keeps all bars away."""
-    return os.environ.get("TQDM_DISABLE", "0").lower() not in ("", "0", "false")
+    """Whether ``TQDM_DISABLE`` keeps all bars away, or another of several processes shows them."""
+    return os.environ.get("TQDM_DISABLE", "0").lower() not in ("", "0", "false") or _is_not_the_first()
+
+
+def _is_not_the_first() -> bool:
+    if "torch.distributed" not in sys.modules:  # not imported for a bar's sake
+        return False
+    from advlib import distributed
+
+    return distributed.rank() > 0

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from advlib import __version__
+from advlib.cli.several import as_one
 from advlib.names import alike
 
 # What a terminal without these letters gets instead.
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["TQDM_DISABLE"] = "1"  # no progress bars in log files; tqdm looks once, when it is imported
     args = _parse(argv)
     try:
-        return importlib.import_module(f"advlib.cli.{args.command}").run(args)
+        return as_one(importlib.import_module(f"advlib.cli.{args.command}").run, args)
     except (ValueError, OSError) as error:
         words = "\n".join(map(printable, str(error).split("\n")))
         print(f"advlib {args.command}: {words}", file=sys.stderr)
@@ -106,6 +107,17 @@ def megapixels(text: str) -> int:
     if not 1 <= value <= 178:
         raise argparse.ArgumentTypeError(f"{text} is not from 1 to 178 (million pixels)")
     return round(value * 1e6)
+
+
+def some(text: str) -> int | None:
+    """A number of images, None for all of them.
+
+    >>> some("250"), some("all")
+    (250, None)
+    """
+    if text != "all" and (not text.isdecimal() or int(text) < 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of images; write 100, or all")
+    return None if text == "all" else int(text)
 
 
 def duration(text: str) -> float:
@@ -205,9 +217,12 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     report.add_argument("model", metavar="MODEL", help="as for 'advlib attack --model'")
     _add_own_model(report)
     report.add_argument(
-        "--data", metavar="NAME", help="images with labels: signs, mnist, … (default: what a model of ours reads)"
+        "--data",
+        metavar="NAME",
+        help="signs, mnist, … or a folder with one of photos for each class (default: as trained)",
     )
-    report.add_argument("--images", type=int, default=100, metavar="N", help="default: %(default)s")
+    report.add_argument("--images", type=some, default=100, metavar="N", help="or 'all' (default: %(default)s)")
+    report.add_argument("--batch-size", type=int, metavar="N", help="images at once (default: as many as pay)")
     report.add_argument(
         "--queries", type=int, default=500, metavar="N", help="per image and ball (default: %(default)s)"
     )
