@@ -18,7 +18,7 @@ def build_book(root: Path, folder: Path, toc: dict | None = None) -> Path:
     """
     toc = toc or yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    work = folder / ".work"
+    work = folder.with_name(f".{folder.name}")  # what a next build starts from, and nobody takes along
     work.mkdir(parents=True, exist_ok=True)
     write(work / "_toc.yml", with_answers(toc, root))
     write(work / "_config.yml", named_for_teachers(config, root))

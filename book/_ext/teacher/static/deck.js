@@ -8,7 +8,7 @@
 
   async function drawn() {
     await MathJax.startup.promise;
-    const waiting = () => [...document.querySelectorAll(".widget-subarea")].some((area) => !area.querySelector(".lm-Widget"));
+    const waiting = () => [...document.querySelectorAll(".widget")].some((area) => !area.querySelector(".lm-Widget"));
     while (waiting()) await frame();
     await Promise.all([...document.images].map((image) => image.decode().catch(() => {})));
     await frame();
@@ -16,21 +16,36 @@
 
   // The pictures of a slider become as high as the slide bears.
   function fitPictures(slide) {
-    let height = 560;
+    let height = 500;
     do slide.style.setProperty("--picture", `${(height -= 10)}px`);
     while (over(slide) && height > 120);
   }
 
   // Words are as large as the slide bears, down to letters of 24 px, and a formula that is too wide shrinks.
   function fitWords(slide) {
-    // A quiz leaves room for what is said of the answer.
-    const largest = slide.querySelector(".advlib-quiz") ? 34 : 42;
-    for (const size of [42, 38, 34, 30, 28, 26, 24].filter((size) => size <= largest)) {
+    const answer = slide.querySelector(".advlib-quiz") && longestAnswer(slide);
+    for (const size of [42, 38, 34, 30, 28, 26, 24]) {
       slide.style.fontSize = `${size}px`;
       fitFormulas(slide);
-      if (!over(slide)) return;
+      if (!over(slide)) break;
     }
+    answer?.remove();
+    if (!over(slide)) return;
     slide.classList.add("broken");  // lines of more than 80 letters
+  }
+
+  // The longest that may be said of an answer of a quiz, in its place.
+  function longestAnswer(slide) {
+    const { state } = JSON.parse(document.querySelector("script[type*='widget-state']").textContent);
+    const of = (name) => state[name.replace("IPY_MODEL_", "")].state;
+    const quiz = of(JSON.parse(slide.querySelector("script[type*='widget-view']").textContent).model_id);
+    const stack = quiz.children.map(of).find((part) => "selected_index" in part);
+    const said = stack.children.map((name) => of(name).value).sort((one, other) => other.length - one.length);
+    const answer = document.createElement("div");
+    answer.style.gridArea = "2 / 2";
+    answer.innerHTML = said[0];
+    slide.querySelector(".advlib-quiz").append(answer);
+    return answer;
   }
 
   function fitFormulas(slide) {
