@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import replace
 
 import torch
-from tqdm import tqdm
 
 from advlib import load_images
+from advlib.progress import progress
 from advlib.tournament import Match, Result, playing, scores
 from advlib.tournament.entries import Entry
 from advlib.tournament.matches import Rules
@@ -37,7 +37,7 @@ def scripted(rounds: int | None, teams: int):
         for side in ("defense", "attack")
     )
     clean = {one.team: Match(one.team, "", (True,) * 10, 1.0, 1) for one in defenses}
-    matches = playing._matches(organiser, defenses, attacks, clean, rounds, tqdm(disable=True))
+    matches = playing._matches(organiser, defenses, attacks, clean, rounds, progress(disable=True))
     assert organiser.played == [(one.defense, one.attack) for one in matches]
     scores = playing._ranked(playing._scores(defenses, attacks, clean, matches, 10))
     return matches, scores
