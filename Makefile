@@ -1,4 +1,4 @@
-# make book | offline | picture | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
+# make book | offline | pdf | picture | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
 # What the installed environment was made from: a newer file here means installing again.
@@ -12,7 +12,7 @@ LOCK ?=
 # Where chance begins in `make fuzz`: another time, another seed.
 SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: book offline picture check test fuzz style notebook notebooks bench lock clean
+.PHONY: book offline pdf picture check test fuzz style notebook notebooks bench lock clean
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
@@ -20,6 +20,10 @@ book: $(STAMP)
 # The book as one file: unpack it anywhere, without a network, and open html/index.html.
 offline: book
 	cd _build && ../$(BIN)/python -m zipfile -c course.zip html
+
+# The book on paper: one PDF with bookmarks, sliders as strips of frames, solutions at the end. Chromium prints it.
+pdf: book
+	$(BIN)/python -m book._ext.paper
 
 # The README's picture, light and dark, is a photograph of the first page.
 picture: book

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, DictionaryObject, Fit, FloatObject, NameObject, NullObject, NumberObject, TextStringObject
+from pypdf.generic import (
+    ArrayObject,
+    DictionaryObject,
+    Fit,
+    FloatObject,
+    NameObject,
+    NullObject,
+    NumberObject,
+    TextStringObject,
+)
 
 from .sheets import Book, Sheet
 
@@ -23,7 +32,7 @@ class Printed:
         return cls(sheet, PdfReader(io.BytesIO(printed)))
 
     def places(self) -> dict[str, tuple[int, float]]:
-        """Where each noted anchor lies: the number of the page, from 0, and the height on it. "" is the sheet itself."""
+        """Where each noted anchor lies: page, from 0, and height on it. The anchor "" is the sheet itself."""
         found = {"": (0, float(self.pages.pages[0].mediabox.top))}
         for name, target in self.pages.named_destinations.items():
             number = self.pages.get_destination_page_number(target)
@@ -62,7 +71,13 @@ def _lead(link: DictionaryObject, writer: PdfWriter, places: dict, book: Book, h
     if place := book.place(address):
         number, top = places.get(place) or places.get((place[0], ""), (None, None))
         if number is not None:
-            to = [writer.pages[number].indirect_reference, NameObject("/XYZ"), NullObject(), FloatObject(top), NumberObject(0)]
+            to = [
+                writer.pages[number].indirect_reference,
+                NameObject("/XYZ"),
+                NullObject(),
+                FloatObject(top),
+                NumberObject(0),
+            ]
             del link["/A"]
             link[NameObject("/Dest")] = ArrayObject(to)
             return
@@ -88,4 +103,4 @@ def _add_bookmarks(writer: PdfWriter, sheets: Iterable[Sheet], places: dict) -> 
 
 def _bookmark(writer: PdfWriter, title: str, place: tuple[int, float], parent=None):
     number, top = place
-    return writer.add_outline_item(title, number, parent, fit=Fit.xyz(top=top), is_open=False)
+    return writer.add_outline_item(title=title, page_number=number, parent=parent, fit=Fit.xyz(top=top), is_open=False)

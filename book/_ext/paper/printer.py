@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 from playwright.sync_api import Browser
 
 from .binding import Printed
@@ -23,7 +24,7 @@ def css_string(text: str) -> str:
 
 
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True)
-TEMPLATES.filters["css"] = lambda text: jinja2.utils.markupsafe.Markup(css_string(text))
+TEMPLATES.filters["css"] = lambda text: Markup(css_string(text))
 
 
 class Printer:
@@ -38,7 +39,14 @@ class Printer:
 
     def write(self, sheet: Sheet, pages_before: int) -> Path:
         """The sheet as a page that prints with its page numbers."""
-        return self._file(sheet.name, "sheet.html.j2", sheet=sheet, head=sheet.head, body=sheet.body.decode_contents(), pages_before=pages_before)
+        return self._file(
+            sheet.name,
+            "sheet.html.j2",
+            sheet=sheet,
+            head=sheet.head,
+            body=sheet.body.decode_contents(),
+            pages_before=pages_before,
+        )
 
     def write_front(self, **contents: object) -> Path:
         return self._file("front", "front.html.j2", book=self.book, **contents)

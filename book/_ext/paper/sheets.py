@@ -15,7 +15,7 @@ from . import widgets
 
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
-# For fingers alone; and code that is folded because it only draws or installs.
+# For fingers alone, and code that is folded because it only draws or installs.
 SCREEN_ONLY = ".headerlink, details.hide, fieldset, .landing-ways, button, noscript, script, .predict > summary"
 NUMBER = re.compile(r"(\d+)\. ")
 EXERCISE = re.compile(r"Exercise (\d+)\. (.+)")
@@ -24,7 +24,7 @@ SOLUTIONS = "solutions"  # the name of the sheet that gathers them
 
 @dataclass(frozen=True)
 class Solution:
-    """What answers an exercise or a quiz, where it is asked, and the name of both places."""
+    """What answers an exercise or a quiz: "Exercise 6.1", its title, where it is asked, and the answer as HTML."""
 
     label: str
     title: str
@@ -56,12 +56,15 @@ class Sheet:
     def anchors(self) -> list[str]:
         return [tag["id"] for tag in self.body.select("[id]")]
 
-    def leads_to(self) -> set[str]:
-        """All addresses that a link names."""
+    def links(self) -> set[str]:
         return {link["href"] for link in self.body.select("a[href]")}
 
-    def show_anchors(self, wanted: set[str]) -> None:
-        """Let the printer note where these places come to lie: it notes those that a link on the same page names."""
+    def show_anchors(self, linked: set[str]) -> None:
+        """Let the browser note where these places, the sections and what is solved come to lie.
+
+        It notes what a link on the same page leads to, be that link hidden.
+        """
+        wanted = linked | {anchor for anchor, _ in self.headings} | {asked.anchor for asked in self.solutions}
         for anchor in sorted(wanted.intersection(self.anchors)):
             self.body.append(BeautifulSoup(f'<a hidden href="#{quote(anchor)}"></a>', "html.parser"))
 
@@ -87,7 +90,8 @@ class Book:
     def place(self, address: str) -> tuple[str, str] | None:
         """The page and anchor of an address within the book; None for one outside of it.
 
-        >>> Book(Path("/built")).place("file:///built/chapters/06_fgsm.html#play")
+        >>> built = Book(Path.cwd())
+        >>> built.place(built.address("chapters/06_fgsm", "play"))
         ('chapters/06_fgsm', 'play')
         """
         uri, anchor = urldefrag(address)
@@ -191,6 +195,8 @@ def gathered(sheets: list[Sheet], book: Book, page_of: dict[tuple[str, str], int
         for one in sorted(asking.solutions, key=lambda one: order.index(one.anchor)):
             title = html.escape(f"{one.label}. {one.title}" if one.title else f"{one.label}.")
             back = f'<a href="{book.address(asking.name, one.anchor)}">page {page_of[asking.name, one.anchor]}</a>'
-            parts.append(f'<section class="solution" id="{asking.name}:{one.anchor}"><h3>{title} {back}</h3>{one.body}</section>')
+            parts.append(
+                f'<section class="solution" id="{asking.name}:{one.anchor}"><h3>{title} {back}</h3>{one.body}</section>'
+            )
         body.append(BeautifulSoup("".join([*parts, "</section>"]), "html.parser"))
     return Sheet(SOLUTIONS, "Solutions", body, head)

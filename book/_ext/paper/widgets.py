@@ -18,7 +18,7 @@ class Slider:
     def strip(self) -> str:
         """The frames, each under the place of the slider that shows it."""
         drawn = (
-            f'<figure><figcaption>{html.escape(f"{self.label} = {readout}")}</figcaption>{frame}</figure>'
+            f"<figure><figcaption>{html.escape(f'{self.label} = {readout}')}</figcaption>{frame}</figure>"
             for readout, frame in self.frames
         )
         return f'<div class="strip">{"".join(drawn)}</div>'
@@ -43,7 +43,8 @@ class Quiz:
 def read(models: dict, name: str) -> Slider | Quiz:
     """A slider or quiz, from the stored models of its page.
 
-    >>> models = {"s": {"model_name": "SelectionSliderModel", "state": {"_options_labels": ["0", "1"], "description": "ε"}},
+    >>> slider = {"_options_labels": ["0", "1"], "description": "ε"}
+    >>> models = {"s": {"model_name": "SelectionSliderModel", "state": slider},
     ...           "f": {"model_name": "StackModel", "state": {"children": ["IPY_MODEL_a", "IPY_MODEL_b"]}},
     ...           "a": {"model_name": "HTMLModel", "state": {"value": "<p>clean</p>"}},
     ...           "b": {"model_name": "HTMLModel", "state": {"value": "<p>attacked</p>"}},
