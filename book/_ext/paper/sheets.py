@@ -19,6 +19,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 SCREEN_ONLY = ".headerlink, details.hide, fieldset, .landing-ways, button, noscript, script, .predict > summary"
 NUMBER = re.compile(r"(\d+)\. ")
 EXERCISE = re.compile(r"Exercise (\d+)\. (.+)")
+SHORT = 24  # lines of code that no page breaks: a third of a page
 SOLUTIONS = "solutions"  # the name of the sheet that gathers them
 
 
@@ -115,6 +116,9 @@ def sheet(book: Book, name: str) -> Sheet:
     for tag in body.select(SCREEN_ONLY):
         tag.decompose()
     _unfold(body)
+    for code in body.select("pre"):
+        if code.get_text().count("\n") <= SHORT:
+            code["class"] = "whole"
     for cell in body.select(".cell"):
         if not cell.get_text(strip=True) and not cell.find("img"):
             cell.decompose()
