@@ -1,4 +1,5 @@
-# make book | offline | pdf | picture | check | test | fuzz | notebook N=07 | notebooks | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
+# make book | offline | pdf | teacher | picture | links | check | test | colab | fuzz | notebook N=07 | notebooks | fork URL=… | bench
+# | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
 # What the installed environment was made from: a newer file here means installing again.
@@ -12,7 +13,7 @@ LOCK ?=
 # Where chance begins in `make fuzz`: another time, another seed.
 SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: book offline pdf picture check test fuzz style notebook notebooks bench lock clean
+.PHONY: book offline pdf teacher picture links check test colab fuzz style notebook notebooks fork bench lock clean
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
@@ -25,9 +26,17 @@ offline: book
 pdf: book
 	$(BIN)/python -m book._ext.paper
 
+# Slides, handouts, and the book once more, with the answers, which no other command reads: open _build/teacher/index.html.
+teacher: $(STAMP)
+	$(BIN)/python -m book._ext.teacher
+
 # The README's picture, light and dark, is a photograph of the first page.
 picture: book
 	$(BIN)/python -m tests.book.picture
+
+# Asks every address that the book names, which needs a network: what is gone is named, and at the end the count.
+links: $(STAMP)
+	$(BIN)/jupyter-book build . --builder linkcheck --path-output build/links
 
 # What one runs before every commit: all that is not slow, in about two minutes.
 check: $(STAMP) style
@@ -36,6 +45,10 @@ check: $(STAMP) style
 
 test: $(STAMP) style
 	$(BIN)/pytest $(PARALLEL)
+
+# Every chapter as Colab runs it: its versions, an empty folder, no package. Half an hour; the tests try the parts of it.
+colab: $(STAMP)
+	$(BIN)/python -m tests.colab $(if $(N),$(or $(wildcard chapters/$(N)_*.ipynb),$(error No chapter has the number $(N))))
 
 # The properties that every attack keeps, tried a hundred times as often as in `make test`, by chance: takes hours.
 fuzz: $(STAMP)
@@ -54,6 +67,10 @@ notebook: $(STAMP)
 
 notebooks: $(STAMP)
 	$(BIN)/python -m tests.notebooks.execute $(sort $(wildcard book/*.ipynb chapters/*.ipynb))
+
+# A fork's notebooks install the fork: write its address into them.
+fork: $(STAMP)
+	$(BIN)/python -m tests.notebooks.fork $(URL)
 
 bench: $(STAMP)
 	$(BIN)/pip install --quiet --no-deps --requirement tests/benchmarks/requirements.txt

@@ -40,16 +40,15 @@ def logits_of(model: nn.Module, x: Tensor, *, batch_size: int | None = None) -> 
     """The model's logits (N, K), at least float32, in eval mode and without gradients; the model stays as it was."""
     contract.check_model(model)
     contract.check_images(x)
-    parts: list[Tensor] = []
     with contract.frozen(model), torch.no_grad():
         images = x.detach().to(contract.model_device(model))
 
-        def run(rows: Tensor) -> None:
+        def run(rows: Tensor) -> Tensor:
             logits = answer(model, images[rows])
             contract.check_logits(logits, len(rows))
-            parts.append(at_least_float32(logits).clone())  # a model may answer in the same memory each time
+            return at_least_float32(logits).clone()  # a model may answer in the same memory each time
 
-        in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
+        parts = in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     contract.check_probabilities(parts[0])
     return torch.cat(parts)
 

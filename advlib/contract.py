@@ -7,6 +7,7 @@ reads the same everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import overload
 
 import torch
@@ -16,7 +17,7 @@ from advlib import checks, tensors
 from advlib.checks import *  # noqa: F403 - settings are checked there
 from advlib.checks import shown
 from advlib.frozen import frozen
-from advlib.norms import Ball
+from advlib.norms import L0, Ball
 from advlib.tensors import *  # noqa: F403 - and images, labels and other tensors there
 from advlib.tensors import check_class, check_labels, check_tensor, dtype_of, kind_of
 
@@ -33,6 +34,7 @@ __all__ = [
     "check_finite",
     "check_mask",
     "check_norm",
+    "check_result",
     "frozen",
     "model_device",
 ]
@@ -184,6 +186,32 @@ def check_mask(mask, x: Tensor) -> Tensor | None:
             f"{tuple(x.shape[2:])} for all images alike or {(len(x), 1, *x.shape[2:])} for one mask each."
         )
     return (mask != 0).to(x.device).expand(x.shape)
+
+
+def check_result(x_adv, x: Tensor, within: Ball, attack: Callable | None = None) -> None:
+    """What an attack returned is images like x, inside the ball and the box but for rounding; else ValueError."""
+    name = getattr(attack, "__name__", "the attack")
+    if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape or not x_adv.is_floating_point():
+        got = f"{x_adv.dtype} {tuple(x_adv.shape)}" if isinstance(x_adv, Tensor) else type(x_adv).__name__
+        raise ValueError(f"{name} returned {got}; expected images like its own, {x.dtype} {tuple(x.shape)}.")
+    low, high = (float(end) for end in x_adv.detach().aminmax())
+    if not (low >= -1e-6 and high <= 1 + 1e-6):
+        raise ValueError(
+            f"{name} returned pixels from {low:.4g} to {high:.4g}; expected [0, 1], or no such picture exists. Clip "
+            "them: x_adv.clamp(0, 1)."
+        )
+    delta = x_adv.detach().to(x.device).double() - x.double()
+    # Each pixel may have been rounded by half a step of its dtype below 1. Of a count of pixels nothing is forgiven.
+    half_a_step = max(torch.finfo(one.dtype).eps for one in (x, x_adv)) / 4
+    slack = 1e-6 + (0 if isinstance(within, L0) else half_a_step * within.size(torch.ones_like(delta[:1])).item())
+    size, eps = within.size(delta), torch.as_tensor(within.eps_for(x)).double().to(delta.device)
+    outside = (size > eps + slack).nonzero().flatten().tolist()
+    if outside:
+        raise ValueError(
+            f"{name} left the ball on {len(outside)} of {len(x)} images: the first has {within.symbol} = "
+            f"{size[outside[0]].item():.6g}, but {within} was asked for. It cannot be counted. (ε in other units, such "
+            f"as 0 to 255 or normalised pixels?) Or project it: x + within.project(x_adv - x, x)."
+        )
 
 
 def check_norm(norm, known: tuple[type[Ball], ...], attack: str) -> None:

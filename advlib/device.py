@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from advlib.checks import MOST, shown
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["at_least_float32", "device", "in_batches", "out_of_memory", "width"]
+__all__ = ["at_least_float32", "described", "device", "in_batches", "out_of_memory", "width"]
 
 # Numbers in a network's widest layer, over all images worked on at once, when nobody says. On a CPU, 16 MB: with
 # more, each layer is fetched from memory again, and an image costs a seventh more.
@@ -39,6 +39,21 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def described() -> str:
+    """What there is to compute on, by name, and how to use it: what a notebook says once it has installed the package.
+
+    >>> described().startswith(("GPU: ", "No GPU"))
+    True
+    """
+    import torch
+
+    kind = device().type
+    if kind == "cpu":
+        return "No GPU here, and none is needed."
+    name = torch.cuda.get_device_name() if kind == "cuda" else "Apple's, by way of Metal"
+    return f"GPU: {name}. To use it, put networks and images there: .to(advlib.device())"
+
+
 def width(model: Callable, image: Tensor) -> int:
     """About how many numbers there are where a pass over one ``image`` (C, H, W) is widest.
 
@@ -59,30 +74,44 @@ def width(model: Callable, image: Tensor) -> int:
     return round(image.numel() * max([COPIES, *growth[:1]]))
 
 
-def in_batches(run: Callable[[Tensor], None], rows: Tensor, values: int, batch_size: int | None = None) -> None:
-    """Call ``run`` on consecutive parts of ``rows``; a part that does not fit into memory is halved.
+def in_batches(run: Callable[[Tensor], Any], rows: Tensor, values: int, batch_size: int | None = None) -> list:
+    """What ``run`` gives for consecutive parts of ``rows``, in order; a part that does not fit into memory is halved.
+
+    Where processes share (``distributed.sharing``), each runs some of the parts and all get what all found, which has
+    to be tensors or tuples of them.
 
     values      numbers held for one row (``width``), from which a batch size is chosen where ``batch_size`` is None:
                 parts of equal size, as large as pays.
     """
     import torch
 
+    from advlib import distributed
+
     if batch_size is None:
         most = max(FEWEST, VALUES_AT_ONCE.get(rows.device.type, VALUES_AT_ONCE["cpu"]) // values)
         batch_size = math.ceil(len(rows) / math.ceil(len(rows) / most)) if len(rows) else most
     elif isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= MOST:
         raise ValueError(f"batch_size is {shown(batch_size)}; expected a whole number ≥ 1, or None to choose one.")
-    while len(rows):
-        try:
-            run(rows[:batch_size])
-        except (MemoryError, RuntimeError) as error:
-            if batch_size == 1 or not out_of_memory(error):
-                raise
-            batch_size = max(1, min(batch_size, len(rows)) // 2)
-            if rows.device.type == "cuda":
-                torch.cuda.empty_cache()
-        else:
-            rows = rows[batch_size:]
+    size = batch_size
+
+    def halving(part: Tensor) -> list:
+        nonlocal size
+        found = []
+        while len(part):
+            try:
+                found.append(run(part[:size]))
+            except (MemoryError, RuntimeError) as error:
+                if size == 1 or not out_of_memory(error):
+                    raise
+                size = max(1, min(size, len(part)) // 2)
+                if part.device.type == "cuda":
+                    torch.cuda.empty_cache()
+            else:
+                part = part[size:]
+        return found
+
+    parts = rows.split(batch_size) if len(rows) else ()
+    return [one for found in distributed.each(halving, parts, rows.device) for one in found]
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -1,33 +1,28 @@
-"""The report card of a model: what it reads, what attacks of every kind leave of that, what is proved, what was run.
-
-In words (``print``), as a page (``page``) and as a picture (``figure``).
-"""
+"""The report card of a model: what it reads, what attacks of every kind leave of that, what is proved, what was run."""
 
 from __future__ import annotations
 
-import base64
-import html
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torchvision.transforms import functional as tf
 
-from advlib import __version__, answers, contract
+from advlib import __version__, answers, contract, distributed
 from advlib.attacks.minimal import fmn
 from advlib.attacks.sparse import sparse_rs
 from advlib.attacks.square import square
 from advlib.attacks.worst import worst_case
+from advlib.card import ReportCard
 from advlib.data.images import Images, check_some
+from advlib.data.streams import Folder, Stream, parts_done
 from advlib.defenses.certificates import certified
 from advlib.intervals import Share
-from advlib.norms import L0, L1, L2, Ball, Linf, readable
-from advlib.plots import Picture, png_of, style
+from advlib.norms import L0, L1, L2, Ball, Linf
 from advlib.progress import progress
 from advlib.sanity import SanityChecks, sanity_checks
 from advlib.suspect import differentiable
@@ -47,6 +42,7 @@ GREY: dict[type[Ball], tuple[float, ...]] = {
     L1: (5, 10, 20),
     L0: (5, 10, 20),
 }
+UNKNOWN = SanityChecks(0, ())  # of the parts in which no signs are looked for
 NOISE_SEED = 1
 # What the weather does, no adversary: it says how much of a loss under attack is an adversary's.
 CORRUPTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -58,104 +54,9 @@ CORRUPTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
-class ReportCard:
-    """What was measured of one model on n images. Shares know their 95 % intervals."""
-
-    name: str
-    n: int
-    clean: Share
-    worst: dict[str, dict[float, Share]]  # by norm and ε: upper bounds of robust accuracy
-    proved: dict[str, Share]  # by method, at the smallest ε of L∞: lower bounds of it
-    not_proved: str  # why there is no proof, where there is none
-    smallest: dict[str, tuple[float, ...]]  # by norm: the smallest change found, sorted; ∞ where none was found
-    sanity: SanityChecks
-    corruptions: dict[str, Share]
-    cost: dict[str, str]
-    run: tuple[str, ...]  # exactly what was run
-
-    def sections(self) -> list[tuple[str, list[tuple[str, str]]]]:
-        """The card as sections of (what, figure)."""
-        worst = [
-            (f"{norm} ≤ {readable(eps)}", str(share)) for norm, row in self.worst.items() for eps, share in row.items()
-        ]
-        proved = [
-            (f"by {how}, L∞ ≤ {readable(next(iter(self.worst['L∞'])))}", str(share))
-            for how, share in self.proved.items()
-        ]
-        smallest = [(norm, _quartiles(sizes)) for norm, sizes in self.smallest.items()]
-        signs = [(check.name, f"{check.evidence}. {check.meaning}") for check in self.sanity.flagged]
-        return [
-            ("Right", [("clean", str(self.clean))]),
-            ("Right under the worst case found (robust accuracy is at most this)", worst),
-            ("Proved (robust accuracy is at least this)", proved or [("nothing", self.not_proved)]),
-            ("Smallest change found that fools (the true one is at most this)", smallest),
-            ("Signs of gradient masking", signs or [("none", self.sanity.verdict)]),
-            (
-                "Right under what weather and cameras do",
-                [(name, str(share)) for name, share in self.corruptions.items()],
-            ),
-            ("Cost", list(self.cost.items())),
-            ("Run", [(str(i), line) for i, line in enumerate(self.run, 1)]),
-        ]
-
-    def __str__(self) -> str:
-        lines = [f"Report card of {self.name}, {self.n} images"]
-        for title, rows in self.sections():
-            lines += ["", title, *(f"  {what:<22}{figure}" for what, figure in rows)]
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        cell = '<td style="text-align:left">'
-        rows = "".join(
-            f'<tr><th colspan="2" scope="rowgroup" style="text-align:left">{html.escape(title)}</th></tr>'
-            + "".join(
-                f"<tr>{cell}{html.escape(what)}</td>{cell}{html.escape(figure)}</td></tr>" for what, figure in part
-            )
-            for title, part in self.sections()
-        )
-        return f"<table><caption>Report card of {html.escape(self.name)}, {self.n} images</caption>{rows}</table>"
-
-    def page(self) -> str:
-        """The card with its picture as one HTML page that needs nothing else."""
-        picture = base64.b64encode(png_of(self.figure())).decode()
-        return (
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(self.name)}: report card</title>'
-            "<style>body{font:1rem/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}img{max-width:100%}"
-            "th{padding-top:1rem}td{padding:.1rem 1rem .1rem 0;vertical-align:top}</style>"
-            f'<img src="data:image/png;base64,{picture}" alt="{html.escape(self.alt)}">{self._repr_html_()}</html>'
-        )
-
-    @property
-    def alt(self) -> str:
-        """The picture in words."""
-        ends = (f"{norm}: {self.clean:.0%} to {list(row.values())[-1]:.0%}" for norm, row in self.worst.items())
-        return f"Accuracy of {self.name} from no change to the largest, by norm: {'; '.join(ends)}."
-
-    @style()
-    def figure(self) -> Figure:
-        """Accuracy against ε in each norm, with intervals, and what is proved."""
-        figure = Picture(figsize=(3 * len(self.worst), 3.2), layout="constrained")
-        for ax, (norm, row) in zip(
-            figure.subplots(1, len(self.worst), sharey=True, squeeze=False)[0], self.worst.items()
-        ):
-            eps, shares = [0.0, *row], [self.clean, *row.values()]
-            ax.plot(eps, shares, marker="o", label="worst case found")
-            ax.fill_between(eps, [one.low for one in shares], [one.high for one in shares], alpha=0.2)
-            if norm == "L∞":
-                for how, share in self.proved.items():
-                    ax.plot([eps[1]], [share], "^", color="#009E73", label=f"proved, {how}")
-            ax.set(xlabel=f"ε, {norm}", ylim=(0, 1), xticks=eps, xticklabels=[readable(e) for e in eps])
-        figure.axes[0].set_ylabel("right")
-        figure.axes[0].legend(loc="upper right", fontsize=9)
-        return figure
-
-
 def report_card(
     model: nn.Module,
-    images: Images,
+    images: Images | Stream,
     *,
     name: str = "the model",
     eps: Mapping[type[Ball], Sequence[float]] | None = None,
@@ -170,17 +71,54 @@ def report_card(
     is not attacked in smaller ones: the balls are tried from both ends, and an image only where it is open. A model
     without any gradient is attacked by questions alone, and not in L1, for which there is no such search.
 
-    images    with labels, x (N, C, H, W) in [0, 1]; at least 20 must be right.
+    images    with labels, x (N, C, H, W) in [0, 1]; at least 20 must be right. Or parts of more than memory holds, one
+              after the other, such as ``data.Folder``: signs of masking are looked for in the first alone.
     eps       for each norm the ε, rising; None for those of 8-bit photographs or, for one channel, of digits.
     proofs    methods of ``defenses.certified``. "crown" proves more, in seconds for each image of a network of
               convolutions.
     queries   questions of the random searches per image and ball. seed: of all chance.
 
+    In a process group each process takes some of the batches, or of several parts some parts: all get the same card.
+
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract.
     """
     contract.check_model(model)
+    how: dict = dict(name=name, eps=eps, proofs=proofs, queries=queries, seed=seed, batch_size=batch_size)
+    if isinstance(images, Images):
+        return _of_one(model, images, **how)
+    if isinstance(images, Folder) and len(images) == 1:  # its batches can be shared, the part itself cannot
+        return _of_one(model, next(iter(images)), **how)
+    known: SanityChecks | None = None
+
+    def measured(part: Images) -> ReportCard:
+        nonlocal known
+        card = _measured(model, part, sanity=known if distributed.rank() == 0 else UNKNOWN, **how)
+        known = card.sanity
+        return card
+
+    return ReportCard.of_parts(list(parts_done(measured, images)))
+
+
+def _of_one(model: nn.Module, images: Images, **how) -> ReportCard:
     check_some(images)
+    with distributed.sharing(x=images.x, y=images.y, how=how):
+        card = _measured(model, images, sanity=None, **how)
+        return replace(card, seconds=sum(distributed.everyone(card.seconds)))
+
+
+def _measured(
+    model: nn.Module,
+    images: Images,
+    *,
+    sanity: SanityChecks | None,
+    name: str,
+    eps: Mapping[type[Ball], Sequence[float]] | None,
+    proofs: Sequence[str],
+    queries: int,
+    seed: int,
+    batch_size: int | None,
+) -> ReportCard:
     budgets = eps or (GREY if images.x.shape[1] == 1 else COLOUR)
     blind = not differentiable(model, images.x)
     if blind:
@@ -214,7 +152,8 @@ def report_card(
             for norm in budgets
             if norm in (Linf, L2) and not blind
         },
-        sanity=sanity_checks(
+        sanity=sanity
+        or sanity_checks(
             model,
             images.x,
             images.y,
@@ -226,10 +165,8 @@ def report_card(
         corruptions={
             what: share(is_right(change(images.x).clamp(0, 1), images.y)) for what, change in CORRUPTIONS.items()
         },
-        cost={
-            "parameters": f"{sum(one.numel() for one in model.parameters()):,}",
-            "one image": f"{1000 * seconds / len(images):.2f} ms of processor time on this machine",
-        },
+        parameters=sum(one.numel() for one in model.parameters()),
+        seconds=seconds,
         run=(
             f"attacks.{'square, sparse_rs' if blind else 'worst_case'}(queries={queries}, seed={seed}) for each ball",
             "no attack for the smallest change, without a gradient" if blind else "attacks.fmn for the smallest change",
@@ -281,10 +218,3 @@ def _smallest(model: nn.Module, images: Images, right: Tensor, norm: type[Ball],
     size = norm(1).size((adv - x).double())
     size[answers.right(model, adv, y, batch_size=batch_size).to(size.device)] = torch.inf
     return tuple(size.sort().values.tolist())
-
-
-def _quartiles(sizes: Sequence[float]) -> str:
-    if not sizes:
-        return "no image is right"
-    at = lambda share: readable(sizes[min(int(share * len(sizes)), len(sizes) - 1)], digits=3)
-    return f"median {at(0.5)}, middle half {at(0.25)} to {at(0.75)}, of {len(sizes)} images that are right"

@@ -51,19 +51,18 @@ class Suspect:
 
     def gradient(self, x: Tensor, loss: Callable) -> Tensor:
         """∇ₓ of each image's loss; zero where there is none. No fall-back, and no other precision: as it comes."""
-        gradient = torch.zeros_like(x)
         if self.blind:
-            return gradient
+            return torch.zeros_like(x)
         device = contract.model_device(self.model)
         with contract.frozen(self.model):
 
-            def run(rows: Tensor) -> None:
+            def run(rows: Tensor) -> Tensor:
                 image = x[rows].detach().to(device).requires_grad_()
                 value = loss(self.model(image), self.y[rows].to(device)).sum()
-                gradient[rows] = torch.autograd.grad(value, image)[0].to(gradient)
+                return torch.autograd.grad(value, image)[0].to(x)
 
-            in_batches(run, torch.arange(len(x), device=x.device), width(self.model, x[0]), self.batch_size)
-        return gradient
+            everyone = torch.arange(len(x), device=x.device)
+            return torch.cat(in_batches(run, everyone, width(self.model, x[0]), self.batch_size))
 
     @cached_property
     def clean_gradient(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 Everything that can be shown is drawn beforehand, as HTML, and put into a `Stack`; a link that lives in the
 browser connects the slider (or the radio buttons) with it. Nothing is computed when a reader touches it.
-ipywidgets 7 has no `Stack`: there a Python callback swaps the frame.
+ipywidgets 7, which Colab has, knows no `Stack`: there it is a `Tab` without its tabs.
 """
 
 from __future__ import annotations
@@ -276,23 +276,25 @@ def _next_id() -> str:
     return hashlib.sha256(f"advlib widget {next(_numbers)}".encode()).hexdigest()[:32]
 
 
+# Of a `Tab`, only what is in it. Version 7 calls its bar .p-TabBar, the pages' script .lm-TabBar.
+_STACK_STYLE = """<style>
+.advlib-stack > .p-TabBar, .advlib-stack > .lm-TabBar { display: none !important; }
+.advlib-stack > .widget-tab-contents {
+  border: 0 !important; padding: 0 !important; background: none !important; overflow: visible !important; }</style>"""
+
+
 def _switch(selector: ipywidgets.Widget, pages: Sequence[str], start: int | None) -> ipywidgets.Widget:
     """The selector above the page that it selects."""
     first = _made(ipywidgets.HTML, value=pages[0], layout={"width": "100%"})
     shared = {"layout": first.layout, "style": first.style}  # the stored state stays small
     frames = [first, *(ipywidgets.HTML(value=page, model_id=_next_id(), **shared) for page in pages[1:])]
-    if hasattr(ipywidgets, "Stack"):
-        stack = _made(ipywidgets.Stack, children=frames, selected_index=start)
-        box = _made(ipywidgets.VBox, children=[selector, stack])
-        # A link in the browser. `index`, for a selection's `value` is not known there.
-        box.link = ipywidgets.widgets.widget_link.Link(
-            (selector, "index"), (stack, "selected_index"), model_id=_next_id()
-        )
-        return box
-    shown = _made(ipywidgets.VBox, children=[] if start is None else [frames[start]])
-
-    def swap(change: dict[str, Any]) -> None:
-        shown.children = [] if change["new"] is None else [frames[change["new"]]]
-
-    selector.observe(swap, "index")
-    return _made(ipywidgets.VBox, children=[selector, shown])
+    seven = not hasattr(ipywidgets, "Stack")
+    stack = _made(ipywidgets.Tab if seven else ipywidgets.Stack, children=frames, selected_index=start)
+    box = _made(ipywidgets.VBox, children=[selector, stack])
+    if seven:
+        stack.add_class("advlib-stack")
+        ipywidgets.dlink((selector, "index"), (stack, "selected_index"))  # by the kernel, too, should no link be drawn
+        box.children += (_made(ipywidgets.HTML, value=_STACK_STYLE, layout={"display": "none"}),)
+    # A link in the browser. `index`, for a selection's `value` is not known there.
+    box.link = ipywidgets.widgets.widget_link.Link((selector, "index"), (stack, "selected_index"), model_id=_next_id())
+    return box

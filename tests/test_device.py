@@ -2,11 +2,26 @@ import pytest
 import torch
 from torch import nn
 
-from advlib.device import VALUES_AT_ONCE, device, in_batches, width
+from advlib.device import VALUES_AT_ONCE, described, device, in_batches, width
 
 
 def test_device_is_one_that_is_here():
     assert torch.zeros(1, device=device()).item() == 0
+
+
+def test_a_gpu_is_taken_and_named(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Tesla T4")
+    assert device() == torch.device("cuda")
+    assert described().startswith("GPU: Tesla T4. ")
+
+
+def test_without_a_gpu_it_says_so(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    assert device() == torch.device("cpu") and described() == "No GPU here, and none is needed."
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert device() == torch.device("mps") and "Apple" in described()
 
 
 def test_parts_cover_everything_once_in_order():

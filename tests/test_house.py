@@ -9,10 +9,11 @@ import pytest
 ROOT = Path(__file__).parents[1] / "advlib"
 # Which rooms (a file or a folder of advlib) stand on which floor, from the ground up.
 FLOORS = (
-    ("answers", "ball", "checks", "contract", "device", "files", "frozen", "intervals", "losses", "names", "norms")
-    + ("progress", "resource_limits", "tensors"),
+    ("answers", "ball", "checks", "contract", "device", "distributed", "files", "frozen", "intervals", "losses")
+    + ("names", "norms", "progress", "resource_limits", "tensors"),
     ("data", "models"),
-    ("attacks", "defenses", "evaluate", "masking", "panels", "plots", "report_card", "sanity", "suspect", "__init__"),
+    ("attacks", "card", "curves", "defenses", "evaluate", "masking", "panels", "plots", "report_card")
+    + ("sanity", "suspect", "__init__"),
     ("cli", "exercises", "grading", "tournament", "widgets", "__main__"),
 )
 LINES = 300

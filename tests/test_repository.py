@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -53,3 +54,22 @@ def test_every_package_of_the_pages_javascript_has_its_hash() -> None:
     packages = json.loads(read("book/_ext/package-lock.json"))["packages"]
     assert [name for name, one in packages.items() if name and not one.get("integrity", "").startswith("sha512-")] == []
     assert len(packages) > 10
+
+
+def test_binder_has_what_the_package_needs_in_the_versions_that_it_allows() -> None:
+    listed = yaml.safe_load(read(".binder/environment.yml"))["dependencies"]
+    here = {one.name: one.specifier for one in (Requirement(line.replace("python=", "python==")) for line in listed)}
+    theirs = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}  # names on conda-forge
+    asked = map(Requirement, re.findall(r'^    "([\w-]+[<>=][^"]*)",', read("pyproject.toml"), re.M))
+    package = {theirs.get(one.name, one.name): one.specifier for one in asked if one.name != "ipywidgets"}
+    assert len(package) > 7 and {name: here.get(name) for name in package} == package
+    course = next(map(Requirement, re.findall(r"^ipywidgets.*$", read("requirements.txt"), re.M)))
+    assert here["ipywidgets"] == course.specifier  # 8 alone
+
+
+def test_binder_installs_the_package_by_a_script_that_may_run() -> None:
+    script = ROOT / ".binder" / "postBuild"
+    assert script.read_text().startswith("#!/bin/bash\n") and "pip install" in script.read_text()
+    listed = subprocess.run(["git", "ls-files", "--stage", script], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode == 0 and listed.stdout:
+        assert listed.stdout.startswith("100755"), "repo2docker runs it only if it is executable"

@@ -226,20 +226,18 @@ def seven(monkeypatch):
     monkeypatch.delattr(ipywidgets, "Stack")
 
 
-def test_seven_swaps_frames_in_python(seven):
+def test_seven_links_a_tab_in_the_browser(seven):
     box = widgets.slider_over(["<p>a</p>", "<p>b</p>"], start=1)
-    control, panel = box.children
-    assert [frame.value for frame in panel.children] == ["<p>b</p>"]
-    control.index = 0
-    assert [frame.value for frame in panel.children] == ["<p>a</p>"]
+    assert links_of(box) == [("SelectionSliderModel", "index", "TabModel", "selected_index")]
+    tab = only(box, ipywidgets.Tab)
+    assert [frame.value for frame in tab.children] == ["<p>a</p>", "<p>b</p>"] and tab.selected_index == 1
+    box.children[0].index = 0
+    assert tab.selected_index == 0  # by the kernel, where a front end draws no links
+    assert "advlib-stack" in tab._dom_classes and ".advlib-stack" in box.children[-1].value
 
 
 def test_seven_quiz_starts_empty(seven):
     box = widgets.quiz("Where to?", ANSWERS, correct="Up")
-    choice = only(box, ipywidgets.RadioButtons)
-    panel = box.children[2]
-    assert panel.children == ()
-    choice.index = 1
-    assert "✗ Not quite." in panel.children[0].value
-    choice.index = None
-    assert panel.children == ()
+    assert links_of(box) == [("RadioButtonsModel", "index", "TabModel", "selected_index")]
+    assert only(box, ipywidgets.Tab).selected_index is None
+    assert ["✓" in frame.value for frame in only(box, ipywidgets.Tab).children] == [True, False, False]

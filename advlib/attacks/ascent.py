@@ -22,6 +22,7 @@ from advlib.attacks.schedules import Adaptive, Constant, Fixed, Linear, check_cl
 from advlib.attacks.victim import Victim, round_towards
 from advlib.ball import wide
 from advlib.device import at_least_float32, in_batches, width
+from advlib.distributed import share
 from advlib.norms import Ball
 from advlib.progress import progress
 
@@ -106,7 +107,9 @@ def climb(
         else:
             radius = schedule.at(k, steps, eps)
         if momentum:
-            it.velocity = grad = momentum * it.velocity + _unit_l1(grad)
+            # MI-FGSM adds up gradients of unit L1 norm (Dong et al. 2018, Eq. 6); a zero gradient stays zero.
+            norm = grad.abs().sum(dim=(1, 2, 3), keepdim=True)
+            it.velocity = grad = momentum * it.velocity + grad / norm.clamp_min(torch.finfo(grad.dtype).tiny)
         new = it.adv + within.steepest(grad, it.adv, radius=radius)
         if inertia:
             new = it.x + within.project(new - it.x, it.x)
@@ -116,7 +119,6 @@ def climb(
         tick()
     if watch:
         watch(steps, it.rows, it.adv, None)
-
     if keep == "best" or early_stop:
         remember(score(it.adv, it.rows))
     if keep == "last":
@@ -237,10 +239,13 @@ def ascend(
     contract.check_seed(seed)
     if callback is not None:
         contract.check_function(callback, "callback", "of one argument, an Iterate")
-
     labels = y.to(contract.model_device(model)).long()
     target = contract.check_target(target, labels)
-    with contract.frozen(model), faster(model, x, fast), progress(total=restarts * steps * len(x), unit="pass") as bar:
+    with (
+        contract.frozen(model),
+        faster(model, x, fast),
+        progress(total=share(restarts * steps * len(x)), unit="pass") as bar,
+    ):
         clean = at_least_float32(x.detach().to(labels.device)).clone()
         mask = contract.check_mask(mask, clean)
         victim = Victim(model, labels, target, loss, x.dtype)
@@ -248,8 +253,7 @@ def ascend(
         generator = torch.Generator().manual_seed(seed)
 
         def tell(batch: Tensor, step: int, rows: Tensor, now: Tensor, loss: Tensor | None) -> None:
-            # Whatever the callback does to the model's state or to chance, and a last pass that nobody else needs, is
-            # undone: the attack goes on as if nobody had looked.
+            # Whatever the callback does to the model or to chance is undone, and so is a last pass that only it needs.
             with contract.frozen(model), torch.random.fork_rng([clean.device] if clean.is_cuda else []):
                 images = batch[rows]
                 loss = victim.loss_at(now, images) if loss is None else loss.clone()
@@ -262,7 +266,7 @@ def ascend(
             loss, score, grad = gradient(adv, rows)
             return loss, score, grad * allowed[rows]
 
-        def attack(rows: Tensor) -> None:
+        def attack(rows: Tensor) -> tuple[Tensor, ...]:
             rewind()
             gradient = victim.gradient_on(rows)
             result, score = climb(
@@ -280,19 +284,16 @@ def ascend(
                 tick=lambda: bar.update(len(rows)),
                 watch=callback and partial(tell, rows),
             )
-            better = (score > won[rows]) | (restart == 0)
-            adv[rows[better]], won[rows[better]] = result[better], score[better]
+            return result, score, victim.flat[rows], victim.dead[rows]
 
-        for restart in range(restarts):  # noqa: B007 - `tell` reads it
+        for restart in range(restarts):
             # Drawn for all images at once, so that batches and early stops do not change the draw.
             start = clean + within.sample(clean, generator, mask) if random_start else clean
             todo, rewind = torch.arange(len(x), device=labels.device), rewinder(model)
-            in_batches(attack, todo[won <= 0] if early_stop else todo, width(model, clean[0]), batch_size)
+            rows = todo[won <= 0] if early_stop else todo
+            if done := in_batches(attack, rows, width(model, clean[0]), batch_size):
+                result, score, victim.flat[rows], victim.dead[rows] = map(torch.cat, zip(*done))
+                better = (score > won[rows]) | (restart == 0)
+                adv[rows[better]], won[rows[better]] = result[better], score[better]
         victim.warn()
         return round_towards(clean, adv, x.dtype).to(x.device)
-
-
-def _unit_l1(grad: Tensor) -> Tensor:
-    """g / ‖g‖₁ per image, as MI-FGSM adds gradients up (Dong et al. 2018, Eq. 6); a zero gradient stays zero."""
-    norm = grad.abs().sum(dim=(1, 2, 3), keepdim=True)
-    return grad / norm.clamp_min(torch.finfo(grad.dtype).tiny)

@@ -15,6 +15,7 @@ from advlib import contract, losses
 from advlib.answers import answer
 from advlib.attacks.victim import round_towards
 from advlib.device import in_batches, width
+from advlib.distributed import share
 from advlib.progress import progress
 
 __all__ = ["Attacked", "BlackBox", "black_box", "check_start", "draws_for_each"]
@@ -53,7 +54,7 @@ def black_box(
         contract.frozen(victim) if module else nullcontext(),
         torch.inference_mode(False),
         torch.no_grad(),
-        progress(total=queries * len(x), unit="query") as bar,
+        progress(total=share(queries * len(x)), unit="query") as bar,
     ):
         yield BlackBox(victim, x, labels, target, queries, batch_size, bar)
 
@@ -108,20 +109,19 @@ class BlackBox:
         asked = int(self.used[rows].max())
         if asked > self.queries:
             raise RuntimeError(f"query {asked} of at most {self.queries} for one image: the attack must stop before.")
-        answers = []
 
-        def ask(part: Tensor) -> None:
+        def ask(part: Tensor) -> Tensor:
             # Rounded as the result will be, and a copy, since a black box may write into what it is shown.
             shown = images[part]
             if shown.dtype != self.x.dtype:
                 shown = round_towards(self.clean[rows[part]], shown, self.x.dtype)
             said = answer(self.victim, shown)
             check(said, len(part), f" at query {asked}")
-            answers.append(said.to(rows.device, copy=True))  # it may answer in the same memory each time
+            self.bar.update(len(part))
+            return said.to(rows.device, copy=True)  # it may answer in the same memory each time
 
-        in_batches(ask, torch.arange(len(rows), device=rows.device), width(self.victim, images[0]), self.batch_size)
-        self.bar.update(len(rows))
-        return torch.cat(answers)
+        every = torch.arange(len(rows), device=rows.device)
+        return torch.cat(in_batches(ask, every, width(self.victim, images[0]), self.batch_size))
 
     def _check_goals(self, classes: int) -> None:
         contract.check_labels(self.y, len(self.y), classes)

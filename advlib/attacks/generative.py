@@ -80,15 +80,15 @@ class AdvGAN(nn.Module):
         self._check_channels(x)
         device = contract.model_device(self)
         clean = at_least_float32(x.detach().to(device))
-        adv = torch.empty_like(clean)
 
-        def run(rows: Tensor) -> None:
+        def run(rows: Tensor) -> Tensor:
             with torch.no_grad():
                 images = clean[rows]
-                adv[rows] = images + self.within.project(self._perturbation(images)[0], images)
+                return images + self.within.project(self._perturbation(images)[0], images)
 
-        in_batches(run, torch.arange(len(x), device=device), clean[0].numel() * self.width, batch_size)
-        return round_towards(clean, adv, x.dtype).to(x.device)
+        everyone = torch.arange(len(x), device=device)
+        adv = in_batches(run, everyone, clean[0].numel() * self.width, batch_size)
+        return round_towards(clean, torch.cat(adv), x.dtype).to(x.device)
 
     def fit(
         self,

@@ -63,13 +63,12 @@ def climb_together(
 
             All pictures are compared on the same draws."""
             same = torch.Generator().manual_seed(seed + 1)
-            margin = clean.new_empty(len(x))
 
-            def look(rows: Tensor) -> None:
+            def look(rows: Tensor) -> Tensor:
                 with torch.no_grad():
-                    margin[rows] = margin_at(wear(picture, clean[rows], same).clamp(0, 1), rows).to(margin)
+                    return margin_at(wear(picture, clean[rows], same).clamp(0, 1), rows).to(clean)
 
-            in_batches(look, everyone, width(model, clean[0]), batch_size)
+            margin = torch.cat(in_batches(look, everyone, width(model, clean[0]), batch_size))
             return (margin > 0).sum().to(margin)[None] + F.softsign(margin.mean())
 
         def gradient(picture: Tensor, _):

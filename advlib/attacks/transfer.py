@@ -15,6 +15,7 @@ from advlib.attacks.blackbox import black_box
 from advlib.attacks.chance import ByChance
 from advlib.attacks.fast import faster
 from advlib.device import in_batches, width
+from advlib.distributed import share
 from advlib.norms import Ball
 from advlib.progress import progress
 
@@ -94,10 +95,10 @@ def transfer(
     y = y.to(x.device)
     target = contract.check_target(target, y)
 
-    def attack(rows: Tensor) -> None:
+    def attack(rows: Tensor) -> Tensor:
         # A fresh generator for each batch: the same resizing at the same step, however the set is split.
         ensemble = _Ensemble(substitutes, diversity, torch.Generator().manual_seed(seed))
-        x_adv[rows] = ascend(
+        attacked = ascend(
             ensemble,
             x[rows],
             y[rows],
@@ -112,17 +113,16 @@ def transfer(
             batch_size=len(rows),
         )
         bar.update(len(rows))
+        return attacked
 
     with ExitStack() as stack:
-        bar = stack.enter_context(progress(total=len(x), unit="image"))
+        bar = stack.enter_context(progress(total=share(len(x)), unit="image"))
         for network in substitutes:
             # One by one: what draws is the ensemble, whose draws are the attack's alone.
             stack.enter_context(contract.frozen(network))
             stack.enter_context(faster(network, x))
-        x_adv = x.detach().clone()
         widest = max(width(network, x[0]) for network in substitutes)
-        in_batches(attack, torch.arange(len(x), device=x.device), widest, batch_size)
-    return x_adv
+        return torch.cat(in_batches(attack, torch.arange(len(x), device=x.device), widest, batch_size))
 
 
 def substitute_labels(victim: Callable[[Tensor], Tensor], x: Tensor, batch_size: int | None = None) -> Tensor:

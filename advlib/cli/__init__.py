@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import codecs
 import importlib
-import math
 import os
 import sys
 from collections.abc import Sequence
 
 from advlib import __version__
+from advlib.cli.several import as_one
+from advlib.cli.values import duration, megabytes, megapixels, picture_size, size, some
 from advlib.names import alike
 
 # What a terminal without these letters gets instead.
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["TQDM_DISABLE"] = "1"  # no progress bars in log files; tqdm looks once, when it is imported
     args = _parse(argv)
     try:
-        return importlib.import_module(f"advlib.cli.{args.command}").run(args)
+        return as_one(importlib.import_module(f"advlib.cli.{args.command}").run, args)
     except (ValueError, OSError) as error:
         words = "\n".join(map(printable, str(error).split("\n")))
         print(f"advlib {args.command}: {words}", file=sys.stderr)
@@ -67,77 +68,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         guess = f"did you mean --{near[0]}? Known: " if near else ""
         command.error(f"unknown: {printable(' '.join(others))}; {guess}{', '.join(known)}")
     return args
-
-
-def size(text: str) -> float:
-    """ε as people write it.
-
-    >>> size("8/255") == 8 / 255, size("0.03"), size("0.5/255") == 0.5 / 255
-    (True, 0.03, True)
-    """
-    above, _, below = text.partition("/")
-    try:
-        value = float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number; write 8/255 or 0.03")
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative; ε is a size")
-    return value
-
-
-def picture_size(text: str) -> int:
-    """The side of a model's square pictures.
-
-    >>> picture_size("32"), picture_size("32x32")
-    (32, 32)
-    """
-    sides = set(text.lower().replace("×", "x").split("x"))
-    side = sides.pop() if len(sides) == 1 else ""
-    if not side.isdecimal() or int(side) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no side of a square picture; write 32 or 32x32")
-    return int(side)
-
-
-def megapixels(text: str) -> int:
-    """Millions of pixels, as pixels."""
-    value = size(text)
-    if not 1 <= value <= 178:
-        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 178 (million pixels)")
-    return round(value * 1e6)
-
-
-def duration(text: str) -> float:
-    """Seconds.
-
-    >>> duration("90"), duration("2.5")
-    (90.0, 2.5)
-    """
-    value = size(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} seconds are too few; 1 is the least")
-    return value
-
-
-def megabytes(text: str) -> int:
-    """Megabytes, of which torch alone needs some hundred."""
-    value = size(text)
-    if value < 256:
-        raise argparse.ArgumentTypeError(f"{text} MB are too few; 256 is the least")
-    return round(value)
-
-
-def usable_device(name: str | None):
-    """The torch device of ``--device``; the best one there is where none was named."""
-    import torch
-
-    from advlib.device import device
-
-    try:
-        return torch.zeros(1, device=name or device()).device
-    except (RuntimeError, AssertionError) as error:  # torch's words for no such device, or none on this machine
-        raise ValueError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from None
 
 
 def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
@@ -205,9 +135,12 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     report.add_argument("model", metavar="MODEL", help="as for 'advlib attack --model'")
     _add_own_model(report)
     report.add_argument(
-        "--data", metavar="NAME", help="images with labels: signs, mnist, … (default: what a model of ours reads)"
+        "--data",
+        metavar="NAME",
+        help="signs, mnist, … or a folder with one of photos for each class (default: as trained)",
     )
-    report.add_argument("--images", type=int, default=100, metavar="N", help="default: %(default)s")
+    report.add_argument("--images", type=some, default=100, metavar="N", help="or 'all' (default: %(default)s)")
+    report.add_argument("--batch-size", type=int, metavar="N", help="images at once (default: as many as pay)")
     report.add_argument(
         "--queries", type=int, default=500, metavar="N", help="per image and ball (default: %(default)s)"
     )

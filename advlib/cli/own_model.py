@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from advlib.answers import DoesNotFit, logits_of
-from advlib.cli import usable_device
+from advlib.cli.values import usable_device
 from advlib.data.photos import SMALLEST_SIDE
 from advlib.files import PICKLES
 from advlib.models.nets import Normalize

@@ -15,9 +15,9 @@ import torch
 import torchvision
 from torch import nn
 
-from advlib import __version__, answers
+from advlib import __version__, answers, distributed
 from advlib.attacks import fgsm, pgd, worst_case
-from advlib.cli import usable_device
+from advlib.cli.values import usable_device
 from advlib.data import Images, load_images
 from advlib.defenses.adversarial import Climb, Divergence, Noise, Trades
 from advlib.defenses.certificates import IBP, certified
@@ -45,10 +45,12 @@ ATTACKS = {
 def run(args: Namespace) -> int:
     if args.name not in RECIPES:
         raise ValueError(unknown("recipe", args.name, RECIPES))
-    try_writing(args.out)
+    distributed.only_first(partial(try_writing, args.out))
     recipe = RECIPES[args.name]
     model = train(recipe, usable_device(args.device), args.checkpoint)
     test = load_images(recipe.data, "test", TEST_IMAGES, recipe.seed)
+    with distributed.sharing(x=test.x):
+        figures = measure(model, recipe.data, test, recipe.defence)
     card = {
         "name": args.name,
         "net": recipe.net,
@@ -59,9 +61,9 @@ def run(args: Namespace) -> int:
         "seed": recipe.seed,
         "recipe": asdict(recipe),
         "made_with": made_with(model),
-        "measured": measure(model, recipe.data, test, recipe.defence),
+        "measured": figures,
     }
-    path = save_model(model, card, args.out)
+    path = distributed.only_first(partial(save_model, model, card, args.out))
     print_measured(card["measured"])
     print(f"written: {path} and {path.with_suffix('.json').name}")
     return 0
@@ -199,7 +201,7 @@ def made_with(model: nn.Module) -> dict:
         "torchvision": torchvision.__version__,
         "python": platform.python_version(),
         "device": where,
-    }
+    } | ({"processes": distributed.world()} if distributed.world() > 1 else {})
 
 
 def print_measured(figures: list[dict]) -> None:

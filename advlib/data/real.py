@@ -1,8 +1,8 @@
 """Real data sets through torchvision: MNIST, CIFAR-10 and GTSRB, from a folder of yours, a cache or the network.
 
 They are looked for in the folder that the environment variable ``ADVLIB_DATA`` names, which is only ever read, then
-in a cache folder. Archives found in the first are unpacked into the second; what is in neither is downloaded there.
-torchvision compares every archive with its published hash.
+in a cache folder. Archives found in the first are unpacked into the second; what is in neither is downloaded there,
+from ``ADVLIB_MIRROR``, the publisher, or another source where that is down. Each has to have its published hash.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from torchvision import datasets
 from torchvision.transforms.functional import to_tensor
 
 from advlib.data import signs
+from advlib.data.fetch import MIRROR, Remote, fetch
 from advlib.data.gtsrb import GTSRB_CLASSES
 from advlib.data.photos import fit_square
 from advlib.names import unknown
@@ -33,7 +33,14 @@ from advlib.progress import progress
 Loaded = tuple[Tensor, Tensor, tuple[str, ...]]  # images, labels, names of the classes
 
 SIGN_SIZE = 48  # of the generated signs, to which real ones are resized
-PATIENCE = 20.0  # seconds without an answer until a download is given up
+# The one that torchvision asks first, and the one that TensorFlow's data sets come from; the files are the same.
+MNIST_SOURCES = (datasets.MNIST.mirrors[0], "https://storage.googleapis.com/cvdf-datasets/mnist/")
+GTSRB_SOURCE = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
+GTSRB_HASHES = {
+    "GTSRB-Training_fixed.zip": "513f3c79a4c5141765e10e952eaa2478",
+    "GTSRB_Final_Test_Images.zip": "c7e4e6327067d32654124b0fe9e82185",
+    "GTSRB_Final_Test_GT.zip": "fe31e9c9270bbcd7b84b7f21a9d9d9e5",
+}
 
 
 class MissingData(FileNotFoundError):
@@ -48,11 +55,11 @@ class MissingData(FileNotFoundError):
 
 @dataclass(frozen=True)
 class Source:
-    """How torchvision opens one set, and how it names the archives below its root."""
+    """How torchvision opens one set, and how it names the archives below its root, with where they come from."""
 
     title: str
     folder: str  # in the cache: torchvision's root
-    archives: tuple[str, ...]
+    archives: Mapping[str, Remote]
     open: Callable[..., datasets.VisionDataset]  # open(root, download=bool)
 
 
@@ -71,17 +78,6 @@ def cache_folder() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "advlib"
-
-
-@contextlib.contextmanager
-def patience(seconds: float = PATIENCE):
-    """Give up on a server that does not answer; torchvision itself would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def find_source(source: Source) -> Path | None:
@@ -121,47 +117,56 @@ def _opened(source: Source, root: Path) -> datasets.VisionDataset | None:
 
 def _fetch(source: Source, cached: Path) -> None:
     """Unpack or download into a folder beside `cached`, then move it there: whole or not at all."""
-    copied: list[str] = []
+    damaged: list[str] = []
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".fetching-") as folder:
             root = Path(folder, "root")
             root.mkdir()
-            copied += _copy_archives(source, root)
-            with patience():
-                source.open(root, download=True)
+            damaged += _copy_archives(source, root)
+            for archive, remote in source.archives.items():
+                if not root.joinpath(archive).exists():
+                    fetch(remote, root / archive)
+            source.open(root, download=True)  # unpacks them
             for archive in source.archives:
                 root.joinpath(archive).unlink(missing_ok=True)
             if not _opened(source, cached):  # another process may have been quicker
                 shutil.rmtree(cached, ignore_errors=True)
                 os.replace(root, cached)
     except Exception as error:  # no network, a wrong hash, a full disk, a broken archive: each its own type
-        raise MissingData(_not_found(source, cached, copied, error)) from None
+        raise MissingData(_not_found(source, cached, damaged, error)) from None
 
 
 def _copy_archives(source: Source, root: Path) -> list[str]:
-    """Copy the archives that ``ADVLIB_DATA`` has to `root`, where torchvision checks their hashes and unpacks them."""
+    """Copy the archives that ``ADVLIB_DATA`` has to `root`; return those that have another hash than is published."""
     given = data_folder()
     if given is None:
         return []
-    found = [archive for archive in source.archives if given.joinpath(archive).is_file()]
-    for archive in found:
+    damaged = []
+    for archive, remote in source.archives.items():
+        if not given.joinpath(archive).is_file():
+            continue
+        if not datasets.utils.check_md5(given / archive, remote.digest):
+            damaged.append(archive)
+            continue
         root.joinpath(archive).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(given / archive, root / archive)
-    return found
+    return damaged
 
 
-def _not_found(source: Source, cached: Path, copied: list[str], error: Exception) -> str:
+def _not_found(source: Source, cached: Path, damaged: list[str], error: Exception) -> str:
     given = data_folder()
     looked = [f"{given} (the folder that ADVLIB_DATA names)"] if given else ["ADVLIB_DATA (not set)"]
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    damaged = f"\n  Found {', '.join(copied)}, but incomplete or not with the published hash." if copied else ""
+    reason = " ".join(str(error).split())[:400] or type(error).__name__
+    found = f"\n  Found {', '.join(damaged)}, but incomplete or not with the published hash." if damaged else ""
+    first = next(iter(source.archives))
     return (
         f"{source.title} is not on disk and could not be fetched ({reason}).\n"
-        f"  Looked in: {'; '.join([*looked, str(cached)])}.{damaged}\n"
+        f"  Looked in: {'; '.join([*looked, str(cached)])}.{found}\n"
         f"  To get it: call this once with a network, and it is kept in {cached}; or download "
         f"{', '.join(source.archives)} as torchvision does.\n"
-        f"  To point to it: set the environment variable ADVLIB_DATA to the folder with {source.archives[0]} in it."
+        f"  To point to it: set the environment variable ADVLIB_DATA to the folder with {first} in it, or {MIRROR} to "
+        "an address that serves the files by their names."
     )
 
 
@@ -169,14 +174,17 @@ def source(name: str, split: str) -> Source:
     """How torchvision opens "mnist", "cifar10" or "gtsrb", in its "train" or "test" split."""
     is_train = split == "train"
     if name == "mnist":
-        archives = tuple(f"MNIST/raw/{archive}" for archive, _ in datasets.MNIST.resources)
+        archives = {
+            f"MNIST/raw/{file}": Remote(tuple(address + file for address in MNIST_SOURCES), md5)
+            for file, md5 in datasets.MNIST.resources
+        }
         return Source("MNIST", "mnist", archives, partial(datasets.MNIST, train=is_train))
     if name == "cifar10":
-        return Source("CIFAR-10", "cifar10", (datasets.CIFAR10.filename,), partial(datasets.CIFAR10, train=is_train))
-    zips = ["GTSRB-Training_fixed"] if is_train else ["GTSRB_Final_Test_Images", "GTSRB_Final_Test_GT"]
-    return Source(
-        "GTSRB", f"gtsrb-{split}", tuple(f"gtsrb/{name}.zip" for name in zips), partial(datasets.GTSRB, split=split)
-    )
+        archives = {datasets.CIFAR10.filename: Remote((datasets.CIFAR10.url,), datasets.CIFAR10.tgz_md5)}
+        return Source("CIFAR-10", "cifar10", archives, partial(datasets.CIFAR10, train=is_train))
+    zips = [file for file in GTSRB_HASHES if ("Training" in file) == is_train]
+    archives = {f"gtsrb/{file}": Remote((GTSRB_SOURCE + file,), GTSRB_HASHES[file]) for file in zips}
+    return Source("GTSRB", f"gtsrb-{split}", archives, partial(datasets.GTSRB, split=split))
 
 
 # -- the sets --------------------------------------------------------------------------------------------------------

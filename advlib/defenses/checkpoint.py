@@ -1,4 +1,6 @@
-"""Where a training run stands, kept in a file: written whole, and read only by a run with the same settings."""
+"""Where a training run stands, kept in a file: written whole, and read only by a run with the same settings.
+
+Of several processes the first reads and writes, for all of them."""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from advlib import distributed
 from advlib.files import replacing
 
 __all__ = ["Checkpoint", "described"]
@@ -29,7 +32,7 @@ class Checkpoint:
 
     def __init__(self, path: str | os.PathLike | None, settings: dict):
         self.path, self.settings = None if path is None else Path(path), settings
-        self.state = self._read(self.path) if self.path and self.path.exists() else {}
+        self.state = distributed.only_first(self._read)
 
     @property
     def history(self) -> list:
@@ -48,25 +51,30 @@ class Checkpoint:
     def restore_chance(self) -> None:
         """Set torch's generators to where they were."""
         if self.state:
-            torch.set_rng_state(self.state["chance"])
-            if torch.cuda.is_available() and self.state["chance_cuda"]:
-                torch.cuda.set_rng_state_all(self.state["chance_cuda"])
+            here = distributed.rank()
+            torch.set_rng_state(self.state["chance"][here])
+            if torch.cuda.is_available() and self.state["chance_cuda"][here]:
+                torch.cuda.set_rng_state_all(self.state["chance_cuda"][here])
 
     def write(self, history: list, **parts) -> None:
         """Keep history, generators and the state of each part."""
         if self.path is None:
             return
-        state = {
-            "settings": self.settings,
-            "history": [tuple(epoch) for epoch in history],
-            "chance": torch.get_rng_state(),
-            "chance_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        }
-        state |= {name: part.state_dict() for name, part in parts.items() if part is not None}
+        chance = distributed.everyone(torch.get_rng_state())
+        chance_cuda = distributed.everyone(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
+        distributed.only_first(lambda: self._write(history, parts, chance=chance, chance_cuda=chance_cuda))
+
+    def _write(self, history: list, parts: dict, **chance: list) -> None:
+        state = {"settings": self.settings, "history": [tuple(epoch) for epoch in history]}
+        state |= chance | {name: part.state_dict() for name, part in parts.items() if part is not None}
+        assert self.path is not None
         with replacing(self.path) as temporary:
             torch.save(state, temporary)
 
-    def _read(self, path: Path) -> dict:
+    def _read(self) -> dict:
+        path = self.path
+        if path is None or not path.exists():
+            return {}
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             before = state["settings"]

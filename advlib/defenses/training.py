@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +19,12 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from advlib import contract
+from advlib import contract, distributed
 from advlib.answers import answer
 from advlib.contract import check_count, check_model, check_number, model_device
 from advlib.data.images import Images
 from advlib.defenses.checkpoint import Checkpoint, described
+from advlib.defenses.epochs import Epoch, Sums
 from advlib.device import at_least_float32
 from advlib.progress import switched_off
 
@@ -35,15 +35,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Objective = Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 CLEAN_EVERY = 8  # batches of adversarial training: one of so many is also shown to the model without the attack
 LOOKED_AT = 8  # images that the model is tried on before training
+SEEDS_APART = 1_000_003  # between the processes of a group, whose chance shall not be the same
 ASKED = (0.0, 0.25, 0.5, 0.75)  # shares of the run at which a checkpoint compares what is scheduled
-
-
-class Epoch(NamedTuple):
-    """What one pass over the training images came to: means over them, as they were trained on."""
-
-    loss: float
-    accuracy: float  # on clean images; where they are attacked or noisy, on those of one batch in eight
-    robust: float | None = None  # on what `perturb` made of them; None where there was no `perturb`
 
 
 @dataclass(frozen=True)
@@ -105,6 +98,10 @@ def fit(
 
     `perturb` and `objective` may be `Scheduled`. Returns one `Epoch(loss, accuracy, robust)` per epoch.
 
+    In a process group each process takes its share of every batch, and the gradients' mean decides for all. Chance is
+    drawn, and a batch norm computed, in each process for its share, so that weights differ from those of one process
+    as those of another seed do. All end with the same ones; the first process's were those to begin with.
+
     Raises
         TypeError, ValueError: arguments or images out of their range; a model whose answers are no logits for as many
             classes as there are; a checkpoint of a run with other settings. ValueError as soon as the loss is not
@@ -153,12 +150,16 @@ def fit(
     }
     if not callable(images):
         settings["images"] = f"{_checked(images)}, {images.x.mean(dtype=torch.float64):.9f} in the mean"
+    if distributed.world() > 1:
+        settings["processes"] = distributed.world()
+        distributed.agree(**settings, checkpoint=checkpoint is not None)
+        model.load_state_dict(distributed.only_first(model.state_dict))
     kept = Checkpoint(checkpoint, settings)
     kept.restore(model=model, mean=mean)
     schedule, history = None, [Epoch(*figures) for figures in kept.history]
     ask = partial(_ask, model, perturb, _on_logits(loss) if objective is None else objective, amp)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + SEEDS_APART * distributed.rank())
         kept.restore_chance()
         try:
             for epoch in range(len(history), epochs):
@@ -170,27 +171,36 @@ def fit(
                     kept.restore(optimizer=optimizer, schedule=schedule)
                 if schedule.total_steps != epochs * count:
                     raise ValueError(f"epoch {epoch} got {len(now)} images; expected as many as the one before had.")
-                batches = torch.randperm(len(now)).tensor_split(count)  # of nearly one size: no tiny last one
+                order = distributed.only_first(partial(torch.randperm, len(now)))
+                batches = order.tensor_split(count)  # of nearly one size: no tiny last one
+                if len(batches[-1]) < distributed.world():
+                    raise ValueError(
+                        f"batch_size is {batch_size} for {distributed.world()} processes and {len(now)} images; "
+                        "expected an image for each process at least."
+                    )
                 name, last = f"epoch {epoch + 1}/{epochs}", epoch == epochs - 1
                 bar = tqdm(batches, name, disable=not progress or switched_off(), leave=last)
-                sums = _Sums()
+                sums = Sums()
                 model.train()
-                for k, rows in enumerate(bar):
+                for k, batch in enumerate(bar):
+                    rows = batch.tensor_split(distributed.world())[distributed.rank()]
                     t = (epoch * count + k) / (epochs * count)
                     value = ask(now.x[rows], now.y[rows], t, sums, clean_too=k % CLEAN_EVERY == 0)
-                    if not torch.isfinite(value):
+                    everywhere = distributed.mean(value, len(rows))
+                    if not torch.isfinite(everywhere):
                         raise ValueError(
-                            f"the loss became {value.item()} in {name}: the weights have blown up. Try a "
+                            f"the loss became {everywhere.item()} in {name}: the weights have blown up. Try a "
                             f"lower learning rate than lr={lr:g}."
                         )
                     optimizer.zero_grad()
                     value.backward()
+                    distributed.average(model, len(rows) / len(batch))
                     optimizer.step()
                     schedule.step()
                     if mean is not None:
                         mean.update_parameters(model)
                     bar.set_postfix(sums.shown())
-                history.append(sums.epoch())
+                history.append(sums.everywhere().epoch())
                 kept.write(history, model=model, mean=mean, optimizer=optimizer, schedule=schedule)
         finally:
             optimizer.zero_grad()
@@ -200,7 +210,7 @@ def fit(
     return history
 
 
-def _ask(model, perturb, objective, amp: bool, x: Tensor, y: Tensor, t: float, sums: _Sums, clean_too: bool) -> Tensor:
+def _ask(model, perturb, objective, amp: bool, x: Tensor, y: Tensor, t: float, sums: Sums, clean_too: bool) -> Tensor:
     """The value to descend for one batch, at share t of the run; what the model answered goes to `sums`."""
     device = model_device(model)
     x, y, x_adv = x.to(device), y.to(device), None
@@ -237,40 +247,6 @@ def _answers(model: nn.Module, x: Tensor) -> Tensor:
     """The logits in eval mode, without moving what the model remembers of its batches."""
     with contract.frozen(model), torch.no_grad():
         return answer(model, x)
-
-
-@dataclass
-class _Right:
-    """How many answers were right, out of how many."""
-
-    right: int = 0
-    seen: int = 0
-
-    def add(self, logits: Tensor, y: Tensor) -> None:
-        self.right += int((logits.argmax(1) == y).sum())
-        self.seen += len(y)
-
-    def share(self) -> float:
-        return self.right / self.seen
-
-
-@dataclass
-class _Sums:
-    """Figures of the images of one epoch, so far."""
-
-    clean: _Right = field(default_factory=_Right)
-    robust: _Right = field(default_factory=_Right)
-    loss: float = 0.0
-    seen: int = 0
-
-    def epoch(self) -> Epoch:
-        robust = self.robust.share() if self.robust.seen else None
-        return Epoch(self.loss / self.seen, self.clean.share(), robust)
-
-    def shown(self) -> dict[str, str]:
-        now = self.epoch()
-        shown = {"loss": f"{now.loss:.3f}", "accuracy": f"{now.accuracy:.1%}"}
-        return shown if now.robust is None else shown | {"robust": f"{now.robust:.1%}"}
 
 
 def _checked(images) -> Images:

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advlib import __version__
+from advlib import __version__, contract
 from advlib.data.images import Images
-from advlib.evaluate import check_result
 from advlib.files import replacing
 from advlib.norms import Ball
 from advlib.panels import encode
@@ -138,7 +137,7 @@ class Organiser:
         if not torch.isfinite(x_adv).all():
             return "NaN", "it returned NaN or infinite pixels", x
         try:
-            check_result(x_adv, x, self.within)
+            contract.check_result(x_adv, x, self.within)
         except ValueError as error:
             return "left the ball", str(error), x
         return "", "", x_adv.clamp(0, 1)

@@ -117,7 +117,7 @@ def _matches(organiser: Organiser, defenses: list[Entry], attacks: list[Entry], 
 
     def meet(pairs: Iterable[schedule.Pair]) -> None:
         pairs = list(pairs)
-        ticks.reset(total=len(matches) + len(pairs))
+        ticks.expect(len(matches) + len(pairs))
         ticks.update(len(matches))
         for defense, attack in pairs:
             matches.append(organiser.play(readers[defense], attackers[attack]))

@@ -88,11 +88,4 @@
     const watcher = new MutationObserver(nameWidgets);
     watcher.observe(document.querySelector("main") || document.body, { childList: true, characterData: true, subtree: true });
   });
-
-  // The widgets speak MathJax 2, the page loads MathJax 3: pass on what they ask for.
-  window.addEventListener("load", () => {
-    const mathjax = window.MathJax;
-    if (!mathjax || mathjax.Hub) return;
-    mathjax.Hub = { Queue: ([, , element]) => mathjax.startup.promise.then(() => mathjax.typesetPromise([element])) };
-  });
 })();

@@ -166,6 +166,10 @@ GOOD: dict[str, Call] = {
         model=MODEL, x=MANY, y=MODEL(MANY).argmax(1), within=IN, steps=1, queries=2, seed=0, batch_size=20
     ),
     # ------------------------------------------------------------------------------ data, models
+    "data.Folder": lambda folder: dict(
+        root=photos(folder), classes=NAMES, preprocess=halved, n=1, seed=0, size=1, workers=0
+    ),
+    "data.Folder.share": lambda folder: dict(self=data.Folder(photos(folder), NAMES, halved), rank=0, world=1),
     "data.Images": attack(classes=NAMES),
     "data.Images.to": call(self=IMAGES, device="cpu"),
     "data.Images.batches": call(self=IMAGES, size=2),
@@ -255,6 +259,17 @@ def saved_gan(folder: Path) -> Path:
     if not path.exists():
         attacks.AdvGAN(IN, width=2).save(path)
     return path
+
+
+def photos(folder: Path) -> Path:
+    """Photos by class, one of each."""
+    for name in NAMES[: 0 if (folder / "photos").exists() else None]:
+        data.save_png(torch.rand(3, 20, 20), folder / "photos" / name / "one.png")
+    return folder / "photos"
+
+
+def halved(photo: torch.Tensor) -> torch.Tensor:
+    return photo[..., :10, :10]
 
 
 def saved_photo(folder: Path) -> Path:

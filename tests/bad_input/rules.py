@@ -67,7 +67,8 @@ RULES: list[tuple[str, str, Callable]] = [
     (r"int", "quality", k.whole(1, 95)),
     (r"int", "bits", k.whole(1, 8)),
     (r"int", "samples|steps|restarts|queries|batch_size|n|n0|epochs|size|width|channels|columns|pixels", k.whole()),
-    (r"int", "passes|rounds", k.whole()),
+    (r"int", "passes|rounds|world", k.whole()),
+    (r"int", "rank|workers", k.whole(0)),
     (r"int", "memory", k.whole(1, 10**6)),
     (r"float", "seconds", k.number(most=86_400, positive=True)),
     (r"int", "binary_search_steps|candidates|population|probes|most_pixels|most_decoded|digits", k.whole()),
@@ -88,7 +89,7 @@ RULES: list[tuple[str, str, Callable]] = [
     # words, functions, files
     (r"str", "team", k.team),
     (r"str", "architecture|name|split|keep|place|pattern|average|method|intermediate", k.word),
-    (r"str \| os\.PathLike", "path|checkpoint|folder", k.path),
+    (r"str \| os\.PathLike", "path|checkpoint|folder|root", k.path),
     (r"str \| torch\.device", "device", k.where),
     (r"str", "caption|heading|xlabel|ylabel", k.text),
     (r"^.?str", "alt|label|question", k.words),
@@ -97,6 +98,7 @@ RULES: list[tuple[str, str, Callable]] = [
     (r"Callable", "loss", k.loss),
     (r"Loss", "loss", k.loss),
     (r".*", "gradient|score|tick|watch|callback|transform|substitute|perturb|attack|at|objective", k.function),
+    (r".*", "preprocess", k.function),
     (r"", "schedule", k.value_of(type(None))),
     (r"dict", "card", k.card),
 ]  # fmt: skip

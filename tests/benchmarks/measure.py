@@ -15,7 +15,9 @@ import torch
 Run = TypeVar("Run")  # what a run is called by
 
 
-def times(runs: dict[Run, Callable[[], object]], repeats: int) -> dict[Run, float]:
+def times(
+    runs: dict[Run, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[Run, float]:
     """The median time of each run in seconds. They take turns, so that a slow minute slows all of them.
 
     The first turn, which still looks for kernels and memory, is an outlier: a median of three or more drops it.
@@ -23,11 +25,11 @@ def times(runs: dict[Run, Callable[[], object]], repeats: int) -> dict[Run, floa
     seconds = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            began = time.perf_counter()
+            began = clock()
             run()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(clock() - began)
     return {name: median(values) for name, values in seconds.items()}
 
 

@@ -10,12 +10,16 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models import get_model
 
 from advlib import contract, losses
-from advlib.attacks import bim, fgsm, pgd, worst_case
+from advlib.attacks import apgd, bim, fgsm, pgd, square, worst_case
 from advlib.attacks.ascent import Constant, ascend
+from advlib.attacks.facts import FACTS
 from advlib.attacks.fast import faster
+from advlib.device import device
 from advlib.evaluate import accuracy
+from advlib.models.nets import Normalize
 from advlib.norms import Linf
 from tests.benchmarks import measure, peers, workloads
 from tests.benchmarks.workloads import Workload
@@ -33,6 +37,9 @@ class Scale:
     queries: int = 5000
 
 
+MANY = 50_000  # images of ImageNet's validation set
+NETWORKS = ("squeezenet1_1", "resnet18", "resnet50")
+PRICED = (fgsm, pgd, apgd, square, worst_case)
 FULL, QUICK = Scale(), Scale(share=0.25, steps=10, images=200, batches=(64, 256), queries=500)
 
 
@@ -190,4 +197,37 @@ def worst(scale: Scale) -> str:
     return measure.table([f"{load.attacked}, {len(x)} images", "seconds", "robust accuracy in %"], rows)
 
 
-SECTIONS = {section.__name__: section for section in (speed, signs, batches, stopping, strength, worst)}
+def scaling(scale: Scale) -> str:
+    """What 50,000 ImageNet images cost: the passes of an attack, as counted, times the time of one, as measured."""
+    where = device()
+    unit = "core" if where.type == "cpu" else where.type
+    times = {name: _pass_times(name, where, scale) for name in NETWORKS[: None if scale.share == 1 else 1]}
+    rows = [
+        [f"one pass, ms of a {unit} per image", "1", "0", *(f"{1000 * one:.1f}" for one, _ in times.values())],
+        ["the same and back to the pixels", "1", "1", *(f"{1000 * both:.1f}" for _, both in times.values())],
+    ]
+    for fact in (fact for fact in FACTS if fact.attack in PRICED):
+        ahead, back = fact.forward - fact.backward, fact.backward
+        hours = [MANY * (ahead * one + back * both) / 3600 for one, both in times.values()]
+        rows.append([f"{fact.title}, {unit}-hours", str(fact.forward), str(back), *(f"{h:,.1f}" for h in hours)])
+    return measure.table([f"{MANY:,} images of 224²", "passes forward", "passes back", *times], rows)
+
+
+def _pass_times(name: str, where: torch.device, scale: Scale) -> tuple[float, float]:
+    """Seconds per image of a pass forward, and of one forward and back to the pixels; of processor time on a CPU."""
+    model = nn.Sequential(Normalize((0.5,) * 3, (0.2,) * 3), get_model(name, weights=None)).eval().to(where)
+    size = 8 if where.type == "cpu" else 128
+    x, y = torch.rand(size, 3, 224, 224, device=where), torch.zeros(size, dtype=torch.long, device=where)
+
+    def look() -> None:
+        with torch.no_grad():
+            model(x)
+
+    with contract.frozen(model), faster(model, x):
+        runs = {"one": look, "both": partial(floor, model, x, y, 1, size)}
+        clock = time.process_time if where.type == "cpu" else time.perf_counter
+        seconds = measure.times(runs, 2 * scale.repeats + 1, clock)
+    return seconds["one"] / size, seconds["both"] / size
+
+
+SECTIONS = {section.__name__: section for section in (speed, signs, batches, stopping, strength, worst, scaling)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.book.pages import PAGES, ROOT, Book
+from tests.book.pages import PAGES, ROOT, SEEN, Book
 
 AXE = ROOT / "book" / "_ext" / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -21,7 +21,7 @@ def findings(page) -> list[str]:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", SEEN)
 def test_page_is_accessible(book: Book, page: str, theme: str) -> None:
     visit = book.open(page, theme=theme)
     assert visit.page.evaluate("document.documentElement.dataset.theme") == theme
@@ -34,7 +34,7 @@ def test_page_is_accessible(book: Book, page: str, theme: str) -> None:
     assert findings(visit.page) == []
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", SEEN)
 def test_page_is_accessible_on_a_phone(book: Book, page: str) -> None:
     assert findings(book.open(page, width=375).page) == []
 

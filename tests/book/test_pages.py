@@ -7,7 +7,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from advlib.plots import STYLE
-from tests.book.pages import LIVE_PAGES, PAGES, Book, widgets_of
+from tests.book.pages import LIVE_PAGES, PAGES, SEEN, Book, widgets_of
 from tests.book.picture import take
 
 FORMULAS = """() => [...document.querySelectorAll('.math')].map(math => ({
@@ -26,7 +26,7 @@ FIGURES = """() => [...document.querySelectorAll('.cell_output img')]
 
 
 @pytest.mark.parametrize("over", ["http", "file"])
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", SEEN)
 def test_page_needs_nothing_but_itself(book: Book, page: str, over: str) -> None:
     visit = book.open(page, over=over)
     assert visit.page.locator(".widget-subarea").count() == widgets_of(page)
@@ -37,7 +37,7 @@ def test_page_needs_nothing_but_itself(book: Book, page: str, over: str) -> None
     assert visit.complaints == []
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", SEEN)
 def test_phone_scrolls_down_and_never_sideways(book: Book, page: str) -> None:
     visit = book.open(page, width=375)
     wide = visit.page.evaluate("document.scrollingElement.scrollWidth")

@@ -103,7 +103,8 @@ def test_a_damaged_archive_is_refused_and_named(elsewhere, monkeypatch, damage):
     else:
         archive.write_bytes(content[:-9] if damage == "cut short" else content[:50] + b"\0" + content[51:])
     monkeypatch.setenv("ADVLIB_DATA", str(elsewhere / "given"))
-    with pytest.raises(FileNotFoundError, match="incomplete or not with the published hash"):
+    said = "no network in this test" if damage == "missing" else "images.*incomplete or not with the published hash"
+    with pytest.raises(FileNotFoundError, match=said):
         load_images("mnist")
     assert not [*(elsewhere / "cache").iterdir()]  # nothing half unpacked is left to be taken for the set
 
@@ -282,15 +283,6 @@ def test_a_missing_sample_says_what_to_do(elsewhere, monkeypatch):
     monkeypatch.setenv("ADVLIB_DATA", str(elsewhere))
     with pytest.raises(FileNotFoundError, match=str(elsewhere / "gtsrb_sample")):
         load_images("gtsrb-signs", "sample")
-
-
-def test_a_silent_server_is_given_up_and_the_timeout_put_back():
-    import socket
-
-    before = socket.getdefaulttimeout()
-    with real.patience(3):
-        assert socket.getdefaulttimeout() == 3
-    assert socket.getdefaulttimeout() == before
 
 
 # -- with real data --------------------------------------------------------------------------------------------------

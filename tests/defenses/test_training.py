@@ -257,6 +257,13 @@ def test_mixed_precision_learns_and_leaves_the_weights_in_float32():
     assert not torch.equal(weights(exact), weights(mixed)), "nothing was computed in half precision"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: what it computes in half precision there")
+def test_mixed_precision_learns_on_a_gpu():
+    model = net().cuda()
+    history = train(model, amp=True, perturb=Climb(Linf(0.05)))
+    assert history[-1].accuracy > 0.9 and {p.dtype for p in model.parameters()} == {torch.float32}
+
+
 # -- interrupted and resumed -----------------------------------------------------------------------------------------
 
 RUN = {"epochs": 4, "average": 0.9, "perturb": Climb(Linf(0.1), steps=2, step=0.75)}

@@ -34,7 +34,7 @@ def hub(tmp_path, monkeypatch):
     def no_network(*args, **kwargs):
         raise urllib.error.URLError("no network in this test")
 
-    monkeypatch.setattr("torch.hub.urlopen", no_network)
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
     checkpoints = tmp_path / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
 

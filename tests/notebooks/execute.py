@@ -40,7 +40,7 @@ def execute(path: Path) -> float:
         resources={"metadata": {"path": str(path.parent)}},
     )
     spent = [0.0]  # after each cell; a hook can only add to it
-    client.on_cell_executed = lambda **_: spent.append(_cpu_seconds(client.km.provisioner.pid))
+    client.on_cell_executed = lambda **_: spent.append(cpu_seconds(client.km.provisioner.pid))
     client.execute(env=os.environ | QUIET)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the moments of an earlier run, as other programs store them
@@ -50,7 +50,7 @@ def execute(path: Path) -> float:
     return spent[-1]
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """User and system time of a process and its children, those that run and those that ended."""
     process = psutil.Process(pid)
     family = [process, *process.children(recursive=True)]  # on Windows the Python of a .venv only starts another

@@ -135,6 +135,14 @@ def _state(notebook: NotebookNode) -> dict:
     return notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
 
 
+def stored_widgets(notebook: NotebookNode) -> Iterator[tuple[str, bool]]:
+    """The id of each widget that a notebook shows, and whether its state is stored with all that it refers to."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if view := output.get("data", {}).get(WIDGET_VIEW):
+                yield view["model_id"], _reaches(view["model_id"], _state(notebook))
+
+
 def _reaches(model_id: str, state: dict) -> bool:
     """Is the widget stored, with all the widgets that it refers to?"""
     return _family(model_id, state) is not None

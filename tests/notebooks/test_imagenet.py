@@ -23,7 +23,7 @@ def cells(tmp_path, monkeypatch) -> list[str]:
         raise urllib.error.URLError("no network in this test")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub.urlopen", no_network)
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
     notebook = nbformat.read(CHAPTER, as_version=4)
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"][1:]
 

@@ -59,16 +59,15 @@ def interval_bounds(model: nn.Module, x: Tensor, within: Ball, *, batch_size: in
     layers = layers_of(model)
     check_box(x, within)
     check_fits(model, x)
-    found: list[Bounds] = []
     with contract.frozen(model), torch.no_grad():
         images = x.detach().to(contract.model_device(model))
 
-        def run(rows: Tensor) -> None:
+        def run(rows: Tensor) -> tuple[Tensor, Tensor]:
             logits = through(layers, box(images[rows], within.rows(rows)))
             contract.check_logits(logits.lower, len(rows))
-            found.append(logits)
+            return logits.lower, logits.upper
 
-        in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
+        found = in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     return Bounds(*(torch.cat(ends).to(x.device) for ends in zip(*found)))
 
 

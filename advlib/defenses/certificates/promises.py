@@ -41,14 +41,13 @@ def margin_bounds(
     layers = layers_of(model)
     check_box(x, within)
     check_fits(model, x)
-    found: list[Tensor] = []
     with contract.frozen(model), torch.no_grad():
         images = x.detach().to(contract.model_device(model))
 
-        def run(rows: Tensor) -> None:
-            found.append(interval_margins(layers, images[rows], y.to(rows.device)[rows], within.rows(rows)))
+        def run(rows: Tensor) -> Tensor:
+            return interval_margins(layers, images[rows], y.to(rows.device)[rows], within.rows(rows))
 
-        in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
+        found = in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     return torch.cat(found).to(x.device)
 
 

@@ -25,6 +25,7 @@ from advlib.defenses.certificates.intervals import (
     step,
 )
 from advlib.device import in_batches, width
+from advlib.distributed import share
 from advlib.norms import Ball
 from advlib.progress import progress
 
@@ -168,25 +169,23 @@ def _least(model, x: Tensor, within: Ball, functions: Callable, intermediate: st
     _check_pools(layers)
     check_box(x, within)
     check_fits(model, x)
-    found: list[Tensor] = []
-    with contract.frozen(model), torch.no_grad(), progress(total=len(x), unit="image") as bar:
+    with contract.frozen(model), torch.no_grad(), progress(total=share(len(x)), unit="image") as bar:
         images = x.detach().to(contract.model_device(model))
 
-        def run(rows: Tensor) -> None:
+        def run(rows: Tensor) -> Tensor:
             start = box(images[rows], within.rows(rows))
             relaxed, before, widest = _relax(layers, start, intermediate)
             logits = step(layers[-1], before).lower
             contract.check_logits(logits, len(rows))
             wanted = functions(rows, logits)
             of = torch.arange(len(rows), device=rows.device).repeat_interleave(wanted.shape[1])
-            parts: list[Tensor] = []
-            pull = lambda part: parts.append(_back(relaxed, start, wanted.flatten(0, 1)[part], of[part]))
-            in_batches(pull, torch.arange(len(of), device=rows.device), widest)
+            pull = lambda part: _back(relaxed, start, wanted.flatten(0, 1)[part], of[part])
+            parts = in_batches(pull, torch.arange(len(of), device=rows.device), widest)
             by_lines = torch.cat(parts).view(wanted.shape[:2])
-            found.append(torch.maximum(by_lines, least(wanted, layers[-1], before)))
             bar.update(len(rows))
+            return torch.maximum(by_lines, least(wanted, layers[-1], before))
 
-        in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
+        found = in_batches(run, torch.arange(len(x), device=images.device), width(model, x[0]), batch_size)
     return torch.cat(found).to(x.device)
 
 

@@ -1,11 +1,26 @@
-"""The book's one Sphinx extension: pages that need no network, one address, links, folds, stills, maps, the lab."""
+"""The book's one Sphinx extension: offline pages, one address, links, folds, stills, buttons, maps, the lab."""
 
 from sphinx.application import Sphinx
 
-from . import assets, attack_map, cheat_sheet, course_map, folds, icons, lab, mentions, repository, search, stills
+from . import (
+    assets,
+    attack_map,
+    cheat_sheet,
+    course_map,
+    folds,
+    formulas,
+    icons,
+    lab,
+    launch,
+    mentions,
+    repository,
+    search,
+    stills,
+)
 
 
 def setup(app: Sphinx) -> dict:
+    formulas.add_renderer(app)
     app.connect("config-inited", repository.use_one_address)
     app.connect("config-inited", assets.serve_locally)
     app.connect("builder-inited", assets.copy_to_build)
@@ -17,6 +32,8 @@ def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", search.name_what_is_taught)
     app.connect("html-page-context", lab.load_on_its_page_alone)
     app.connect("html-page-context", stills.show_stills)
+    app.connect("html-page-context", formulas.draw_formulas)
+    app.connect("html-page-context", launch.show_buttons)
     app.add_directive("attack-map", attack_map.AttackMap)
     app.add_directive("course-map", course_map.CourseMap)
     app.add_directive("cheat-sheet", cheat_sheet.CheatSheet)

@@ -1,4 +1,5 @@
-"""Widget JavaScript, MathJax and TensorFlow.js: installed from the lock file and served by the book itself."""
+"""Widget JavaScript and TensorFlow.js, served by the book itself, and what draws while it is built, or the slides:
+installed from the lock file."""
 
 import shutil
 from pathlib import Path
@@ -8,17 +9,17 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
+from .formulas import RENDERER
+
 logger = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parents[1]  # holds package.json and package-lock.json
 MODULES = HERE / "node_modules"
 WIDGETS = MODULES / "@jupyter-widgets" / "html-manager" / "dist"
-MATHJAX = MODULES / "mathjax" / "es5"
 TENSORFLOW = {
     "tf.js": MODULES / "@tensorflow" / "tfjs" / "dist" / "tf.es2017.min.js",
     "tf-wasm.js": MODULES / "@tensorflow" / "tfjs-backend-wasm" / "dist" / "tf-backend-wasm.es2017.min.js",
 }
-MATHJAX_BUNDLE = "tex-svg-full.js"  # draws formulas as SVG: no fonts to load, so it also works from file://
 CDN_WARNING = (
     "The page's JavaScript could not be installed (%s). The book is built all the same, but its sliders and its "
     "formulas will be fetched from a CDN and need a network, and its lab does not run."
@@ -54,31 +55,28 @@ def serve_locally(app: Sphinx, config: Config) -> None:
         logger.warning(CDN_WARNING, problem, type="coursebook", subtype="cdn")
         return
     config.nb_ipywidgets_js = {"vendor/widgets/embed.js": {"defer": "defer"}}
-    config.mathjax_path = f"vendor/mathjax/{MATHJAX_BUNDLE}"
+    config.html_math_renderer = RENDERER
 
 
 def copy_to_build(app: Sphinx) -> None:
     """Copy the installed scripts into the build's `_static/vendor`."""
-    if not app.config.mathjax_path.startswith("vendor/"):
+    if app.config.html_math_renderer != RENDERER:
         return
     vendor = Path(app.outdir) / "_static" / "vendor"
+    copy_widgets(vendor)
+    (vendor / "tensorflow").mkdir(parents=True, exist_ok=True)
+    for name, source in TENSORFLOW.items():
+        shutil.copyfile(source, vendor / "tensorflow" / name)
+
+
+def copy_widgets(vendor: Path) -> None:
+    """Copy the installed scripts of widgets into the folder ``vendor``."""
     shutil.copytree(
         WIDGETS,
         vendor / "widgets",
         dirs_exist_ok=True,
         ignore=shutil.ignore_patterns("*.map", "*amd*", "*.eot", "*.svg", "*.ttf"),
     )
-    # Of MathJax, one bundle, and the parts that its menu may load later; not the dozen other bundles.
-    parts = {"a11y", "input", "output", "sre", "ui", MATHJAX_BUNDLE}
-    shutil.copytree(
-        MATHJAX,
-        vendor / "mathjax",
-        dirs_exist_ok=True,
-        ignore=lambda folder, names: set(names) - parts if Path(folder) == MATHJAX else set(),
-    )
-    (vendor / "tensorflow").mkdir(parents=True, exist_ok=True)
-    for name, source in TENSORFLOW.items():
-        shutil.copyfile(source, vendor / "tensorflow" / name)
 
 
 def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:

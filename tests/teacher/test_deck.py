@@ -1,0 +1,141 @@
+"""What of a chapter goes on its slides and its handout, and what never does."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from book._ext.coursebook.chapter import grade_id
+from book._ext.teacher import deck, exhibits, handouts
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTERS = sorted((ROOT / "chapters").glob("[0-9]*.ipynb"))
+FIRST = """# 9. Halves
+
+*Every number has one.*
+
+**After this chapter you can**
+
+- **halve** a number.
+
+**Time:** 10 minutes to read, 5 for the exercises."""
+SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(.*?)```", re.S)
+LONG = "x = 1\n" * (exhibits.ROOM + 1) + "print(x)"
+
+
+def notebook(*cells: NotebookNode) -> NotebookNode:
+    return new_notebook(cells=[new_markdown_cell(FIRST), new_code_cell("import torch"), *cells])
+
+
+def slides(*cells: NotebookNode) -> list[dict]:
+    """Each slide behind the title and the aims: what is on it, its cells, and the notes."""
+    found = []
+    for cell in deck.deck(notebook(*cells)).cells:
+        kind = cell.metadata.get("slideshow", {}).get("slide_type")
+        if kind == "slide":
+            found.append({"text": cell.source, "cells": [], "notes": ""})
+        elif kind == "notes":
+            found[-1]["notes"] = cell.source
+        else:
+            found[-1]["cells"].append(cell)
+    return found[2:]
+
+
+def printed(source: str, text: str, **metadata: object) -> NotebookNode:
+    return new_code_cell(source, outputs=[new_output("stream", text=text)], metadata=metadata)
+
+
+def figure(source: str) -> NotebookNode:
+    output = new_output("execute_result", {"image/png": "AA==", "text/plain": "<Picture>"})
+    return new_code_cell(source, outputs=[output], metadata={"mystnb": {"image": {"alt": "a line"}}})
+
+
+def test_a_heading_begins_a_slide_and_the_rest_is_said() -> None:
+    (one,) = slides(new_markdown_cell("## The question\n\nHow much is half? Nobody knows that. Nor do we, so far."))
+    assert one["text"] == "## The question\n\nHow much is half?"
+    assert "Nobody knows that." in one["notes"]
+
+
+def test_each_formula_has_its_slide_and_the_sentence_that_runs_into_it() -> None:
+    text = (
+        "## In mathematics\n\n"
+        + "This is a long story about numbers. " * 5
+        + "In short,\n\n$$h = x / 2.$$\n\nSo\n\n$$2h = x.$$"
+    )
+    first, second = slides(new_markdown_cell(text))
+    assert first["text"].endswith("In short,\n\n$$h = x / 2.$$") and "long story" not in first["text"]
+    assert second["text"].endswith("So\n\n$$2h = x.$$")
+
+
+def test_short_code_stands_with_what_it_prints_and_long_code_is_left_out() -> None:
+    short, long = slides(
+        new_markdown_cell("## In code"),
+        printed("def half(x):\n    return x / 2\n\nprint(half(2))\nassert half(2) == 1", "1.0"),
+        printed(LONG, "1"),
+    )
+    assert short["cells"][0].source == "def half(x):\n    return x / 2\n\nprint(half(2))"
+    assert short["cells"][0].outputs[0].text == "1.0"
+    assert long["cells"][0].source == "" and long["cells"][0].outputs[0].text == "1"
+
+
+def test_a_figure_stands_alone_and_keeps_its_words() -> None:
+    (one,) = slides(new_markdown_cell("## Measure\n\nLook at it."), figure("plot()"))
+    assert one["cells"][0].source == "" and one["cells"][0].outputs[0].metadata.alt == "a line"
+
+
+def test_an_exercise_is_one_slide_without_stub_check_and_help() -> None:
+    stub = new_code_cell("def my_half(x):\n    raise NotImplementedError", metadata={"nbgrader": {"grade_id": "half"}})
+    check = printed("check.half(my_half)", "○ not written yet", nbgrader={"grade_id": "half-check"})
+    (one,) = slides(
+        new_markdown_cell("### Exercise 1. Halve it\n\n●○○ easy · 5 minutes · 1 point\n\nWrite it."),
+        stub,
+        check,
+        new_markdown_cell("<details><summary>Solution</summary>\n\n```python\nx / 2\n```\n\n</details>"),
+    )
+    assert one["text"] == "## Exercise 1. Halve it\n\n**●○○ easy · 5 minutes · 1 point**\n\nWrite it."
+    assert one["cells"] == [] and one["notes"] == ""
+
+
+def test_a_cell_goes_where_its_metadata_says() -> None:
+    def marked(cell: NotebookNode, kind: str) -> NotebookNode:
+        cell.metadata["slideshow"] = {"slide_type": kind}
+        return cell
+
+    first, second = slides(
+        new_markdown_cell("## Play\n\nOne."),
+        marked(new_markdown_cell("Not this."), "skip"),
+        marked(new_markdown_cell("Say this."), "notes"),
+        marked(printed(LONG, "1"), "subslide"),
+        marked(new_markdown_cell("And this."), "-"),
+    )
+    assert first["text"] == "## Play\n\nOne." and "Not this." not in str([first, second])
+    assert (
+        second["cells"][0].source == LONG and second["text"] == "## Play\n\nAnd this." and first["notes"] == "Say this."
+    )
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_no_slide_has_an_answer_and_none_more_than_it_bears(path: Path) -> None:
+    chapter = nbformat.read(path, as_version=4)
+    found = deck.deck(chapter)
+    text = "\n".join(cell.source for cell in found.cells)
+    solutions = [code for cell in chapter.cells for code in SOLUTION.findall(cell.source)]
+    graded = [cell.source for cell in chapter.cells if grade_id(cell)]
+    assert solutions and not [one for one in solutions + graded if one.strip() in text]
+    assert "<details" not in text
+    by_hand = [cell.source for cell in chapter.cells if "slideshow" in cell.metadata]
+    code = [cell.source for cell in found.cells if cell.cell_type == "code" and cell.source not in by_hand]
+    assert max(len(one.splitlines()) for one in code) <= exhibits.ROOM
+    shown = [one for cell in found.cells for one in cell.get("outputs", []) if exhibits.WIDGET in one.get("data", {})]
+    every = [one for cell in chapter.cells for one in cell.get("outputs", []) if exhibits.WIDGET in one.get("data", {})]
+    assert len(shown) == len(every), "a slider or a quiz is on no slide"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_handout_has_what_a_reader_takes_home(path: Path) -> None:
+    sheet = handouts.contents(nbformat.read(path, as_version=4))
+    assert sheet["aims"].startswith("- **") and sheet["takeaway"].startswith("- ")
+    assert sheet["formulas"] or sheet["function"] or path.stem == "05_why"
