@@ -30,7 +30,7 @@ PRINTED += ["chapters/22_mnist", "book/sources"]
 WIDTH = 657  # of what is printed on, in CSS pixels: 210 mm less two margins of 18 mm
 OUTSIDE = """width => [...document.querySelectorAll('body *')].filter(one => {
     const box = one.getBoundingClientRect();
-    if (!box.width || one.closest('mjx-container, .noUi-target')) return false;
+    if (!box.width || one.closest('mjx-container, .glyphs, .noUi-target')) return false;
     return box.left < -1 || box.right > width + 2 || (one.clientWidth && one.scrollWidth > one.clientWidth + 2);
 }).map(one => `${one.tagName}.${one.className}: ${one.textContent.trim().slice(0, 60)}`)"""
 
@@ -85,7 +85,6 @@ def on_paper(bound: Bound, browser: Browser) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": WIDTH, "height": 900})
     page.emulate_media(media="print")
     page.goto((bound.folder / "chapters_06_fgsm.html").as_uri())
-    page.evaluate("MathJax.startup.promise.then(() => true)")
     yield page
     page.close()
 
@@ -193,10 +192,9 @@ def test_a_page_printed_from_the_browser_is_white_and_only_the_text(built_book: 
     page = book.open("chapters/06_fgsm", over="file", theme="dark", width=WIDTH).page
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    look = (
-        "() => [document.body, document.querySelector('.cell_input')].map(one => getComputedStyle(one).backgroundColor)"
-    )
-    assert page.evaluate(look) == ["rgb(255, 255, 255)", "rgb(247, 246, 243)"]
+    seen = [page.locator(part).first for part in ("body", ".cell_input pre")]
+    white, grey = (one.evaluate("one => getComputedStyle(one).backgroundColor") for one in seen)
+    assert (white, grey) == ("rgb(255, 255, 255)", "rgb(247, 246, 243)")
     assert page.locator(".bd-article h1").is_visible()
     for part in (".bd-sidebar-primary", ".bd-header-article", ".prev-next-footer", "details.hide", "#pst-back-to-top"):
         assert not any(one.is_visible() for one in page.locator(part).all()), part

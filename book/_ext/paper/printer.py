@@ -11,7 +11,6 @@ from .binding import Printed
 from .sheets import Book, Sheet
 
 HERE = Path(__file__).parent
-READY = "() => Promise.all([window.MathJax?.startup?.promise, document.fonts.ready]).then(() => true)"
 
 
 def css_string(text: str) -> str:
@@ -53,7 +52,7 @@ class Printer:
 
     def print(self, sheet: Sheet, page: Path) -> Printed:
         self.tab.goto(page.as_uri())
-        self.tab.evaluate(READY)
+        self.tab.evaluate("document.fonts.ready.then(() => true)")
         return Printed.from_bytes(sheet, self.tab.pdf(prefer_css_page_size=True, print_background=True))
 
     def _file(self, name: str, template: str, **contents: object) -> Path:

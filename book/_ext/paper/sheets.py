@@ -35,8 +35,8 @@ class Solution:
 
 @dataclass
 class Sheet:
-    """One page for the printer: its name (`chapters/06_fgsm`), its title, its HTML, the styles and scripts that this
-    needs, and its place in the book."""
+    """One page for the printer: its name (`chapters/06_fgsm`), its title, its HTML, the styles of this, and its place
+    in the book."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ class Sheet:
 
     @property
     def anchors(self) -> list[str]:
-        return [tag["id"] for tag in self.body.select("[id]")]
+        return [tag["id"] for tag in self.body.select("[id]:not(.glyphs *)")]
 
     def links(self) -> set[str]:
         return {link["href"] for link in self.body.select("a[href]")}
@@ -107,7 +107,7 @@ def sheet(book: Book, name: str) -> Sheet:
     page = book.page(name)
     body = page.select_one("article.bd-article")
     _write_addresses_out(page, book.address(name))
-    head = [str(tag) for tag in page.head.find_all(["link", "script"]) if _is_of_the_looks(tag)]
+    head = [str(tag) for tag in page.head.select("link[rel=stylesheet]")]
     found = Sheet(name, words(body.h1), body, head)
     number = NUMBER.match(found.title)
     chapter = number[1] if number else name.rpartition("/")[2]
@@ -130,16 +130,11 @@ def words(heading: Tag) -> str:
     return "".join(text for text in heading.find_all(string=True) if text.parent.get("class") != ["headerlink"]).strip()
 
 
-def _is_of_the_looks(tag: Tag) -> bool:
-    """A style, or what draws formulas. All other scripts are for readers who click."""
-    return tag.get("rel") == ["stylesheet"] or "mathjax" in tag.get("src", "") or "MathJax" in (tag.string or "")
-
-
 def _write_addresses_out(body: Tag, base: str) -> None:
-    for attribute in ("href", "src"):
-        for tag in body.select(f"[{attribute}]"):
-            if not tag[attribute].startswith("data:"):
-                tag[attribute] = urljoin(base, tag[attribute])
+    for tag in body.select("a[href], link[href], [src]"):
+        attribute = "src" if tag.has_attr("src") else "href"
+        if not tag[attribute].startswith("data:"):
+            tag[attribute] = urljoin(base, tag[attribute])
 
 
 def _print_widgets(found: Sheet, page: BeautifulSoup, chapter: str, book: Book) -> None:
@@ -203,4 +198,8 @@ def gathered(sheets: list[Sheet], book: Book, page_of: dict[tuple[str, str], int
                 f'<section class="solution" id="{asking.name}:{one.anchor}"><h3>{title} {back}</h3>{one.body}</section>'
             )
         body.append(BeautifulSoup("".join([*parts, "</section>"]), "html.parser"))
+    # What formulas are made of, which each page defines once.
+    glyphs = {glyph["id"]: str(glyph) for asking in sheets for glyph in asking.body.select(".glyphs [id]")}
+    drawn = f'<svg class="glyphs" width="0" height="0"><defs>{"".join(glyphs.values())}</defs></svg>'
+    body.append(BeautifulSoup(drawn, "html.parser"))
     return Sheet(SOLUTIONS, "Solutions", body, head)
