@@ -1,4 +1,4 @@
-# make book | offline | teacher | picture | links | check | test | colab | fuzz | notebook N=07 | notebooks | fork URL=… | bench
+# make book | offline | pdf | teacher | picture | links | check | test | colab | fuzz | notebook N=07 | notebooks | fork URL=… | bench
 # | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,7 @@ LOCK ?=
 # Where chance begins in `make fuzz`: another time, another seed.
 SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: book offline teacher picture links check test colab fuzz style notebook notebooks fork bench lock clean
+.PHONY: book offline pdf teacher picture links check test colab fuzz style notebook notebooks fork bench lock clean
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
@@ -21,6 +21,10 @@ book: $(STAMP)
 # The book as one file: unpack it anywhere, without a network, and open html/index.html.
 offline: book
 	cd _build && ../$(BIN)/python -m zipfile -c course.zip html
+
+# The book on paper: one PDF with bookmarks, sliders as strips of frames, solutions at the end. Chromium prints it.
+pdf: book
+	$(BIN)/python -m book._ext.paper
 
 # Slides, handouts, and the book once more, with the answers, which no other command reads: open _build/teacher/index.html.
 teacher: $(STAMP)

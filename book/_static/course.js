@@ -1,10 +1,15 @@
-// The book's own script: it chooses the colours at once, helps the widgets find their fonts and formulas, names controls
+// The book's own script: it chooses the colours at once and for paper, helps the widgets find their fonts and formulas, names controls
 // for screen readers, and opens a folded result once its quiz is answered.
 (() => {
   "use strict";
   // The theme's script would do so when all else has loaded, and the page would change its colours before the reader's eyes.
   const { dataset } = document.documentElement;
   if (dataset.theme === "auto") dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+
+  // Paper is white: while a page is printed, its letters are those of the light theme.
+  let worn = dataset.theme;
+  addEventListener("beforeprint", () => ([worn, dataset.theme] = [dataset.theme, "light"]));
+  addEventListener("afterprint", () => (dataset.theme = worn));
 
   const here = new URL(".", document.currentScript.src);
   window.__jupyter_widgets_assets_path__ = new URL("vendor/widgets/", here).href;
