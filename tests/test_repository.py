@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -28,6 +29,16 @@ def test_every_make_command_that_is_named_exists() -> None:
         # In code: on a line of its own, or behind a backtick.
         named = set(re.findall(r"(?:`|^)make ([a-z]+)", read(page), re.M))
         assert named and named <= targets, f"{page} names {', '.join(sorted(named - targets))}"
+
+
+def test_every_module_that_make_runs_can_be_imported() -> None:
+    run = sorted(set(re.findall(r"-m ((?:tests|book)[\w.]+)", read("Makefile"))))
+    mains = [f"{name}.__main__" if (ROOT / name.replace(".", "/")).is_dir() else name for name in run]
+    assert len(mains) >= 6
+    imported = subprocess.run(
+        [sys.executable, "-c", f"import {', '.join(mains)}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert imported.returncode == 0, imported.stderr
 
 
 def test_requirements_allow_what_the_package_allows_of_torch() -> None:
