@@ -1,4 +1,4 @@
-// The book's own script: it chooses the colours at once and for paper, helps the widgets find their fonts and formulas, names controls
+// The book's own script: it chooses the colours at once and for paper, helps the widgets find their fonts, names controls
 // for screen readers, and opens a folded result once its quiz is answered.
 (() => {
   "use strict";
@@ -68,6 +68,9 @@
         icon.removeAttribute("title");
         set(icon, "aria-hidden", "true");
       }
+    }
+    for (const opener of document.querySelectorAll(".bd-sidebar-primary summary")) {
+      set(opener, "aria-label", `Pages below ${text(opener.closest("li").querySelector("a"))}`);
     }
     const sidebar = document.querySelector(".bd-sidebar-primary");
     if (sidebar) {

@@ -1,4 +1,4 @@
-"""The theme's icons, drawn by the style sheet: fourteen outlines in place of a script and two fonts with thousands."""
+"""The theme's icons, drawn by the style sheet: some outlines in place of a script and two fonts with thousands."""
 
 import re
 from functools import cache
@@ -9,8 +9,8 @@ from urllib.parse import quote
 from sphinx.application import Sphinx
 
 NAMES = (
-    "angle-left", "angle-right", "arrow-up", "bars", "circle-half-stroke", "download", "expand", "file", "file-pdf",
-    "github", "lightbulb", "list", "magnifying-glass", "moon", "rocket", "sun",
+    "angle-left", "angle-right", "arrow-up", "bars", "chevron-down", "circle-half-stroke", "download", "expand", "file",
+    "file-pdf", "github", "lightbulb", "list", "magnifying-glass", "moon", "rocket", "sun",
 )  # fmt: skip
 STYLE = "vendor/icons.css"
 SCRIPT = Path("scripts", "fontawesome.js")
