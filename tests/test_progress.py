@@ -1,6 +1,7 @@
 """Bars: none for what is quick, one for what takes longer, counted from the beginning."""
 
 import pytest
+import torch
 
 from advlib import progress as module
 from advlib.progress import progress
@@ -48,6 +49,10 @@ def test_a_bar_comes_after_two_seconds_with_all_that_was_done_before(made, clock
     (bar,) = made
     assert bar.settings == {"total": 6, "leave": False, "unit": "sign", "initial": 3}
     assert bar.counted == 6 and bar.closed
+
+
+def test_a_tensor_is_walked_like_a_list(made):
+    assert [one.item() for one in progress(torch.arange(3))] == [0, 1, 2]
 
 
 def test_what_is_counted_by_hand(made, clock):

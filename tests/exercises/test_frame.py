@@ -42,7 +42,7 @@ SIZES = Number(
     title="Sizes",
     points=1,
     right=lambda: {"a": 1.0, "b": 2.0},
-    wrong=[Wrong({"a": -1.0}, "the sign is flipped", "minus", "plus")],
+    wrong=[Wrong({"a": lambda: -1.0}, "the sign is flipped", "minus", "plus")],
     verified="{0:g} and {1:g}",
 )
 
