@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page
 from book._ext.teacher.handouts import write_handout
 from book._ext.teacher.shared import copy_shared
 from book._ext.teacher.slides import write_slides
-from tests.book.conftest import shared_folder
+from tests.book.conftest import built_book, shared_folder  # noqa: F401 - the fixture of the public book
 
 ROOT = Path(__file__).resolve().parents[2]
 # Long tables and small figures; a formula on every slide; sliders of several pictures.
