@@ -15,7 +15,7 @@ from tests.notebooks.guard import WIDGET_STATE, stored_widgets
 SHOWN = """box => [...box.querySelectorAll('.widget-html-content')]
     .filter(frame => frame.checkVisibility()).map(frame => frame.innerHTML).join('|')"""
 
-WAITS = 100  # of 20 milliseconds, for a frame that is drawn late
+WAITS = 250  # of 20 milliseconds, for a frame that is drawn late on a busy machine
 
 
 def page(state: dict, views: Iterable[str]) -> str:
@@ -41,6 +41,7 @@ def still(browser: Browser, state: dict, views: Iterable[str], folder: Path) -> 
     file = folder / "widgets.html"
     file.write_text(page(state, views), encoding="utf-8")
     tab = browser.new_page()
+    tab.set_default_timeout(120_000)  # a busy machine is slow, not wrong
     try:
         tab.goto(file.as_uri())
         for one in views:
