@@ -79,6 +79,14 @@
     }
   }
 
+  // A formula that is wider than its place scrolls: then, and only then, the keyboard stops at it.
+  function reachFormulas() {
+    for (const formula of document.querySelectorAll("mjx-container[display]")) {
+      if (formula.scrollWidth > formula.clientWidth) set(formula, "tabindex", "0");
+      else formula.removeAttribute("tabindex");
+    }
+  }
+
   function nameWidgets() {
     nameSliders();
     nameQuizzes();
@@ -87,6 +95,8 @@
   document.addEventListener("DOMContentLoaded", () => {
     nameThemeParts();
     nameWidgets();
+    reachFormulas();
+    addEventListener("resize", reachFormulas);
     document.addEventListener("change", openResults);
     const watcher = new MutationObserver(nameWidgets);
     watcher.observe(document.querySelector("main") || document.body, { childList: true, characterData: true, subtree: true });
