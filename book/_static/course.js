@@ -81,8 +81,9 @@
 
   // A formula that is wider than its place scrolls: then, and only then, the keyboard stops at it.
   function reachFormulas() {
-    for (const formula of document.querySelectorAll("mjx-container[display]")) {
-      if (formula.scrollWidth > formula.clientWidth) set(formula, "tabindex", "0");
+    for (const formula of document.querySelectorAll("mjx-container[display], span.math")) {
+      const scrolls = getComputedStyle(formula).overflowX === "auto" && formula.scrollWidth > formula.clientWidth;
+      if (scrolls) set(formula, "tabindex", "0");
       else formula.removeAttribute("tabindex");
     }
   }
