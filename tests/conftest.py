@@ -50,7 +50,7 @@ def browser() -> Iterator:
     """Chromium or Chrome; one for all tests of a worker."""
     from playwright.sync_api import Error, sync_playwright
 
-    from book._ext.teacher.browser import launched
+    from book._ext.browser import launched
 
     with sync_playwright() as playwright:
         try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from book._ext.teacher.browser import launched
+from book._ext.browser import launched
 from tests.book.pages import ROOT
 
 FOLDER = ROOT / ".github"

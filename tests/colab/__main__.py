@@ -8,8 +8,8 @@ from pathlib import Path
 import nbformat
 from playwright.sync_api import Error, sync_playwright
 
+from book._ext.browser import launched
 from book._ext.coursebook import assets
-from book._ext.teacher.browser import launched
 from tests.colab import environment, mirror
 from tests.colab.run import HEAD, run
 from tests.colab.sliders import still_in

@@ -129,8 +129,8 @@ def test_no_slide_has_an_answer_and_none_more_than_it_bears(path: Path) -> None:
     by_hand = [cell.source for cell in chapter.cells if "slideshow" in cell.metadata]
     code = [cell.source for cell in found.cells if cell.cell_type == "code" and cell.source not in by_hand]
     assert max(len(one.splitlines()) for one in code) <= exhibits.ROOM
-    shown = [one for cell in found.cells for one in cell.get("outputs", []) if exhibits.WIDGET in one.get("data", {})]
-    every = [one for cell in chapter.cells for one in cell.get("outputs", []) if exhibits.WIDGET in one.get("data", {})]
+    shown = [one for cell in found.cells for one in cell.get("outputs", []) if exhibits.VIEW in one.get("data", {})]
+    every = [one for cell in chapter.cells for one in cell.get("outputs", []) if exhibits.VIEW in one.get("data", {})]
     assert len(shown) == len(every), "a slider or a quiz is on no slide"
 
 

@@ -12,14 +12,16 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 
-VIEW = re.compile(r'<script type="application/vnd\.jupyter\.widget-view\+json">(.*?)</script>', re.S)
+# How a notebook and a page call a widget on show, and the models of all of them.
+VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
+SHOWN = re.compile(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', re.S)
 NEEDS = "<noscript><p>This slider moves where JavaScript runs. Here is one of its frames.</p></noscript>"
 
 
 def show_stills(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
     """Put behind each widget of a page what it shows at first."""
-    if doctree is None or not VIEW.search(context.get("body", "")):
+    if doctree is None or not SHOWN.search(context.get("body", "")):
         return
     notebook = json.loads(Path(app.env.doc2path(page)).read_text(encoding="utf-8"))
     models = notebook["metadata"]["widgets"][STATE]["state"]
@@ -27,7 +29,7 @@ def show_stills(app: Sphinx, page: str, template: str, context: dict, doctree: n
     def with_still(view: re.Match) -> str:
         return f'{view[0]}<div class="still">{still(models, json.loads(view[1])["model_id"])}</div>'
 
-    context["body"] = VIEW.sub(with_still, context["body"])
+    context["body"] = SHOWN.sub(with_still, context["body"])
 
 
 def still(models: dict, name: str) -> str:
@@ -39,7 +41,6 @@ def still(models: dict, name: str) -> str:
     '<p>clean</p>'
     """
     kind, state = models[name]["model_name"], models[name]["state"]
-    children = [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
     if kind == "HTMLModel":
         return state.get("value", "")
     if kind == "SelectionSliderModel":
@@ -48,18 +49,24 @@ def still(models: dict, name: str) -> str:
         return f'<div class="still-slider"><b>{label}</b><i></i><b>{readout}</b></div>{NEEDS}'
     if kind == "StackModel":
         chosen = state.get("selected_index")
-        return "" if chosen is None else still(models, children[chosen])
-    quiz = {models[child]["model_name"]: child for child in children}
+        return "" if chosen is None else still(models, children(models, name)[chosen])
+    inside = children(models, name)
+    quiz = {models[child]["model_name"]: child for child in inside}
     if "RadioButtonsModel" in quiz:
-        return _quiz(models, children[0], quiz["RadioButtonsModel"], quiz["StackModel"])
-    parts = [still(models, child) for child in children]
+        return _quiz(models, inside[0], quiz["RadioButtonsModel"], quiz["StackModel"])
+    parts = [still(models, child) for child in inside]
     layout = models[state["layout"].removeprefix("IPY_MODEL_")]["state"]
     return "".join(reversed(parts) if layout.get("flex_flow") == "column-reverse" else parts)
 
 
+def children(models: dict, name: str) -> list[str]:
+    """The names of the models inside a widget."""
+    return [child.removeprefix("IPY_MODEL_") for child in models[name]["state"].get("children", [])]
+
+
 def _quiz(models: dict, question: str, choice: str, feedback: str) -> str:
     """The answers, each of which opens on what is said of it."""
-    said = [still(models, one.removeprefix("IPY_MODEL_")) for one in models[feedback]["state"]["children"]]
+    said = [still(models, one) for one in children(models, feedback)]
     answers = models[choice]["state"]["_options_labels"]
     folds = (f"<details><summary>{html.escape(one)}</summary>{text}</details>" for one, text in zip(answers, said))
     return still(models, question) + "".join(folds)

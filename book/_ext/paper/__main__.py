@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from playwright.sync_api import Error, sync_playwright
 
-from book._ext.teacher.browser import launched
+from book._ext.browser import launched
 
 from .edition import listed, print_book
 from .sheets import Book

@@ -10,11 +10,10 @@ from urllib.parse import quote, unquote, urldefrag, urljoin
 from bs4 import BeautifulSoup, Tag
 
 from book._ext.coursebook.folds import STEPS
+from book._ext.coursebook.stills import STATE, VIEW
 
 from . import widgets
 
-STATE = "application/vnd.jupyter.widget-state+json"
-VIEW = "application/vnd.jupyter.widget-view+json"
 # For fingers alone, and code that is folded because it only draws or installs.
 SCREEN_ONLY = ".headerlink, details.hide, fieldset, .landing-ways, button, noscript, script, .predict > summary"
 NUMBER = re.compile(r"(\d+)\. ")

@@ -3,7 +3,7 @@
 import html
 from dataclasses import dataclass
 
-from book._ext.coursebook.stills import still
+from book._ext.coursebook.stills import children, still
 
 FRAMES = 6  # at most, in a strip
 
@@ -52,9 +52,9 @@ def read(models: dict, name: str) -> Slider | Quiz:
     >>> read(models, "box")
     Slider(label='ε', frames=(('0', '<p>clean</p>'), ('1', '<p>attacked</p>')))
     """
-    parts = _children(models, name)
+    parts = children(models, name)
     kinds = {models[part]["model_name"]: part for part in parts}
-    shown = [still(models, one) for one in _children(models, kinds["StackModel"])]
+    shown = [still(models, one) for one in children(models, kinds["StackModel"])]
     if "RadioButtonsModel" in kinds:
         answers = models[kinds["RadioButtonsModel"]]["state"]["_options_labels"]
         return Quiz(still(models, parts[0]), tuple(zip(answers, shown, strict=True)))
@@ -75,7 +75,3 @@ def places(many: int) -> list[int]:
         return list(range(many))
     count = next((count for count in (6, 5, 4) if (many - 1) % (count - 1) == 0), FRAMES)
     return [round(step * (many - 1) / (count - 1)) for step in range(count)]
-
-
-def _children(models: dict, name: str) -> list[str]:
-    return [child.removeprefix("IPY_MODEL_") for child in models[name]["state"]["children"]]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from playwright.sync_api import Error, sync_playwright
 
+from book._ext.browser import launched
 from book._ext.coursebook import chapter
 
-from .browser import launched
 from .edition import ANSWERS, build_book
 from .handouts import TEMPLATES, print_sheet, write_handout
 from .shared import copy_shared

@@ -14,9 +14,10 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from book._ext.coursebook import chapter, folds
+from book._ext.coursebook.stills import VIEW
 
 from .blocks import Block, blocks, sentences
-from .exhibits import WIDGET, exhibits, shown
+from .exhibits import exhibits, shown
 
 WORDS = 430  # characters of running text that a slide bears
 AIMS = re.compile(r"^\*\*(After this chapter you can)\*\*$")
@@ -102,7 +103,7 @@ def exercise(section: Section) -> list[Slide]:
     if task and LABEL.fullmatch(task[0]):
         task[0] = f"**{task[0]}**"
     outputs = [one for item in section.items if isinstance(item, NotebookNode) for one in item.get("outputs", [])]
-    quizzes = [shown("", [one]) for one in outputs if WIDGET in one.get("data", {})]
+    quizzes = [shown("", [one]) for one in outputs if VIEW in one.get("data", {})]
     alone = quizzes and len(" ".join(task[1:])) < 80  # "Answer before you read the feedback."
     found = [] if alone else [Slide(heading, task, kind="exercise")]
     found += [Slide(heading, task[:1], [quiz], kind="quiz") for quiz in quizzes]

@@ -10,13 +10,12 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
 
 from book._ext.coursebook import chapter
+from book._ext.coursebook.stills import STATE, VIEW
 
 ROOM = 15  # lines of code or of print that a slide has room for
 ASIDE = 10  # lines of code that define nothing, where a section is not about code
 COLUMNS = 80  # letters of code or of print in a line
-WIDGET = "application/vnd.jupyter.widget-view+json"
-STATE = "application/vnd.jupyter.widget-state+json"
-RICH = (WIDGET, "image/png", "text/html")
+RICH = (VIEW, "image/png", "text/html")
 
 
 @dataclass
@@ -40,18 +39,18 @@ def exhibits(cell: NotebookNode, notebook: NotebookNode, *, in_code: bool) -> It
         printed = ""
     elif code:
         yield Exhibit("code", shown(code, []))
-    if printed and lines <= 3 and rich and WIDGET not in rich[0].data:
+    if printed and lines <= 3 and rich and VIEW not in rich[0].data:
         yield Exhibit("figure", shown("", [rich.pop(0), stream(printed)], cell))
     elif printed and lines <= ROOM:
         yield Exhibit("print", shown("", [stream(printed)]))
     for one in rich:
-        kind = "figure" if WIDGET not in one.data else "quiz" if is_quiz(one, notebook) else "slider"
+        kind = "figure" if VIEW not in one.data else "quiz" if is_quiz(one, notebook) else "slider"
         yield Exhibit(kind, shown("", [one], cell))
 
 
 def is_quiz(output: NotebookNode, notebook: NotebookNode) -> bool:
     models = notebook.metadata.widgets[STATE].state
-    return "advlib-quiz" in models[output.data[WIDGET].model_id].state.get("_dom_classes", [])
+    return "advlib-quiz" in models[output.data[VIEW].model_id].state.get("_dom_classes", [])
 
 
 def said(output: NotebookNode) -> str:

@@ -1,4 +1,4 @@
-"""The browser that prints handouts, photographs the first page and tests the book. It has no network."""
+"""The browser that prints the book and its handouts, photographs the first page and tests. It has no network."""
 
 import shutil
 from typing import TYPE_CHECKING
