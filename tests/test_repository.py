@@ -39,6 +39,7 @@ def test_every_module_that_make_runs_can_be_imported() -> None:
         [sys.executable, "-c", f"import {', '.join(mains)}"], cwd=ROOT, capture_output=True, text=True
     )
     assert imported.returncode == 0, imported.stderr
+    assert not imported.stdout, f"what is imported only to be looked at began its work: {imported.stdout}"
 
 
 def test_requirements_allow_what_the_package_allows_of_torch() -> None:
