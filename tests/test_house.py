@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "advlib"
 # Which rooms (a file or a folder of advlib) stand on which floor, from the ground up.
 FLOORS = (
-    ("answers", "ball", "checks", "contract", "device", "distributed", "files", "frozen", "intervals", "losses")
-    + ("names", "norms", "progress", "resource_limits", "tensors"),
+    ("answers", "ball", "checks", "contract", "device", "distributed", "files", "frozen", "intervals", "landlock")
+    + ("losses", "names", "norms", "progress", "resource_limits", "tensors"),
     ("data", "models"),
     ("attacks", "card", "curves", "defenses", "evaluate", "masking", "panels", "plots", "report_card")
     + ("sanity", "suspect", "__init__"),

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+from advlib import landlock
 from advlib.exercises import own
 from advlib.grading import handover, limits
 from advlib.grading.answering import Setting, answered
@@ -35,7 +36,7 @@ def main() -> None:
     told = handover.unpack(handover.receive(jobs) or b"")
     readable = limits.readable_places()
     settings: dict[int, Setting] = {}
-    handover.send(replies, handover.pack({"confined": limits.abi() > 0}))
+    handover.send(replies, handover.pack({"confined": landlock.abi() > 0}))
     while (message := handover.receive(jobs)) is not None:
         job = handover.unpack(message)
         number = job["task"]
@@ -92,7 +93,7 @@ def _answer(setting: Setting, job: dict, told: dict, folder: str, readable: list
     os.environ |= {"HOME": folder, "TMPDIR": folder}
     own.name(job["student"])
     tempfile.tempdir = folder
-    limits.confine(folder, readable)
+    landlock.confine(readable, folder)
     limits.bound(told["seconds"], told["megabytes"])
     found = answered(setting, job["cell"], job["others"])
     try:

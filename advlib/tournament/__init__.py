@@ -10,7 +10,8 @@ What a class hands in is a folder of its own each::
     play                           play the tournament, or go on with it
 
 Every submission runs in a locked process of its own (see ``lock`` and ``warden``), which stops accidents and casual
-cheating, and not a determined attacker: where that matters, play in a container without a network.
+cheating, on Linux also by compiled code, and not a determined attacker: where that matters, play in a container without
+a network.
 """
 
 from advlib.tournament.entries import submit_attack, submit_model

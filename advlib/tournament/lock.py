@@ -1,7 +1,8 @@
 """What locks the process that runs a submission: limits of the system, and a hook on what Python code asks of it.
 
-This stops accidents and casual cheating. It is no wall against a determined attacker, whom compiled code lets past any
-hook: where that matters, run the whole tournament in a container without a network.
+The hook names what was tried. Compiled code gets past any hook (torch.from_file opens files, and TCPStore sockets, that
+Python never sees): on Linux, Landlock refuses it what the hook would have. What is left is a determined attacker with a
+hole in the system; where that matters, and elsewhere than on Linux, play in a container without a network.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from advlib import resource_limits
+from advlib import landlock, resource_limits
 
 __all__ = ["limit", "lock"]
 
@@ -63,7 +64,8 @@ def lock(tell: Callable[[str, str], None]) -> None:
     """From now on, what a submission may not do ends this process; ``tell(outcome, reason)`` is called before.
 
     The process ends at once: an exception could be caught, and the attempt would go unnoticed. Allowed are Python's
-    own folders and this package's, to read from. There is no way to lift the lock.
+    own folders and this package's, to read from. There is no way to lift the lock. Compiled code, where the system can
+    hold it, is refused the same and more: other files, programs, TCP connections; that is an error of its own making.
     """
     import torch
 
@@ -103,4 +105,5 @@ def lock(tell: Callable[[str, str], None]) -> None:
             tell(*found)
             leave(0)
 
+    landlock.confine([*landlock.SYSTEM, *folders])
     sys.addaudithook(watch)

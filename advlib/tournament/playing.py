@@ -48,6 +48,7 @@ def play(
     Every match, an attack on a defence, runs in processes of its own with limits, on the CPU. What a submission does
     wrong costs itself points, with the reason, and nobody else's. Finished matches are kept in ``folder/results``
     and not played again, unless a submission or a rule has changed; ``scores.csv`` and ``index.html`` are there, too.
+    One that failed is finished as well: where a machine was to blame, delete its file in ``results/matches``.
 
     images    how many signs, drawn afresh; the same for all.
     within    the ball of the attacks, with one ε.

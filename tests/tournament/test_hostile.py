@@ -1,11 +1,16 @@
 """Submissions that misbehave, each a real one: zero for its match with the reason in words, and the rest goes on."""
 
-import os
+import re
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+
+from advlib import landlock
 
 ATTACK = "def attack(model, x, y, within):\n    "
 LEAVE = "return x + 1.01 * within.eps * (x < 0.5) - 1.01 * within.eps * (x >= 0.5)"
@@ -126,28 +131,73 @@ def test_who_sleeps_is_woken_by_the_clock(table, monkeypatch):
     assert time.monotonic() - began < 30
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="Python's own way to start a program, as it is there")
 def test_who_hangs_is_killed_with_its_children(table, monkeypatch):
     """Python's own ways to start one are refused; this one asks the system behind Python's back."""
     monkeypatch.setattr("advlib.tournament.warden.wall", lambda seconds: 3.0)
-    secret = f"advlib-{os.getpid()}"
-    start = f"""import _posixsubprocess, os, time
+    start = """import _posixsubprocess, os, time
     r, w = os.pipe()
-    given = [[b'sleep', b'99'], [b'/bin/sleep'], True, (w,), None, [b'MARK={secret}']] + [-1] * 6
-    given += [r, w, False, False, -1, None, None, None, -1, None, False]
+    given = [[b'true'], [b'/bin/true'], True, (w,), None, []] + [-1] * 6
+    given += [r, w, False, False, -1, None, None, None, -1, lambda: time.sleep(99), False]
     _posixsubprocess.fork_exec(*given)
     time.sleep(99)"""
-    match = table.attack(ATTACK + start)
-    assert match.outcome in ("hung", "program", "crashed")
-    alive = [one for one in Path("/proc").glob("[0-9]*/environ") if secret.encode() in _bytes(one)]
-    assert alive == []
+    assert table.attack(ATTACK + start).outcome == "hung"
+    warden = table.organiser.warden
+    alive = [one.pid for one in psutil.process_iter() if _folder(one) == warden.folder]
+    assert alive == [warden._process.pid]
 
 
-def _bytes(path: Path) -> bytes:
+def _folder(process: psutil.Process) -> Path | None:
+    """Where it works: a warden has a folder of its own, and hands it on to its children."""
     try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+        return Path(process.cwd())
+    except psutil.Error:
+        return None
+
+
+# What compiled code does without an audit event: to a file, to a port that another process listens to, and to any port.
+READS = "torch.from_file({!r}, size=6, dtype=torch.uint8)"
+WRITES = "torch.from_file({!r}, shared=True, size=6, dtype=torch.uint8).zero_()"
+CONNECTS = "torch.distributed.TCPStore('127.0.0.1', {}, is_master=False, timeout=datetime.timedelta(seconds=1))"
+SERVES = "torch.distributed.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)"
+UNSEEN = "import datetime, torch\n    {}\n    return x"
+
+
+@pytest.mark.skipif(landlock.abi() < 4, reason="needs Linux 6.7, which refuses it to compiled code")
+def test_what_python_does_not_see_the_system_refuses(table, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        refused = {
+            READS.format(str(secret)): "Permission denied",
+            WRITES.format(str(secret)): "Permission denied",
+            CONNECTS.format(server.getsockname()[1]): "",
+            SERVES: "",
+        }
+        for code, words in refused.items():
+            match = table.attack(ATTACK + UNSEEN.format(code))
+            assert match.outcome == "crashed" and words in match.reason and match.fooled == 0, code
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has called
+            server.accept()
+    assert secret.read_bytes() == b"secret"
+
+
+def test_python_does_not_see_it(tmp_path):
+    """Else the test above would say nothing of the system."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        todo = [READS.format(str(secret)), SERVES, WRITES.format(str(secret))]
+        tried = f"import datetime, sys, torch\nsys.addaudithook(lambda event, args: print(event))\n{'; '.join(todo)}"
+        done = subprocess.run([sys.executable, "-c", tried], capture_output=True, text=True, check=True)
+        calling = f"import datetime, torch\n{CONNECTS.format(server.getsockname()[1])}"
+        caller = subprocess.Popen([sys.executable, "-c", calling], stderr=subprocess.DEVNULL)
+        server.settimeout(60)
+        server.accept()
+    caller.wait()
+    assert secret.read_bytes() == bytes(6)
+    assert not re.search(r"^(open|socket\.)", done.stdout, re.M)
 
 
 # ------------------------------------------------------------------------------------------------------ defences
