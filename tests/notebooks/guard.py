@@ -10,6 +10,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from book._ext.coursebook.course_map import run_seconds
+from tests.notebooks.needs import needs
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -26,6 +27,7 @@ MYST = {
     "substitution {{…}}": re.compile(r"\{\{\s*\w+\s*\}\}"),
 }
 PROGRESS_BAR = re.compile(r"\d+%\|.*\d+/\d+ \[")
+SAMPLE = re.compile(r"load_images\([^)]*[\"']sample[\"']")
 FENCED = re.compile(r"^(`{3,}|~{3,})(?!\s*\{).*?^\1\s*$", re.M | re.S)
 
 
@@ -83,6 +85,8 @@ def _code_faults(cell: NotebookNode, notebook: NotebookNode) -> Iterator[str]:
         yield "it should print or show something, but no output is stored"
     if UNCOMPARED in cell.metadata.get("tags", []) and "assert " not in cell.source:
         yield f"tagged {UNCOMPARED}, so that no test sees its figures: assert what the text says of them"
+    if SAMPLE.search(cell.source) and not ("FileNotFoundError" in cell.source and needs(cell.metadata)):
+        yield "it loads photographs that cannot be downloaded: catch FileNotFoundError, and name one in advlib.needs"
     for output in cell.outputs:
         yield from _output_faults(output, cell, notebook)
 

@@ -102,6 +102,14 @@ def break_comparison(nb):
     nb.cells[CODE].metadata["tags"] = ["nbval-ignore-output"]
 
 
+def break_sample(nb):
+    nb.cells[CODE].source = 'print(load_images("gtsrb-signs", "sample"))'
+
+
+def break_sample_without_files(nb):
+    nb.cells[CODE].source = 'try: x = load_images("gtsrb-signs", "sample")\nexcept FileNotFoundError: print(1)'
+
+
 def break_frame_alt(nb):
     nb.metadata["widgets"][WIDGET_STATE]["state"]["frame"]["state"]["value"] = '<img src="data:," alt="">'
 
@@ -125,6 +133,8 @@ def break_bar(nb):
         (break_stderr, "cell 2: it wrote to stderr"),
         (break_bar, "cell 2: a progress bar is stored"),
         (break_comparison, "cell 2: tagged nbval-ignore-output, so that no test sees its figures"),
+        (break_sample, "cell 2: it loads photographs that cannot be downloaded"),
+        (break_sample_without_files, "cell 2: it loads photographs that cannot be downloaded"),
         (break_alt, "cell 3: a figure without alt text"),
         (break_short_alt, "cell 3: a figure without alt text"),
         (break_html_alt, "cell 2: an <img> without alt text"),
