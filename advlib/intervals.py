@@ -72,7 +72,12 @@ def interval_over_runs(successes: Sequence[int], n: int) -> tuple[float, float]:
     0.31 to 0.50
     0.31 to 0.50
     0.14 to 0.67
+
+    Raises
+        TypeError, ValueError: no runs, or counts that are none of n.
     """
+    if isinstance(successes, str) or not isinstance(successes, Sequence) or not successes:
+        raise ValueError(f"successes is {contract.shown(successes)}; expected a count for each run, such as [40, 43].")
     for count in successes:
         low, high = interval(count, n)
     if len(successes) == 1:

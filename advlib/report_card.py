@@ -21,6 +21,7 @@ from advlib.card import ReportCard
 from advlib.data.images import Images, check_some
 from advlib.data.streams import Folder, Stream, parts_done
 from advlib.defenses.certificates import certified
+from advlib.defenses.certificates.promises import METHODS
 from advlib.intervals import Share
 from advlib.norms import L0, L1, L2, Ball, Linf
 from advlib.progress import progress
@@ -42,6 +43,7 @@ GREY: dict[type[Ball], tuple[float, ...]] = {
     L1: (5, 10, 20),
     L0: (5, 10, 20),
 }
+NORMS = (Linf, L2, L1, L0)
 UNKNOWN = SanityChecks(0, ())  # of the parts in which no signs are looked for
 NOISE_SEED = 1
 # What the weather does, no adversary: it says how much of a loss under attack is an adversary's.
@@ -84,6 +86,11 @@ def report_card(
         TypeError, ValueError: input that breaks the pixel-space contract.
     """
     contract.check_model(model)
+    contract.check_text(name, "name", empty=False)
+    _check_budgets(eps)
+    _check_proofs(proofs)
+    contract.check_count(queries, "queries", least=0)
+    contract.check_seed(seed)
     how: dict = dict(name=name, eps=eps, proofs=proofs, queries=queries, seed=seed, batch_size=batch_size)
     if isinstance(images, Images):
         return _of_one(model, images, **how)
@@ -98,6 +105,31 @@ def report_card(
         return card
 
     return ReportCard.of_parts(list(parts_done(measured, images)))
+
+
+def _check_budgets(eps) -> None:
+    if eps is None:
+        return
+    example = "{Linf: (4 / 255, 8 / 255), L2: (0.5, 1.0)}"
+    if not isinstance(eps, Mapping) or not eps:
+        raise TypeError(f"eps is {contract.shown(eps)}; expected the ε of each norm, such as {example}.")
+    for norm, sizes in eps.items():
+        if norm not in NORMS:
+            raise TypeError(f"eps is of the norm {contract.shown(norm)}; expected classes of balls, such as {example}.")
+        if isinstance(sizes, str) or not isinstance(sizes, Sequence) or not sizes:
+            raise TypeError(f"eps[{norm.__name__}] is {contract.shown(sizes)}; expected several ε, such as {example}.")
+        for one in sizes:
+            contract.check_number(one, f"eps[{norm.__name__}], of which one", positive=True)
+            norm(one)
+        if list(sizes) != sorted(set(sizes)):
+            raise ValueError(f"eps[{norm.__name__}] is {contract.shown(sizes)}; expected rising ε, each once.")
+
+
+def _check_proofs(proofs) -> None:
+    if isinstance(proofs, str) or not isinstance(proofs, Sequence):
+        raise TypeError(f"proofs is {contract.shown(proofs)}; expected names of methods, such as ('interval',).")
+    for one in proofs:
+        contract.check_choice(one, "proofs, of which one", METHODS)
 
 
 def _of_one(model: nn.Module, images: Images, **how) -> ReportCard:
@@ -120,13 +152,13 @@ def _measured(
     batch_size: int | None,
 ) -> ReportCard:
     budgets = eps or (GREY if images.x.shape[1] == 1 else COLOUR)
+    is_right = partial(answers.right, model, batch_size=batch_size)
+    began = time.process_time()
+    right = is_right(images.x, images.y)  # before all else: it says what is wrong with a model
+    seconds = time.process_time() - began
     blind = not differentiable(model, images.x)
     if blind:
         budgets = {norm: sizes for norm, sizes in budgets.items() if norm is not L1}
-    is_right = partial(answers.right, model, batch_size=batch_size)
-    began = time.process_time()
-    right = is_right(images.x, images.y)
-    seconds = time.process_time() - began
     share = lambda hit: Share(int(hit.sum()), len(hit))
 
     def attacked(within: Ball, rows: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ __all__ = [
     "check_change",
     "check_class",
     "check_device",
+    "check_floats",
     "check_generator",
     "check_images",
     "check_labels",
@@ -37,6 +38,13 @@ def check_tensor(values, name: str, like: str = "numbers") -> None:
         raise TypeError(f"{name} is a {what} tensor; expected a plain one. Use {mend}.")
     if values.is_meta:
         raise ValueError(f"{name} is on the device meta, without values; expected a tensor on cpu, cuda or mps.")
+
+
+def check_floats(values, name: str, like: str = "numbers") -> None:
+    """``values`` is a plain tensor of floating-point numbers; else TypeError or ValueError."""
+    check_tensor(values, name, like)
+    if values.dtype not in FLOATS:
+        raise TypeError(f"{name} has dtype {dtype_of(values)}; expected a floating-point type. Use {name}.float().")
 
 
 def check_images(x, name: str = "x") -> None:
@@ -115,11 +123,7 @@ def check_change(change, name: str, x=None, some: bool = False) -> None:
 
     Called in each step of attacks, so that nothing is read but what kind of tensor it is."""
     for value, called in ((change, name), *([] if x is None else [(x, "x")])):
-        check_tensor(value, called, like="numbers (N, C, H, W)")
-        if value.dtype not in FLOATS:
-            raise TypeError(
-                f"{called} has dtype {dtype_of(value)}; expected a floating-point type. Use {called}.float()."
-            )
+        check_floats(value, called, like="numbers (N, C, H, W)")
         if value.ndim != 4:
             raise ValueError(f"{called} has shape {tuple(value.shape)}; expected four dimensions (N, C, H, W).")
     if some and 0 in change.shape:
@@ -130,9 +134,7 @@ def check_change(change, name: str, x=None, some: bool = False) -> None:
 
 def check_logits_of(logits, y, target=None) -> None:
     """Logits (N, K) with labels (N,), and perhaps targets, by kind and shape alone; else TypeError or ValueError."""
-    check_tensor(logits, "logits", like="logits (N, K)")
-    if logits.dtype not in FLOATS:
-        raise TypeError(f"logits has dtype {dtype_of(logits)}; expected a floating-point type.")
+    check_floats(logits, "logits", like="logits (N, K)")
     if logits.ndim != 2 or logits.shape[1] < 2 or not len(logits):
         raise ValueError(f"logits has shape {tuple(logits.shape)}; expected (N, K) with N ≥ 1 and K ≥ 2 classes.")
     for value, name in ((y, "y"), (target, "target")):

@@ -21,6 +21,8 @@ from advlib.files import replacing
 if TYPE_CHECKING:
     from advlib.norms import Ball
 
+__all__ = ["PhotoError", "PhotoWarning", "fit_square", "load_photo", "save_png", "to_8bit", "to_8bit_within", "to_jpeg"]
+
 SMALLEST_SIDE = 16
 MOST_PIXELS = 25_000_000  # a 24-megapixel photo stays as it is; its float tensor takes 300 MB
 MOST_DECODED = 64_000_000  # pixels held at once while a file is read, at up to 16 bytes each
@@ -90,10 +92,13 @@ def fit_square(x: Tensor, size: int) -> Tensor:
 
     >>> fit_square(torch.rand(2, 3, 40, 64), 48).shape
     torch.Size([2, 3, 48, 48])
+
+    Raises `TypeError`, `ValueError` for what is no batch of images, and a size that is none.
     """
-    height, width = x.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
+    contract.check_change(x, "x", some=True)
+    contract.check_count(size, "size")
+    side = min(x.shape[-2:])
+    top, left = ((length - side) // 2 for length in x.shape[-2:])
     x = x[..., top : top + side, left : left + side]
     if side == size:
         return x
@@ -114,11 +119,12 @@ def into_box(x: Tensor) -> Tensor:
 
 
 def to_8bit(x: Tensor) -> Tensor:
-    """Round pixels in [0, 1] to the 256 levels that a picture file can hold.
+    """Round pixels in [0, 1] to the 256 levels that a picture file can hold. TypeError: no tensor of floats.
 
     >>> to_8bit(torch.tensor([0.5])) * 255
     tensor([128.])
     """
+    contract.check_floats(x, "x")
     return (x * 255).round() / 255
 
 
@@ -129,11 +135,17 @@ def to_8bit_within(x_adv: Tensor, x: Tensor, within: Ball) -> Tensor:
     there is. Where rounding so takes an image out of another ball, all its pixels take the next level towards `x`
     instead, which never makes a perturbation larger in any norm.
 
+    Raises `TypeError`, `ValueError` for pixels that are none, images of unlike shapes, and what is no ball.
+
     >>> from advlib.norms import Linf
     >>> x, delta = torch.full((1, 1, 1, 3), 100 / 255), torch.tensor([1.6, -1.2, 0.9]) / 255
     >>> (to_8bit_within(x + delta, x, Linf(1.7 / 255)) - x).mul(255).round()
     tensor([[[[ 1., -1.,  1.]]]])
     """
+    contract.check_images(x)
+    contract.check_images(x_adv, "x_adv")
+    contract.check_change(x_adv, "x_adv", x)
+    contract.check_ball(within, x)
     levels = (x_adv - x) * 255
     most = (torch.as_tensor(within.eps).to(x) * 255 + 1e-3).floor().view(-1, 1, 1, 1)  # whole levels that fit into ε
     nearest = levels.round().clamp(-most, most)

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import torch
 
-from advlib.contract import check_count, check_seed
+from advlib.contract import check_count, check_device, check_seed
 from advlib.data import sign_scenes as scenes
 from advlib.data import sign_shapes as shapes
 
@@ -66,16 +66,16 @@ def draw(label: int, size: int = 256) -> torch.Tensor:
 
 
 def render(
-    labels: Sequence[int] | torch.Tensor, seed: int = 0, size: int = 48, device: str | torch.device = "cpu"
+    labels: Sequence[int] | torch.Tensor, seed: int = 0, size: int = 48, device: str | torch.device | None = None
 ) -> torch.Tensor:
-    """Photograph-like pictures of signs: (N, 3, size, size) float32 in [0, 1], on `device`.
+    """Photograph-like pictures of signs: (N, 3, size, size) float32 in [0, 1], on `device`, by default the CPU.
 
     labels     (N,) places in `CLASSES`
     seed       a whole number ≥ 0. Image i is decided by (seed, i, labels[i], size) alone: not by the rest of
                the batch, the device or the machine, but that now and then a pixel is rounded the other way
                (a 6e-8 of it). The global random state is left alone
 
-    Raises TypeError or ValueError for labels, seeds or sizes that are none.
+    Raises TypeError or ValueError for labels, seeds, sizes or devices that are none.
 
     >>> x = render([0, 7, 7], seed=1)
     >>> torch.allclose(x[:2], render([0, 7], seed=1), rtol=0, atol=1e-7)
@@ -84,6 +84,8 @@ def render(
     labels = _checked(labels)
     check_seed(seed)
     check_count(size, "size", least=8)
+    check_device(device)
+    device = device or "cpu"
     canvas = torch.device("cpu" if torch.device(device).type == "mps" else device)  # MPS knows no float64
     ink = _templates(round(1.5 * size), canvas)
     images = [torch.zeros(0, 3, size, size, device=device)]

@@ -1,6 +1,7 @@
 """The networks of the course: pixels in [0, 1] in, logits out, and small enough to attack on a laptop.
 
-Each is a function that makes a fresh, untrained network; `NETS` lists them by name.
+Each is a function that makes a fresh, untrained network; `NETS` lists them by name. Those for signs can be made for
+another number of classes, at least 2; else TypeError or ValueError.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
+
+from advlib.checks import check_count
 
 
 class Normalize(nn.Module):
@@ -61,6 +64,7 @@ def signs_cnn(classes: int = 16) -> nn.Sequential:
     >>> signs_cnn()(torch.rand(2, 3, 48, 48)).shape
     torch.Size([2, 16])
     """
+    check_count(classes, "classes", least=2)
     return nn.Sequential(
         Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
         *_block(3, 24, 5, stride=2),  # 24 × 24
@@ -83,6 +87,7 @@ def signs_small(classes: int = 16) -> nn.Sequential:
     >>> signs_small()(torch.rand(2, 3, 48, 48)).shape
     torch.Size([2, 16])
     """
+    check_count(classes, "classes", least=2)
     return nn.Sequential(
         Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
         *_block(3, 16, 5, stride=2),
@@ -102,6 +107,7 @@ def signs_wide(classes: int = 16) -> nn.Sequential:
     >>> signs_wide()(torch.rand(2, 3, 48, 48)).shape
     torch.Size([2, 16])
     """
+    check_count(classes, "classes", least=2)
     return nn.Sequential(
         Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
         *_block(3, 48, 7, stride=3, activation=nn.SiLU),  # 16 × 16
@@ -119,6 +125,7 @@ def signs_deep(classes: int = 16) -> nn.Sequential:
     >>> signs_deep()(torch.rand(2, 3, 48, 48)).shape
     torch.Size([2, 16])
     """
+    check_count(classes, "classes", least=2)
     return nn.Sequential(
         Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
         *_block(3, 16, 3, stride=2),  # 24 × 24
@@ -142,6 +149,7 @@ def signs_patches(classes: int = 16) -> nn.Sequential:
     >>> signs_patches()(torch.rand(2, 3, 48, 48)).shape
     torch.Size([2, 16])
     """
+    check_count(classes, "classes", least=2)
     return nn.Sequential(
         Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
         nn.Conv2d(3, 48, 4, stride=4, bias=False),  # 12 × 12
@@ -170,6 +178,7 @@ def signs_linear(classes: int = 16) -> nn.Sequential:
     >>> signs_linear()(torch.rand(2, 3, 48, 48)).shape
     torch.Size([2, 16])
     """
+    check_count(classes, "classes", least=2)
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 48 * 48, classes))
 
 

@@ -22,6 +22,8 @@ from advlib.files import replacing_together
 from advlib.models import nets
 from advlib.names import unknown
 
+__all__ = ["load_model", "model_names", "read_card", "save_model"]
+
 WEIGHTS = Path(__file__).parent / "weights"
 IMAGENET = "imagenet:"
 
@@ -50,15 +52,11 @@ def load_model(name: str | os.PathLike, device: str | torch.device | None = None
     >>> model(torch.rand(2, 3, 48, 48)).shape
     torch.Size([2, 16])
     """
-    if not isinstance(name, (str, os.PathLike)):
-        raise TypeError(
-            f"a model is asked for by its name; expected one such as 'signs-cnn', got {type(name).__name__}"
-        )
     check_device(device)
-    if str(name).startswith(IMAGENET):
+    if isinstance(name, str) and name.startswith(IMAGENET):
         from advlib.models.imagenet import load_imagenet  # needs torchvision, a second's import
 
-        return load_imagenet(str(name).removeprefix(IMAGENET), device)
+        return load_imagenet(name.removeprefix(IMAGENET), device)
     path = _weights_path(name)
     card = read_card(path)
     try:
@@ -74,6 +72,8 @@ def load_model(name: str | os.PathLike, device: str | torch.device | None = None
 
 def read_card(name: str | os.PathLike) -> dict:
     """The model card of a model of ours, by name or by the path of its weights.
+
+    Raises `TypeError`, `ValueError` for an unknown name, and a card that is missing or damaged.
 
     >>> read_card("signs-cnn")["command"]
     'advlib train signs-cnn'
@@ -129,6 +129,10 @@ def _card_path(weights: Path) -> Path:
 
 
 def _weights_path(name: str | os.PathLike) -> Path:
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(
+            f"a model is asked for by its name; expected one such as 'signs-cnn', got {type(name).__name__}"
+        )
     if Path(name).suffix == ".safetensors":
         return Path(name)
     if str(name) not in model_names():

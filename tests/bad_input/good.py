@@ -8,12 +8,26 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from advlib import attacks, data, defenses, evaluate, models, norms, panels, plots, tournament, widgets
+from advlib import (
+    attacks,
+    data,
+    defenses,
+    evaluate,
+    intervals,
+    models,
+    norms,
+    panels,
+    plots,
+    report_card,
+    tournament,
+    widgets,
+)
 from advlib import losses as loss_functions
 from advlib.attacks.ascent import Linear
-from advlib.data import Images
+from advlib.data import Images, photos, signs
+from advlib.defenses import distillation
 from advlib.evaluate import Curve
-from advlib.models import nets
+from advlib.models import nets, zoo
 from advlib.norms import L0, L2, Linf
 
 
@@ -68,8 +82,6 @@ CLIMB = dict(
 GOOD: dict[str, Call] = {
     # ------------------------------------------------------------------------------------ advlib
     "advlib.device": call(),
-    "advlib.load_images": call(name="signs", split="test", n=1, seed=0),
-    "advlib.load_model": call(name="signs-linear", device="cpu"),
     # ----------------------------------------------------------------------------------- attacks
     "attacks.fgsm": attack(**ASCENT),
     "attacks.bim": attack(**STEPS, keep="best"),
@@ -162,14 +174,19 @@ GOOD: dict[str, Call] = {
     "evaluate.curve": attack(
         model=MODEL, attack=attacks.pgd, eps=[0, 0.1], norm=Linf, seeds=[0], batch_size=2, steps=1
     ),
+    "intervals.interval_over_runs": call(successes=[1, 2], n=2),
+    "report_card.report_card": lambda folder: dict(
+        model=MODEL, images=Images(MANY, MODEL(MANY).argmax(1), NAMES), name="one", eps={Linf: (0.1,)},
+        proofs=("interval",), queries=2, seed=0, batch_size=20,
+    ),
     "evaluate.sanity_checks": lambda folder: dict(
         model=MODEL, x=MANY, y=MODEL(MANY).argmax(1), within=IN, steps=1, queries=2, seed=0, batch_size=20
     ),
     # ------------------------------------------------------------------------------ data, models
     "data.Folder": lambda folder: dict(
-        root=photos(folder), classes=NAMES, preprocess=halved, n=1, seed=0, size=1, workers=0
+        root=photo_folder(folder), classes=NAMES, preprocess=halved, n=1, seed=0, size=1, workers=0
     ),
-    "data.Folder.share": lambda folder: dict(self=data.Folder(photos(folder), NAMES, halved), rank=0, world=1),
+    "data.Folder.share": lambda folder: dict(self=data.Folder(photo_folder(folder), NAMES, halved), rank=0, world=1),
     "data.Images": attack(classes=NAMES),
     "data.Images.to": call(self=IMAGES, device="cpu"),
     "data.Images.batches": call(self=IMAGES, size=2),
@@ -178,9 +195,21 @@ GOOD: dict[str, Call] = {
     "data.load_photo": lambda folder: dict(path=saved_photo(folder), most_pixels=2000, most_decoded=3000),
     "data.on_disk": call(name="mnist"),
     "data.save_png": lambda folder: dict(x=X[:1], path=folder / "one.png"),
+    "photos.fit_square": call(x=X, size=2),
+    "photos.to_8bit": call(x=X),
+    "photos.to_8bit_within": call(x=X, x_adv=X, within=IN),
+    "photos.to_jpeg": call(x=X, quality=75),
+    "signs.draw": call(label=7, size=8),
+    "signs.render": call(labels=[0, 7], seed=1, size=8, device="cpu"),
     "models.Normalize": call(mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5]),
     "models.load_model": call(name="signs-linear", device="cpu"),
     "models.model_names": call(),
+    **{
+        f"nets.{name}": call(classes=3) if name.startswith("signs") else call()
+        for name in vars(nets)
+        if name.split("_")[0] in ("signs", "mnist")
+    },
+    "zoo.read_card": call(name="signs-linear"),
     "models.save_model": lambda folder: dict(model=MODEL, card=CARD, folder=folder),
     # ---------------------------------------------------------------------------------- defences
     "defenses.fit": lambda folder: dict(
@@ -197,6 +226,8 @@ GOOD: dict[str, Call] = {
     "defenses.distill": lambda folder: dict(
         teacher=MODEL, student=network(), images=IMAGES, temperature=10.0, epochs=1, progress=False
     ),
+    "distillation.AtTemperature": call(temperature=10.0),
+    "distillation.Taught": call(teacher=MODEL, temperature=10.0),
     "defenses.heat": lambda folder: dict(model=network(), temperature=2.0),
     "defenses.Ensemble": call(models=[MODEL, MODEL], average="logits"),
     "defenses.JPEG": call(model=MODEL, quality=75),
@@ -261,7 +292,7 @@ def saved_gan(folder: Path) -> Path:
     return path
 
 
-def photos(folder: Path) -> Path:
+def photo_folder(folder: Path) -> Path:
     """Photos by class, one of each."""
     for name in NAMES[: 0 if (folder / "photos").exists() else None]:
         data.save_png(torch.rand(3, 20, 20), folder / "photos" / name / "one.png")
@@ -280,7 +311,8 @@ def saved_photo(folder: Path) -> Path:
 
 
 MODULES = {
-    "attacks": attacks, "norms": norms, "losses": loss_functions, "evaluate": evaluate, "data": data,
-    "models": models, "defenses": defenses, "plots": plots, "panels": panels, "widgets": widgets,
-    "tournament": tournament,
+    "attacks": attacks, "norms": norms, "losses": loss_functions, "evaluate": evaluate, "intervals": intervals,
+    "report_card": report_card, "data": data, "photos": photos, "signs": signs, "models": models, "nets": nets,
+    "zoo": zoo, "defenses": defenses, "distillation": distillation, "plots": plots, "panels": panels,
+    "widgets": widgets, "tournament": tournament,
 }  # fmt: skip

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from advlib.norms import L2, Ball, Linf
+from advlib.data import Images
+from advlib.norms import L0, L2, Ball, Linf
 from tests.bad_input.good import IMAGES, X, Y
 
 NAN, INF = math.nan, math.inf
@@ -355,6 +356,37 @@ def words(good):
 def seeds(_):
     return {"a number": 3, "text": "0", "empty": [], "texts": ["0"], "twice": [1, 1], "negative": [-1], "huge": [HUGE],
             "a float": [0.5]}  # fmt: skip
+
+
+def counts(_):
+    return {"a number": 3, "text": "12", "empty": [], "texts": ["1"], "negative": [-1], "too many": [1, 3],
+            "huge": [HUGE], "floats": [0.5]}  # fmt: skip
+
+
+def budgets(_):
+    """The ε of several norms."""
+    return {"a number": 0.1, "text": "Linf", "a list": [0.1], "empty": {}, "a ball": Linf(0.1),
+            "by name": {"Linf": (0.1,)}, "one ε": {Linf: 0.1}, "none": {Linf: ()},
+            "falling": {Linf: (0.2, 0.1)}, "twice": {Linf: (0.1, 0.1)},
+            "negative": {Linf: (-0.1,)}, "zero": {Linf: (0.0,)}, "a NaN": {Linf: (NAN,)}, "texts": {Linf: ("0.1",)},
+            "half a pixel": {L0: (2.5,)}, "of 8 bits": {Linf: (8,)}, "no norm": {Ball: (0.1,)}}  # fmt: skip
+
+
+def methods(_):
+    return {"a number": 3, "text": "crown", "another one": ("no-such-word",), "numbers": (3,)}
+
+
+def images_for_model(good):
+    """Images for a model, or parts of more: a list of images is one."""
+    grey = Images(good.x[:, :1], good.y, good.classes)
+    return {what: value for what, value in images_value(good).items() if what != "a list"} | {
+        GREY: grey, "of a class that it lacks": Images(good.x, good.y + 1, (*good.classes, "d")),
+        "parts of another kind": [3], "no parts": [], "parts without labels": [X]}  # fmt: skip
+
+
+def sign_labels(_):
+    return {"a number": 0, "text": "stop", "texts": ["stop"], "floats": [0.5], "booleans": [True], "no class": [16],
+            "negative": [-1], "huge": [HUGE], "two rows": [[0]]}  # fmt: skip
 
 
 def per_channel(_):

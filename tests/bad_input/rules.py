@@ -63,7 +63,7 @@ RULES: list[tuple[str, str, Callable]] = [
     (r"int", "target|source|label", k.class_index),
     (r"int", "seed", k.whole(0)),
     (r"int", "successes|start", k.whole(0)),
-    (r"int", "levels", k.whole(2)),
+    (r"int", "levels|classes", k.whole(2)),
     (r"int", "quality", k.whole(1, 95)),
     (r"int", "bits", k.whole(1, 8)),
     (r"int", "samples|steps|restarts|queries|batch_size|n|n0|epochs|size|width|channels|columns|pixels", k.whole()),
@@ -114,6 +114,7 @@ EXACT = {
     ),
     **dict.fromkeys(("defenses.ResizePad", "defenses.Smoothed", "defenses.Ensemble", "defenses.heat"), ONLY_KEPT),
     "models.save_model": ONLY_KEPT,
+    "distillation.Taught": [(r"Module", "teacher", k.kept_model)],
     **{
         name: [(r"", "x", k.delta_of_some)]
         for name in ("attacks.warp", "attacks.Views.__call__", "attacks.Views.light")
@@ -143,6 +144,18 @@ EXACT = {
     "data.on_disk": [(r"", "name", k.word)],
     "tournament.play": [(r"int", "images", k.whole()), (r"int", "photos", k.whole(0))],
     "tournament.submit_model": ONLY_KEPT,
+    "signs.render": [(r"", "labels", k.sign_labels)],
+    "signs.draw": [(r"", "label", k.also(k.class_index, {"no class": 16}))],
+    "photos.to_8bit": [(r"", "x", k.floats)],
+    "photos.fit_square": [(r"", "x", k.delta_of_some)],
+    "intervals.interval_over_runs": [(r"", "successes", k.counts)],
+    "report_card.report_card": [
+        (r"", "eps", k.budgets),
+        (r"", "proofs", k.methods),
+        (r"", "name", k.words),
+        (r"", "queries", k.whole(0)),
+        (r"", "images", k.images_for_model),
+    ],
     "panels.points_of": [(r"", "name", k.nothing)],
 }
 
@@ -172,7 +185,13 @@ APART = {
         ("tournament.Match", "tournament.Score", *(f"tournament.Result{m}" for m in ("", ".of", ".table", ".csv"))),
         "made by `play`",
     ),
-    "attacks.GradientMaskingWarning": "a warning, which the library makes",
+    **{
+        f"report_card.ReportCard{m}": "made by `report_card`"
+        for m in ("", ".of_parts", ".sections", ".page", ".figure")
+    },
+    **{f"distillation.{name}.__call__": "called by `fit`" for name in ("AtTemperature", "Taught")},
+    "signs.SignClass": "a row of `signs.CLASSES`",
+    "progress.progress": "a bar of tqdm's, with its settings",
     "evaluate.Report": "made by `report`, not by people",
     "evaluate.Report.rows": "made by `report`",
     "evaluate.Curve": "made by `curve`; `plots.curves` checks what it draws",

@@ -6,6 +6,8 @@ parameter from its annotation and name, and its bad values from the kind. What i
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
 import linecache
 import re
@@ -13,6 +15,7 @@ import types
 import warnings
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 
@@ -23,12 +26,18 @@ from tests.bad_input.good import GOOD, MODULES
 from tests.bad_input.rules import ALLOWED, APART, kind_of
 
 ROOT = str(Path(advlib.__file__).parent)
+COURSE = Path(__file__).resolve().parents[2]
+
+
+def raised(one: object) -> bool:
+    """Whether it is an error or a warning."""
+    return isinstance(one, type) and issubclass(one, BaseException)
 
 
 def public() -> dict[str, object]:
     """Every public function, class and method, by its name: "attacks.fgsm", "norms.Linf.size"."""
     found: dict[str, object] = {}
-    for room, module in ({"advlib": advlib} | MODULES).items():
+    for room, module in (MODULES | {"advlib": advlib}).items():
         names = getattr(module, "__all__", None) or [
             name
             for name, one in vars(module).items()
@@ -37,7 +46,12 @@ def public() -> dict[str, object]:
         for name in names:
             one = getattr(module, name)
             owner = f"{room}.{name}"
-            if name.startswith("_") or not callable(one) or (room == "advlib" and isinstance(one, type)):
+            if (
+                name.startswith("_")
+                or not callable(one)
+                or raised(one)
+                or any(one is known for known in found.values())
+            ):
                 continue
             found[owner] = one
             for method, inner in vars(one).items() if isinstance(one, type) else ():
@@ -131,6 +145,43 @@ ALIASES = {
     "path": "path|file|folder",
     "folder": "folder|path",
 }
+
+
+def used_in_notebooks() -> dict[str, object]:
+    """The functions and classes of the package that chapters and pages call, by where they are imported from."""
+    found: dict[str, object] = {}
+    for path in (*COURSE.glob("chapters/*.ipynb"), *COURSE.glob("book/*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        cells = (cell.source for cell in notebook.cells if cell.cell_type == "code")
+        code = ast.parse("\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", cell, flags=re.M) for cell in cells))
+        imports = [one for one in ast.walk(code) if isinstance(one, ast.ImportFrom)]
+        names = {one.asname or one.name: (line.module, one.name) for line in imports for one in line.names}
+        for node in ast.walk(code):
+            owner, *more = (node.value, node.attr) if isinstance(node, ast.Attribute) else (node,)
+            module, name = names.get(owner.id, ("", "")) if isinstance(owner, ast.Name) else ("", "")
+            if module.split(".")[0] == "advlib":
+                value = getattr(importlib.import_module(module), name, None)
+                value = value or importlib.import_module(f"{module}.{name}")
+                if more and isinstance(value, types.ModuleType):
+                    value, name = getattr(value, more[0]), f"{name}.{more[0]}"
+                found[f"{module}.{name}"] = value
+    return {name: one for name, one in found.items() if callable(one)}
+
+
+def test_whatever_a_notebook_calls_stands_in_the_table():
+    calls = used_in_notebooks()
+    assert len(calls) > 60
+    known = {id(one) for one in PUBLIC.values()}
+    missing = [
+        name
+        for name, one in calls.items()
+        if id(one) not in known
+        and not raised(one)
+        and ".".join(name.split(".")[-2:]) not in APART
+        and not name.startswith("advlib.exercises")  # what a check is given, is an answer
+        and inspect.signature(one).parameters
+    ]
+    assert not missing, f"tests/bad_input/good.py: MODULES and GOOD lack {', '.join(missing)}"
 
 
 @pytest.mark.parametrize("name", PUBLIC)
