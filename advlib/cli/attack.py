@@ -26,6 +26,7 @@ from advlib.evaluate import predict
 from advlib.names import unknown
 from advlib.norms import L0, L1, L2, Ball, Linf, readable
 from advlib.panels import percent
+from advlib.progress import progress
 
 EXAMPLE_EPS = {"l2": "0.5", "l1": "12", "l0": "20"}
 NOT_OF_ONE_PHOTO = {"ascend", "universal"}  # the engine of the others; and what returns one δ for many images
@@ -46,7 +47,7 @@ def run(args: Namespace) -> int:
     one = OnePhoto(args.model, model, attack, within, label, target, args.largest or MOST_DECODED)
     rows, failed, status = [], 0, 0
     try:
-        for photo, stem in zip(tqdm(photos, unit="photo", disable=None, delay=2, leave=False), stems(photos, args.out)):
+        for photo, stem in zip(progress(photos, unit="photo"), stems(photos, args.out)):
             try:
                 rows.append(one.attacked(photo, Path(args.out, stem)))
             except (
