@@ -241,7 +241,8 @@ def _tensor(tensor: Tensor) -> tuple:
 
 
 def _bytes(tensor: Tensor) -> bytes:
-    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    # A tensor of one pixel counts as contiguous whatever its stride: a copy is.
+    return tensor.clone(memory_format=torch.contiguous_format).view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def changed(before: dict[str, object], after: dict[str, object]) -> list[str]:
