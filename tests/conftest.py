@@ -48,17 +48,12 @@ def mnist():
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
     """Chromium or Chrome; one for all tests of a worker."""
-    from playwright.sync_api import Error, sync_playwright
+    from book._ext.browser import NoBrowser, opened
 
-    from book._ext.browser import launched
-
-    with sync_playwright() as playwright:
-        try:
-            browser = launched(playwright)
-        except Error as error:
-            if os.environ.get("BOOK_TESTS_NEED_BROWSER"):
-                raise
-            why = str(error).splitlines()[0]
-            pytest.skip(f"no Chromium or Chrome here ({why}): run `playwright install chromium`")
-        yield browser
-        browser.close()
+    try:
+        with opened() as browser:
+            yield browser
+    except NoBrowser as error:
+        if os.environ.get("BOOK_TESTS_NEED_BROWSER"):
+            raise
+        pytest.skip(str(error))

@@ -1,10 +1,10 @@
 """The browser that prints the book and its handouts, photographs the first page and tests. It has no network."""
 
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, Error, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 # Even a request that slipped past the tests' own gate would find no host: no name resolves.
@@ -17,7 +17,19 @@ SWITCHES = [
 ]
 
 
-def launched(playwright: "Playwright") -> "Browser":
-    """An installed browser, or the one that `playwright install chromium` fetched."""
+class NoBrowser(Exception):
+    """There is none here; the message says why, and how to get one."""
+
+
+@contextmanager
+def opened() -> Iterator[Browser]:
+    """An installed browser, or the one that `playwright install chromium` fetched; else `NoBrowser`."""
     installed = next(filter(None, map(shutil.which, BROWSERS)), None)
-    return playwright.chromium.launch(executable_path=installed, args=SWITCHES)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=installed, args=SWITCHES)
+        except Error as error:
+            why = str(error).splitlines()[0]
+            raise NoBrowser(f"no Chromium or Chrome here ({why}): run `playwright install chromium`") from None
+        yield browser
+        browser.close()

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from book._ext.browser import launched
+from book._ext.browser import opened
 from tests.book.pages import ROOT
 
 FOLDER = ROOT / ".github"
@@ -25,5 +25,5 @@ def take(browser: Browser, built: Path, folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    with sync_playwright() as playwright:
-        print(*take(launched(playwright), ROOT / "_build" / "html", FOLDER), sep="\n")
+    with opened() as browser:
+        print(*take(browser, ROOT / "_build" / "html", FOLDER), sep="\n")

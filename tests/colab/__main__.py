@@ -6,9 +6,8 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import Error, sync_playwright
 
-from book._ext.browser import launched
+from book._ext.browser import NoBrowser, opened
 from book._ext.coursebook import assets
 from tests.colab import environment, mirror
 from tests.colab.run import HEAD, run
@@ -46,17 +45,16 @@ def move_all(paths: list[Path]) -> int:
         print(f"The sliders were not tried: {why}")
         return 0
     failed = 0
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        try:
-            browser = launched(playwright)
-        except Error as error:
-            print(f"The sliders were not tried: {str(error).splitlines()[0]}")
-            return 0
-        for path in paths:
-            still = still_in(nbformat.read(RUN / path.name, as_version=4), browser, Path(folder))
-            failed += bool(still)
-            print(f"{path.stem}: {'; '.join(still) or 'its sliders and quizzes move, without a kernel'}", flush=True)
-        browser.close()
+    try:
+        with opened() as browser, tempfile.TemporaryDirectory() as folder:
+            for path in paths:
+                still = still_in(nbformat.read(RUN / path.name, as_version=4), browser, Path(folder))
+                failed += bool(still)
+                print(
+                    f"{path.stem}: {'; '.join(still) or 'its sliders and quizzes move, without a kernel'}", flush=True
+                )
+    except NoBrowser as error:
+        print(f"The sliders were not tried: {error}")
     return failed
 
 

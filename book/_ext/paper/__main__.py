@@ -4,9 +4,8 @@ import sys
 from pathlib import Path
 
 import yaml
-from playwright.sync_api import Error, sync_playwright
 
-from book._ext.browser import launched
+from book._ext.browser import NoBrowser, opened
 
 from .edition import listed, print_book
 from .sheets import Book
@@ -18,13 +17,11 @@ def main() -> None:
     toc, config = (yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("_toc.yml", "_config.yml"))
     book = Book(ROOT / "_build" / "html")
     found = listed(toc, set(sys.argv[1:]) or None)
-    with sync_playwright() as playwright:
-        try:
-            browser = launched(playwright)
-        except Error as error:
-            why = str(error).splitlines()[0]
-            sys.exit(f"No Chromium or Chrome here to print with ({why}). `playwright install chromium` fetches one.")
-        bound = print_book(book, found, config, ROOT / "_build" / "paper", browser)
+    try:
+        with opened() as browser:
+            bound = print_book(book, found, config, ROOT / "_build" / "paper", browser)
+    except NoBrowser as error:
+        sys.exit(f"No book on paper: {error}")
     target = ROOT / "_build" / "course.pdf"
     bound.write(target)
     print(f"{target.relative_to(ROOT)}: {len(bound.pages)} pages, {target.stat().st_size / 1e6:.1f} MB")

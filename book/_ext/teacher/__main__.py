@@ -3,9 +3,7 @@
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Error, sync_playwright
-
-from book._ext.browser import launched
+from book._ext.browser import NoBrowser, opened
 from book._ext.coursebook import chapter
 
 from .edition import ANSWERS, build_book
@@ -36,16 +34,12 @@ def main() -> None:
 
 def print_sheets(pages: list[Path]) -> None:
     """Print the handouts, where there is a browser that can."""
-    with sync_playwright() as playwright:
-        try:
-            browser = launched(playwright)
-        except Error as error:
-            why = str(error).splitlines()[0]
-            print(f"No PDF of the handouts ({why}). `playwright install chromium` fetches a browser.")
-            return
-        for page in pages:
-            print_sheet(page, browser)
-        browser.close()
+    try:
+        with opened() as browser:
+            for page in pages:
+                print_sheet(page, browser)
+    except NoBrowser as error:
+        print(f"No PDF of the handouts: {error}")
 
 
 if __name__ == "__main__":
