@@ -1,9 +1,10 @@
 """What of a chapter goes on a slide, and what is left for the speaker to say.
 
 Each heading begins a slide. A formula, table, quote, list, figure, slider, quiz, short function or printed result has a
-slide of its own, below the sentence that leads to it; the rest of the text is the speaker's notes. An exercise is one
-slide with its task. Setup, long code, the cells to fill in, help and solutions are left out. Where a chapter's cell
-says otherwise, with the `slideshow.slide_type` that notebook programs can set, it is shown (or not) as it says.
+slide of its own, below the sentences that lead to it; below it comes, with the next click, what is found in it. The
+rest of the text is the speaker's notes. An exercise is one slide with its task. Setup, long code, the cells to fill in,
+help and solutions are left out. Where a chapter's cell says otherwise, with the `slideshow.slide_type` that notebook
+programs can set, it is shown (or not) as it says.
 """
 
 import re
@@ -20,11 +21,17 @@ from .blocks import Block, blocks, sentences
 from .exhibits import exhibits, shown
 
 WORDS = 430  # characters of running text that a slide bears
+FILLED = 330  # so many do not leave a slide empty
+LEAD = {"figure": 150, "slider": 150}  # characters above what has a slide of its own; pictures need the room
+FINDING = 170  # characters below it
+FOUND = ("formula", "code", "print", "figure")  # what has something to be found in it
+# A sentence that refers to the one before it.
+LEANS = re.compile(r"(\W*)(It|Its|They|Their|This|That|These|Those|Both|So|And|But|Then|Nor|Here too)\b")
 AIMS = re.compile(r"^\*\*(After this chapter you can)\*\*$")
 LABEL = chapter.LABEL
 OUTCOME = re.compile(rf"<summary>{folds.OUTCOME}</summary>\s*(.*?)\s*</details>", re.S)
 # Sections that are a chapter's business with its reader, not a speaker's with a class.
-UNSHOWN = ("Where you stand", "Further reading")
+UNSHOWN = ("Where you stand", "Exercises", "Further reading")
 
 
 @dataclass
@@ -34,6 +41,7 @@ class Slide:
     heading: str
     text: list[str] = field(default_factory=list)
     cells: list[NotebookNode] = field(default_factory=list)
+    finding: str = ""
     notes: list[str] = field(default_factory=list)
     kind: str = ""
 
@@ -48,9 +56,14 @@ def deck(notebook: NotebookNode) -> NotebookNode:
     """The chapter as a notebook of slides, for nbconvert."""
     about = chapter.of_notebook(notebook)
     slides = opening(notebook, about)
+    heading = ""
     for section in sections(notebook.cells[1:]):
-        if section.heading not in UNSHOWN:
-            slides += exercise(section) if chapter.EXERCISE.match(section.heading) else teaching(section, notebook)
+        if chapter.EXERCISE.match(section.heading):
+            section, after = parted(section, heading)
+            slides += exercise(section) + teaching(after, notebook)
+        elif section.heading not in UNSHOWN:
+            heading = section.heading
+            slides += teaching(section, notebook)
     metadata = {"title": f"{about.number}. {about.title}", "widgets": notebook.metadata.get("widgets", {})}
     return new_notebook(cells=[cell for slide in slides for cell in cells_of(slide)], metadata=metadata)
 
@@ -61,6 +74,8 @@ def cells_of(slide: Slide) -> Iterator[NotebookNode]:
 
     yield marked("slide", "\n\n".join([slide.heading, *slide.text]).strip())
     yield from slide.cells
+    if slide.finding:
+        yield marked("fragment", slide.finding)
     if slide.notes:
         yield marked("notes", "\n\n".join(slide.notes))
 
@@ -96,6 +111,16 @@ def sections(cells: list[NotebookNode]) -> list[Section]:
     return found
 
 
+def parted(section: Section, heading: str) -> tuple[Section, Section]:
+    """An exercise, and what of the section above goes on below its check, help and solution."""
+    graded = [
+        place for place, item in enumerate(section.items) if not isinstance(item, Block) and chapter.grade_id(item)
+    ]
+    helps = [place for place, item in enumerate(section.items) if isinstance(item, Block) and item.kind == "fold"]
+    end = 1 + max([*graded, *helps]) if graded else len(section.items)
+    return Section(section.heading, section.items[:end]), Section(heading, section.items[end:])
+
+
 def exercise(section: Section) -> list[Slide]:
     """The task with its label, and the quiz where it is one. No stub, no check, no help."""
     heading = f"## {section.heading}"
@@ -120,19 +145,23 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
     heading = f"## {section.heading}"
 
     def say() -> None:
-        """What waits is said below the last slide; at the section's beginning its gist is a slide."""
+        """What waits is said below the last slide, where its first words are found; a section begins with a gist."""
         if waiting and not found:
             found.append(Slide(heading, gist(waiting)))
+        elif waiting and found[-1].kind in FOUND and not (found[-1].kind == "formula" and waiting[0].startswith("**")):
+            found[-1].finding = found[-1].finding or begin(waiting[0], FINDING)
         if found:
             found[-1].notes += [text for text in waiting if text not in found[-1].text]
         waiting.clear()
 
     def add(exhibit: Slide) -> None:
         leading = waiting.pop() if waiting and exhibit.kind != "quiz" else ""
+        before = waiting[-1] if waiting else ""
         say()
+        before = before.removeprefix(found[-1].finding).strip() if found else before
         if leading:
-            exhibit.text.insert(0, lead(leading))
-            exhibit.notes += [leading] if lead(leading) != leading else []
+            exhibit.text.insert(0, lead(leading, before, LEAD.get(exhibit.kind, 220)))
+            exhibit.notes += [leading] if leading not in exhibit.text else []
         found.append(exhibit)
 
     for item in section.items:
@@ -143,11 +172,18 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
                 continue
             for exhibit in exhibits(item, notebook, in_code=section.heading.endswith("code")):
                 add(Slide(heading, cells=[exhibit.cell], kind=exhibit.kind))
+                found[-1].notes += [f"```\n{exhibit.aside}\n```"] if exhibit.aside else []
         elif item.kind == "paragraph":
-            waiting.append(item.text)
+            text = item.text
+            if found and not waiting and not found[-1].cells and re.match(r"[a-z(]", text):
+                first, *rest = points(text)  # "where $c$ is …" belongs to the formula
+                found[-1].text.append(first)
+                text = " ".join(rest)
+            waiting += [text] if text else []
         elif item.kind == "fold":
-            if found and (outcome := OUTCOME.search(item.text)):
-                found[-1].notes.append(outcome[1])
+            if outcome := OUTCOME.search(item.text):
+                waiting += [part.text for part in blocks(outcome[1])]
+                say()
         elif item.kind == "formula" and found and not waiting and found[-1].kind == "formula":
             found[-1].text.append(item.text)
         elif item.kind != "html":
@@ -176,32 +212,71 @@ def by_hand(cell: NotebookNode, kind: str, found: list[Slide], heading: str) -> 
 
 
 def gist(paragraphs: list[str]) -> list[str]:
-    """Of each paragraph its first sentence, and what it asks, as far as a slide bears it."""
-    found, length = [], 0
-    for paragraph in paragraphs:
-        first, *rest = points(paragraph)
-        kept = " ".join([first, *(one for one in rest if re.search(r"\?[*_\"”]*$", one))])
-        kept = paragraph if len(paragraph) <= 1.3 * len(kept) else kept
-        if not found or length + len(kept) <= WORDS:
-            found.append(kept)
-            length += len(kept)
-    return found
+    """Of each paragraph its first sentence, and what it asks, as far as a slide bears it; then more, if it is empty."""
+    parts = [points(paragraph) for paragraph in paragraphs if not paragraph.startswith("(")]
+    kept: list[tuple[int, int]] = []
+
+    def length() -> int:
+        return sum(len(parts[at][number]) for at, number in kept)
+
+    for at, part in enumerate(parts):
+        asked = [number for number, one in enumerate(part) if number == 0 or re.search(r"\?[*_\"”]*$", one)]
+        if not kept or length() + sum(len(part[number]) for number in asked) <= WORDS:
+            kept += [(at, number) for number in asked]
+    for at, part in enumerate(parts):
+        if (at, 0) not in kept or part[0].endswith("?**"):  # a question in bold is one of several: none gets its answer
+            continue
+        for number, one in enumerate(part):
+            if (at, number) not in kept:
+                if length() + len(one) > (FILLED if length() > FILLED / 3 else WORDS) or one.endswith(":"):
+                    break
+                kept.append((at, number))
+    return [
+        " ".join(one for number, one in enumerate(part) if (at, number) in kept)
+        for at, part in enumerate(parts)
+        if (at, 0) in kept
+    ]
 
 
-def lead(paragraph: str) -> str:
-    """The sentence that leads to what stands below: the one that runs into it, or else the first.
+def lead(paragraph: str, before: str = "", room: int = 150) -> str:
+    """What leads to what stands below: the sentence that runs into it, or else the first ones.
 
-    >>> lead("**Step 2: the pixels part company.** " + "The sum has one term for each. " * 5 + "In one formula,")
-    '**Step 2: the pixels part company.** In one formula,'
-    >>> lead("Is it the rounding? Two tests. " + "They take a while to describe, so this goes on. " * 4)
-    'Is it the rounding?'
+    A sentence that says little, or refers to the one before it, brings that along, even out of the paragraph before.
+
+    >>> lead("**Step 2: they part company.** " + "The sum has one term for each pixel. " * 5 + "So for all of them,")
+    '**Step 2: they part company.** The sum has one term for each pixel. So for all of them,'
+    >>> lead("Is it really the rounding that takes them so far? Two tests can tell. " + "They take time. " * 9, room=80)
+    'Is it really the rounding that takes them so far? Two tests can tell.'
+    >>> lead("It moves one pixel:", before="Much was said. There is a test.")
+    'There is a test. It moves one pixel:'
     """
-    parts = points(paragraph)
+    parts, earlier = points(paragraph), points(before) if before else []
     runs_on = not re.search(r"[.?!][*_\"”)]*$", parts[-1])
-    if len(paragraph) <= 150 or len(parts) == 1:
-        return paragraph
-    bold = [parts[0]] if parts[0].startswith("**") else []
-    return " ".join([*bold, parts[-1]]) if runs_on else parts[0]
+    if len(paragraph) > room and len(parts) > 1 and not runs_on:
+        return begin(paragraph, room)
+    bold = [parts.pop(0)] if parts[0].startswith("**") and len(parts) > 1 else []
+    kept = parts if len(paragraph) <= room else parts[-1:]
+    earlier = parts[: -len(kept)] if len(kept) < len(parts) else [] if bold else earlier
+    while earlier and (LEANS.match(kept[0]) or len(" ".join(kept)) < 40) and len(" ".join([earlier[-1], *kept])) < 240:
+        kept = [earlier.pop(), *kept]
+        if not LEANS.match(kept[0]):
+            break
+    return " ".join([*bold, *kept])
+
+
+def begin(paragraph: str, room: int) -> str:
+    """Its first sentence, and those that follow as far as there is room; more of it where the first says little.
+
+    >>> begin("One sentence that says quite a lot by itself. Two. Three is longer.", room=50)
+    'One sentence that says quite a lot by itself. Two.'
+    """
+    first, *rest = points(paragraph)
+    room += 80 if len(first) < 40 else 0
+    for one in rest:
+        if len(first) + 1 + len(one) > room or one.endswith(":"):
+            break
+        first = f"{first} {one}"
+    return first
 
 
 def points(paragraph: str) -> list[str]:
@@ -211,5 +286,5 @@ def points(paragraph: str) -> list[str]:
     ['**Label flips.** They need no key.', 'Nor time.']
     """
     first, *rest = sentences(paragraph)
-    name = re.fullmatch(r"\*\*[^*:]{1,20}\*\*", first) and rest
+    name = re.fullmatch(r"\*\*[^*:?]{1,50}\*\*", first) and rest
     return [f"{first} {rest[0]}", *rest[1:]] if name else [first, *rest]

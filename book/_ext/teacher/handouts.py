@@ -13,7 +13,7 @@ from book._ext.coursebook import chapter
 
 from .blocks import Block, sentences
 from .deck import Section, opening, sections
-from .exhibits import function
+from .exhibits import functions
 
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 TEMPLATES.filters |= {"markdown": markdown2html, "code": Highlight2HTML()}
@@ -42,7 +42,7 @@ def contents(notebook: NotebookNode) -> dict:
         "questions": asked(found),
         "aims": "\n".join(aims),
         "formulas": formulas(found)[:FORMULAS],
-        "function": next(functions(found), ""),
+        "function": max(in_code(found), key=len, default=""),
         "takeaway": "\n\n".join(of_kind("list", [one for one in found if one.heading == "Take-away"])),
     }
 
@@ -63,10 +63,12 @@ def of_kind(kind: str, found: Iterable[Section]) -> list[str]:
     return [item.text for one in found for item in one.items if isinstance(item, Block) and item.kind == kind]
 
 
-def functions(found: list[Section]) -> Iterable[str]:
-    """The short functions of the sections in code, such as `The idea in code`."""
-    cells = [item for one in found if one.heading.endswith("code") for item in one.items]
-    yield from filter(None, (function(cell) for cell in cells if isinstance(cell, NotebookNode)))
+def in_code(found: list[Section]) -> list[str]:
+    """The functions of the first section in code, such as `The idea in code`, that has any."""
+    cells = [
+        [item for item in one.items if isinstance(item, NotebookNode)] for one in found if one.heading.endswith("code")
+    ]
+    return next(filter(None, ([code for cell in each for code in functions(cell)] for each in cells)), [])
 
 
 def print_sheet(page: Path, browser: Browser) -> Path:
