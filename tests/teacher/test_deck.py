@@ -80,7 +80,7 @@ def test_each_formula_has_its_slide_and_the_sentence_that_runs_into_it() -> None
     first, second = slides(new_markdown_cell(text))
     assert first["text"].endswith("means\n\n$$h = x / 2,$$\n\nwhere $x$ is the number.")
     assert first["text"].count("long story") == 1, "a sentence that begins with So brings the one before it, no more"
-    assert second["text"].endswith("Nothing is lost. So\n\n$$2h = x.$$")
+    assert first["finding"] == "Nothing is lost." and second["text"].endswith("So\n\n$$2h = x.$$")
 
 
 def test_a_sentence_that_leans_on_the_paragraph_before_brings_it_along() -> None:
@@ -146,6 +146,13 @@ def test_the_text_leads_to_the_figure_whose_numbers_come_behind_it() -> None:
     picture, numbers = slides(new_markdown_cell("## Measure\n\nLook at it."), cell)
     assert picture["text"].endswith("Look at it.") and "image/png" in picture["cells"][0].outputs[0].data
     assert numbers["cells"][0].outputs[0].text == "1\n2\n3\n4"
+
+
+def test_a_long_sentence_before_a_figure_has_a_slide_of_its_own() -> None:
+    words, picture = slides(
+        new_markdown_cell("## Measure\n\n" + "One network, and another, and " * 9 + "so on."), figure("plot()")
+    )
+    assert words["text"].endswith("so on.") and picture["text"] == "## Measure" and picture["cells"]
 
 
 def test_what_follows_an_exercise_goes_on_with_the_section_above() -> None:

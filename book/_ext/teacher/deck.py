@@ -22,7 +22,7 @@ from .exhibits import exhibits, shown
 
 WORDS = 430  # characters of running text that a slide bears
 FILLED = 330  # so many do not leave a slide empty
-LEAD = {"figure": 150, "slider": 150}  # characters above what has a slide of its own; pictures need the room
+LEAD = {"formula": 220, "code": 220, "print": 220}  # characters above these; other things need the room themselves
 FINDING = 170  # characters below it
 FOUND = ("formula", "code", "print", "figure")  # what has something to be found in it
 # A sentence that refers to the one before it.
@@ -160,8 +160,13 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
         say()
         before = before.removeprefix(found[-1].finding).strip() if found else before
         if leading:
-            exhibit.text.insert(0, lead(leading, before, LEAD.get(exhibit.kind, 220)))
-            exhibit.notes += [leading] if leading not in exhibit.text else []
+            words = lead(leading, before, LEAD.get(exhibit.kind, 150))
+            above = (
+                exhibit if len(words) <= FILLED - 100 or exhibit.kind not in ("figure", "slider") else Slide(heading)
+            )
+            above.text.insert(0, words)
+            above.notes += [leading] if leading != words else []
+            found.extend([] if above is exhibit else [above])
         found.append(exhibit)
 
     for item in section.items:
@@ -257,7 +262,11 @@ def lead(paragraph: str, before: str = "", room: int = 150) -> str:
     bold = [parts.pop(0)] if parts[0].startswith("**") and len(parts) > 1 else []
     kept = parts if len(paragraph) <= room else parts[-1:]
     earlier = parts[: -len(kept)] if len(kept) < len(parts) else [] if bold else earlier
-    while earlier and (LEANS.match(kept[0]) or len(" ".join(kept)) < 40) and len(" ".join([earlier[-1], *kept])) < 240:
+    while (
+        earlier
+        and (LEANS.match(kept[0]) or len(" ".join(kept)) < 40)
+        and len(" ".join([earlier[-1], *kept])) < room + 50
+    ):
         kept = [earlier.pop(), *kept]
         if not LEANS.match(kept[0]):
             break

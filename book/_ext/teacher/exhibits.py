@@ -76,8 +76,9 @@ def hung(line: str) -> str:
     """
     if len(line) <= COLUMNS:
         return line
-    ends = [gap.end() for gap in re.finditer(r"\)\s|\S\s\s", line[:COLUMNS]) if gap.end() > COLUMNS / 3]
-    end = ends[-1] if ends else COLUMNS
+    gaps = [gap.end() for gap in re.finditer(r"\)\s|\S\s\s", line[:COLUMNS]) if gap.end() > COLUMNS / 3]
+    ends = [end for end in gaps if line.count("(", 0, end) == line.count(")", 0, end)]
+    end = ends[-1] if ends else line.rfind(" ", 0, COLUMNS)
     return f"{line[:end].rstrip()}\n{hung(' ' * 8 + line[end:].lstrip())}"
 
 

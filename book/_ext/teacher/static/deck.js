@@ -37,35 +37,48 @@
     if (!column.children.length) return;
     slide.prepend(column);
     slide.classList.add("beside");
-    growPictures(slide);
+    for (const size of [30, 27, 24]) {
+      column.style.fontSize = `${size}px`;
+      growPictures(slide);
+      if (!over(slide)) break;
+    }
     if (!over(slide) && drawnArea(slide) > 1.15 * below) return;
     slide.classList.remove("beside");
     const [words, ...others] = column.children;
     column.replaceWith(words);
     slide.querySelector(":scope > :is(.figure, .widget)").after(...others);
     growPictures(slide);
-    if (others.some((part) => part.matches(".print")) && drawnArea(slide) < 0.2 * 1280 * 720) setApart(slide, others);
+    if (others.length && drawnArea(slide) < 0.2 * 1280 * 720) setApart(slide, others);
   }
 
-  // What leaves a picture too little room has a slide of its own behind it.
+  // Print that leaves a picture too little room has a slide of its own behind it; what is found is then said.
   function setApart(slide, parts) {
+    if (!parts.some((part) => part.matches(".print"))) {
+      parts.forEach((part) => part.remove());
+      return fitPictures(slide);
+    }
     const next = slide.cloneNode(false);
     const words = document.createElement("div");
     words.className = "words";
     words.append(slide.querySelector("h2").cloneNode(true));
-    next.append(words, ...parts, ...slide.querySelectorAll(":scope > aside"));
+    const notes = [...slide.querySelectorAll(":scope > aside")].map((aside) => aside.cloneNode(true));
+    next.append(words, ...parts, ...notes);
     slide.after(next);
     fitWords(next);
     fitPictures(slide);
   }
 
-  // The pictures of a slider become as high as the slide bears.
+  // The pictures of a slider become as high as the slide bears, and no higher than they are wide enough for.
   function growPictures(slide) {
+    const grow = (height) => slide.style.setProperty("--picture", `${height}px`);
     let height = 560;
-    do slide.style.setProperty("--picture", `${(height -= 10)}px`);
+    do grow(height -= 10);
     while (over(slide) && height > 120);
-    // The words below a slider's pictures may be a line longer in another position.
-    if (slide.querySelector(".widget-slider")) slide.style.setProperty("--picture", `${height - 20}px`);
+    if (!slide.querySelector(".widget-slider")) return;
+    const area = drawnArea(slide);
+    do grow(height -= 10);
+    while (drawnArea(slide) > 0.99 * area && height > 120);
+    // Ten less: the words below may be a line longer in another position.
   }
 
   // How much of a slide its pictures cover, without the margins that keep their proportions.
