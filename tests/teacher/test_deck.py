@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from book._ext.coursebook.chapter import grade_id
-from book._ext.teacher import deck, exhibits, handouts
+from book._ext.teacher import deck, exhibits, handouts, words
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted((ROOT / "chapters").glob("[0-9]*.ipynb"))
@@ -56,7 +56,7 @@ def figure(source: str) -> NotebookNode:
 
 
 def test_a_heading_begins_a_slide_and_the_rest_is_said() -> None:
-    story = "Nobody knows that, and " + "so on and " * deck.WORDS
+    story = "Nobody knows that, and " + "so on and " * words.WORDS
     (one,) = slides(new_markdown_cell(f"## The question\n\nHow much is half? {story}."))
     assert one["text"] == "## The question\n\nHow much is half?"
     assert story in one["notes"]
@@ -94,7 +94,15 @@ def test_what_is_found_in_a_figure_comes_below_it_and_is_said_in_full() -> None:
     finding = "It falls with every step. " + "Nobody had thought so before it was measured, but so it is. " * 4
     (one,) = slides(new_markdown_cell("## Measure\n\nLook at it."), figure("plot()"), new_markdown_cell(finding))
     assert one["text"].endswith("Look at it.") and one["finding"].startswith("It falls with every step.")
-    assert len(one["finding"]) <= deck.FINDING + 80 and finding.strip() in one["notes"]
+    assert len(one["finding"]) <= words.FINDING + 80 and finding.strip() in one["notes"]
+
+
+def test_words_that_only_lead_on_are_no_finding() -> None:
+    for onward in ("Read the table from left to right.", "Now backwards."):
+        (one,) = slides(new_markdown_cell("## Measure\n\nLook at it."), figure("plot()"), new_markdown_cell(onward))
+        assert one["finding"] == "" and onward in one["notes"]
+    formula = new_markdown_cell("## In mathematics\n\nThis is\n\n$$h = 1.$$\n\n**Step 2.** Another thing.")
+    assert slides(formula)[0]["finding"] == ""
 
 
 def test_what_came_out_behind_a_quiz_is_found_in_the_figure_not_in_the_quiz() -> None:
@@ -149,10 +157,10 @@ def test_the_text_leads_to_the_figure_whose_numbers_come_behind_it() -> None:
 
 
 def test_a_long_sentence_before_a_figure_has_a_slide_of_its_own() -> None:
-    words, picture = slides(
+    sentence, picture = slides(
         new_markdown_cell("## Measure\n\n" + "One network, and another, and " * 9 + "so on."), figure("plot()")
     )
-    assert words["text"].endswith("so on.") and picture["text"] == "## Measure" and picture["cells"]
+    assert sentence["text"].endswith("so on.") and picture["text"] == "## Measure" and picture["cells"]
 
 
 def test_what_follows_an_exercise_goes_on_with_the_section_above() -> None:

@@ -17,16 +17,11 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from book._ext.coursebook import chapter, folds
 from book._ext.coursebook.stills import VIEW
 
-from .blocks import Block, blocks, sentences
+from .blocks import Block, blocks
 from .exhibits import exhibits, shown
+from .words import LEAD, finding, gist, lead, points
 
-WORDS = 430  # characters of running text that a slide bears
-FILLED = 330  # so many do not leave a slide empty
-LEAD = {"formula": 220, "code": 220, "print": 220}  # characters above these; other things need the room themselves
-FINDING = 170  # characters below it
 FOUND = ("formula", "code", "print", "figure")  # what has something to be found in it
-# A sentence that refers to the one before it.
-LEANS = re.compile(r"(\W*)(It|Its|They|Their|This|That|These|Those|Both|So|And|But|Then|Nor|Here too)\b")
 AIMS = re.compile(r"^\*\*(After this chapter you can)\*\*$")
 LABEL = chapter.LABEL
 OUTCOME = re.compile(rf"<summary>{folds.OUTCOME}</summary>\s*(.*?)\s*</details>", re.S)
@@ -36,7 +31,7 @@ UNSHOWN = ("Where you stand", "Exercises", "Further reading")
 
 @dataclass
 class Slide:
-    """One slide: its heading, the Markdown and the cells on it, and what the speaker says."""
+    """One slide: its heading, the Markdown and the cells on it, what is found in them, and what the speaker says."""
 
     heading: str
     text: list[str] = field(default_factory=list)
@@ -148,8 +143,8 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
         """What waits is said below the last slide, where its first words are found; a section begins with a gist."""
         if waiting and not found:
             found.append(Slide(heading, gist(waiting)))
-        elif waiting and found[-1].kind in FOUND and not (found[-1].kind == "formula" and waiting[0].startswith("**")):
-            found[-1].finding = found[-1].finding or begin(waiting[0], FINDING)
+        elif waiting and found[-1].kind in FOUND:
+            found[-1].finding = found[-1].finding or finding(waiting[0], found[-1].kind)
         if found:
             found[-1].notes += [text for text in waiting if text not in found[-1].text]
         waiting.clear()
@@ -160,10 +155,8 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
         say()
         before = before.removeprefix(found[-1].finding).strip() if found else before
         if leading:
-            words = lead(leading, before, LEAD.get(exhibit.kind, 150))
-            above = (
-                exhibit if len(words) <= FILLED - 100 or exhibit.kind not in ("figure", "slider") else Slide(heading)
-            )
+            words = lead(leading, before, LEAD * 3 // 2 if small(exhibit) else LEAD)
+            above = exhibit if len(words) <= 230 or exhibit.kind not in ("figure", "slider") else Slide(heading)
             above.text.insert(0, words)
             above.notes += [leading] if leading != words else []
             found.extend([] if above is exhibit else [above])
@@ -197,6 +190,12 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
     return found
 
 
+def small(exhibit: Slide) -> bool:
+    """A formula, or a few lines of print."""
+    prints = [one.get("text", "") for cell in exhibit.cells for one in cell.outputs]
+    return exhibit.kind == "formula" or (exhibit.kind == "print" and sum(len(one.splitlines()) for one in prints) <= 10)
+
+
 def slide_type(cell: NotebookNode) -> str:
     """Where a cell's metadata says that it goes; empty where it says nothing."""
     return cell.metadata.get("slideshow", {}).get("slide_type", "")
@@ -214,86 +213,3 @@ def by_hand(cell: NotebookNode, kind: str, found: list[Slide], heading: str) -> 
         found[-1].cells.append(shown(cell.source, cell.outputs, cell))
     else:
         found[-1].text.append(cell.source)
-
-
-def gist(paragraphs: list[str]) -> list[str]:
-    """Of each paragraph its first sentence, and what it asks, as far as a slide bears it; then more, if it is empty."""
-    parts = [points(paragraph) for paragraph in paragraphs if not paragraph.startswith("(")]
-    kept: list[tuple[int, int]] = []
-
-    def length() -> int:
-        return sum(len(parts[at][number]) for at, number in kept)
-
-    for at, part in enumerate(parts):
-        asked = [number for number, one in enumerate(part) if number == 0 or re.search(r"\?[*_\"”]*$", one)]
-        if not kept or length() + sum(len(part[number]) for number in asked) <= WORDS:
-            kept += [(at, number) for number in asked]
-    for at, part in enumerate(parts):
-        if (at, 0) not in kept or part[0].endswith("?**"):  # a question in bold is one of several: none gets its answer
-            continue
-        for number, one in enumerate(part):
-            if (at, number) not in kept:
-                if length() + len(one) > (FILLED if length() > FILLED / 3 else WORDS) or one.endswith(":"):
-                    break
-                kept.append((at, number))
-    return [
-        " ".join(one for number, one in enumerate(part) if (at, number) in kept)
-        for at, part in enumerate(parts)
-        if (at, 0) in kept
-    ]
-
-
-def lead(paragraph: str, before: str = "", room: int = 150) -> str:
-    """What leads to what stands below: the sentence that runs into it, or else the first ones.
-
-    A sentence that says little, or refers to the one before it, brings that along, even out of the paragraph before.
-
-    >>> lead("**Step 2: they part company.** " + "The sum has one term for each pixel. " * 5 + "So for all of them,")
-    '**Step 2: they part company.** The sum has one term for each pixel. So for all of them,'
-    >>> lead("Is it really the rounding that takes them so far? Two tests can tell. " + "They take time. " * 9, room=80)
-    'Is it really the rounding that takes them so far? Two tests can tell.'
-    >>> lead("It moves one pixel:", before="Much was said. There is a test.")
-    'There is a test. It moves one pixel:'
-    """
-    parts, earlier = points(paragraph), points(before) if before else []
-    runs_on = not re.search(r"[.?!][*_\"”)]*$", parts[-1])
-    if len(paragraph) > room and len(parts) > 1 and not runs_on:
-        return begin(paragraph, room)
-    bold = [parts.pop(0)] if parts[0].startswith("**") and len(parts) > 1 else []
-    kept = parts if len(paragraph) <= room else parts[-1:]
-    earlier = parts[: -len(kept)] if len(kept) < len(parts) else [] if bold else earlier
-    while (
-        earlier
-        and (LEANS.match(kept[0]) or len(" ".join(kept)) < 40)
-        and len(" ".join([earlier[-1], *kept])) < room + 50
-    ):
-        kept = [earlier.pop(), *kept]
-        if not LEANS.match(kept[0]):
-            break
-    return " ".join([*bold, *kept])
-
-
-def begin(paragraph: str, room: int) -> str:
-    """Its first sentence, and those that follow as far as there is room; more of it where the first says little.
-
-    >>> begin("One sentence that says quite a lot by itself. Two. Three is longer.", room=50)
-    'One sentence that says quite a lot by itself. Two.'
-    """
-    first, *rest = points(paragraph)
-    room += 80 if len(first) < 40 else 0
-    for one in rest:
-        if len(first) + 1 + len(one) > room or one.endswith(":"):
-            break
-        first = f"{first} {one}"
-    return first
-
-
-def points(paragraph: str) -> list[str]:
-    """Its sentences; one that is but a name in bold goes with the next.
-
-    >>> points("**Label flips.** They need no key. Nor time.")
-    ['**Label flips.** They need no key.', 'Nor time.']
-    """
-    first, *rest = sentences(paragraph)
-    name = re.fullmatch(r"\*\*[^*:?]{1,50}\*\*", first) and rest
-    return [f"{first} {rest[0]}", *rest[1:]] if name else [first, *rest]
