@@ -131,6 +131,13 @@ def test_code_that_only_prints_is_shown_in_sections_on_code_alone() -> None:
     assert measured["cells"][0].outputs[0].text == "0\n1\n2"
 
 
+def test_a_function_stands_with_what_its_cell_prints_rather_than_with_the_loop_that_prints_it() -> None:
+    half = "def half(x):\n    y = x / 2\n    # as it is\n    return y"
+    loop = "for n in range(3):\n" + "    n = half(n)\n" * 8 + "    print(n)"
+    (one,) = slides(new_markdown_cell("## In code"), printed(f"{half}\n\n{loop}", "0\n0\n0"))
+    assert one["cells"][0].source == half and one["cells"][0].outputs[0].text == "0\n0\n0"
+
+
 def test_of_a_long_cell_the_functions_are_shown_and_not_its_small_helpers() -> None:
     helper, main = "def short(x):\n    return f'{x}'", "def half(x):\n" + "    x = x / 1\n" * 8 + "    return x / 2"
     (one,) = slides(new_markdown_cell("## In code"), new_code_cell(f"{helper}\n\n\n{main}\n\n\n{LONG}"))

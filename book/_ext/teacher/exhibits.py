@@ -15,6 +15,7 @@ from book._ext.coursebook.stills import STATE, VIEW
 
 ROOM = 17  # lines of code or of print that a slide has room for
 SHARED = 15  # lines of code and of print together, each in a frame of its own
+ASIDE = 12  # lines of code where a section is not about code
 COLUMNS = 82  # letters of code or of print in a line
 HELPER = 4  # lines of a function that is worth no slide where there are longer ones
 RICH = (VIEW, "image/png", "text/html")
@@ -35,9 +36,10 @@ def exhibits(cell: NotebookNode, notebook: NotebookNode, *, in_code: bool) -> It
         return
     rich = [one for one in cell.outputs if set(RICH) & set(one.get("data", {}))]
     printed = narrowed("".join(said(one) for one in cell.outputs if one not in rich).rstrip("\n"))
-    lines = sum(1 + len(line) // COLUMNS for line in printed.splitlines())
+    lines = len(printed.splitlines())
     whole = "" if rich else short(cell, in_code)
-    codes = [whole] if whole else packed(functions(cell)) if in_code else []
+    parts = packed(functions(cell)) if in_code else []
+    codes = [whole] if whole and (not parts or len(whole.splitlines()) + lines <= SHARED) else parts
     for code in codes:
         beside = code == codes[-1] and printed and not rich and len(code.splitlines()) + lines <= SHARED
         yield Exhibit("code", shown(code, [stream(printed)] if beside else []))
@@ -48,7 +50,7 @@ def exhibits(cell: NotebookNode, notebook: NotebookNode, *, in_code: bool) -> It
         aside = printed if kind == "slider" else ""
         yield Exhibit(kind, shown("", [one, *([stream(printed)] if beside else [])], cell), aside)
         printed = "" if beside or aside else printed
-    if printed and not (rich and (lines > ROOM or widest(printed) > COLUMNS)):  # else the figure says the same
+    if printed and not (rich and lines > ROOM):  # else the figure says the same
         yield Exhibit("print", shown("", [stream(begun(printed))]))
 
 
@@ -59,7 +61,7 @@ def narrowed(text: str) -> str:
     aaaaaaaaa  1
     bbbbbbbbb 22
     """
-    if widest(text) <= COLUMNS:
+    if max(map(len, text.splitlines()), default=0) <= COLUMNS:
         return text
     columns = [*zip_longest(*text.splitlines(), fillvalue=" ")]
     blank = [set(column) == {" "} for column in columns]
@@ -80,10 +82,6 @@ def hung(line: str) -> str:
     ends = [end for end in gaps if line.count("(", 0, end) == line.count(")", 0, end)]
     end = ends[-1] if ends else line.rfind(" ", 0, COLUMNS)
     return f"{line[:end].rstrip()}\n{hung(' ' * 8 + line[end:].lstrip())}"
-
-
-def widest(text: str) -> int:
-    return max(map(len, text.splitlines()), default=0)
 
 
 def begun(text: str) -> str:
@@ -113,7 +111,7 @@ def short(cell: NotebookNode, in_code: bool) -> str:
         del lines[node.lineno - 1 : node.end_lineno]
     defines = bool(tree.body) and isinstance(tree.body[0], ast.FunctionDef)
     worth = defines or (in_code and tree.body and cell.outputs)
-    return "\n".join(lines).strip() if worth and len(lines) <= (ROOM if in_code else SHARED) else ""
+    return "\n".join(lines).strip() if worth and len(lines) <= (ROOM if in_code else ASIDE) else ""
 
 
 def asserts(tree: ast.Module) -> list[ast.Assert]:

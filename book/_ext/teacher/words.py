@@ -51,8 +51,8 @@ def lead(paragraph: str, before: str = "", room: int = LEAD) -> str:
     '**Step 2: they part company.** The sum has one term for each pixel. So for all of them,'
     >>> lead("Is it really the rounding that takes them so far? Two tests can tell. " + "They take time. " * 9, room=80)
     'Is it really the rounding that takes them so far? Two tests can tell.'
-    >>> lead("It moves one pixel:", before="Much was said. There is a test.")
-    'There is a test. It moves one pixel:'
+    >>> lead("It moves one pixel:", before="Much was said. There is a test for it.")
+    'There is a test for it. It moves one pixel:'
     """
     parts, earlier = points(paragraph), points(before) if before else []
     runs_on = not re.search(r"[.?!][*_\"”)]*$", parts[-1])
