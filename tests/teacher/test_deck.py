@@ -242,3 +242,11 @@ def test_a_handout_has_what_a_reader_takes_home(path: Path) -> None:
     sheet = handouts.contents(nbformat.read(path, as_version=4))
     assert sheet["aims"].startswith("- **") and sheet["takeaway"].startswith("- ")
     assert sheet["formulas"] or sheet["function"] or path.stem == "05_why"
+
+
+def test_a_handout_s_question_has_the_sentence_that_it_refers_to() -> None:
+    cell = new_markdown_cell("## The question\n\nFGSM fools half of the signs. Are the others safe? And who asks?")
+    assert handouts.contents(notebook(cell))["questions"] == [
+        "FGSM fools half of the signs. Are the others safe?",
+        "And who asks?",
+    ]

@@ -51,20 +51,27 @@ def lead(paragraph: str, before: str = "", room: int = LEAD) -> str:
     '**Step 2: they part company.** The sum has one term for each pixel. So for all of them,'
     >>> lead("Is it really the rounding that takes them so far? Two tests can tell. " + "They take time. " * 9, room=80)
     'Is it really the rounding that takes them so far? Two tests can tell.'
+    >>> lead("(As in chapter 2.) Here it is:")
+    'Here it is:'
     >>> lead("It moves one pixel:", before="Much was said. There is a test for it.")
     'There is a test for it. It moves one pixel:'
     """
-    parts, earlier = points(paragraph), points(before) if before else []
+    parts, earlier = outside(points(paragraph)), outside(points(before)) if before else []
     runs_on = not re.search(r"[.?!][*_\"”)]*$", parts[-1])
-    if len(paragraph) > room and len(parts) > 1 and not runs_on:
-        return begin(paragraph, room)
+    if len(" ".join(parts)) > room and len(parts) > 1 and not runs_on:
+        return begin(" ".join(parts), room)
     bold = [parts.pop(0)] if parts[0].startswith("**") and len(parts) > 1 else []
-    kept = parts if len(paragraph) <= room else parts[-1:]
+    kept = parts if len(" ".join(parts)) <= room else parts[-1:]
     earlier = parts[: -len(kept)] if len(kept) < len(parts) else [] if bold else earlier
     text = " ".join(kept)
     while earlier and (LEANS.match(text) or len(text) < 40) and len(f"{earlier[-1]} {text}") < room + 50:
         text = f"{earlier.pop()} {text}"
     return " ".join([*bold, text])
+
+
+def outside(found: list[str]) -> list[str]:
+    """Those that are not in brackets, unless all are."""
+    return [one for one in found if not (one.startswith("(") and one.endswith(")"))] or found
 
 
 def begin(paragraph: str, room: int) -> str:
