@@ -100,6 +100,14 @@ def test_what_is_found_comes_with_the_next_click(edition: Path, opened: Callable
     assert page.evaluate("Reveal.getIndices().h") == number
 
 
+def test_a_picture_stands_beside_its_words_where_it_is_larger_there(edition: Path, opened: Callable) -> None:
+    page, _ = opened(edition / "slides" / "02_loss.html")
+    page.evaluate("Reveal.slide(Reveal.getSlides().findIndex(slide => slide.matches('.beside')))")
+    words, picture = page.locator("section.present .column"), page.locator("section.present .figure")
+    assert words.bounding_box()["x"] + words.bounding_box()["width"] <= picture.bounding_box()["x"]
+    assert picture.bounding_box()["height"] > 0.8 * 720
+
+
 def test_a_table_that_goes_on_is_dealt_evenly(edition: Path, opened: Callable) -> None:
     page, _ = opened(edition / "slides" / "02_loss.html")
     rows = page.evaluate(
@@ -111,10 +119,10 @@ def test_a_table_that_goes_on_is_dealt_evenly(edition: Path, opened: Callable) -
 
 def test_the_speaker_s_window_has_the_notes(edition: Path, opened: Callable) -> None:
     page, _ = opened(edition / "slides" / "06_fgsm.html")
-    page.evaluate("Reveal.slide(2)")
+    page.evaluate("Reveal.slide(4)")
     with page.context.expect_page() as speaker:
         page.keyboard.press("s")
-    expect(speaker.value.locator(".speaker-controls-notes")).to_contain_text("Somebody stands between the two")
+    expect(speaker.value.locator(".speaker-controls-notes")).to_contain_text("a pixel matters is of no interest")
 
 
 def test_a_clicker_turns_the_slide_that_has_a_slider_in_hand(edition: Path, opened: Callable) -> None:
