@@ -155,6 +155,13 @@ def test_a_long_print_is_begun_and_a_wide_one_keeps_to_its_slide() -> None:
     )
 
 
+def test_what_a_cell_prints_beside_its_slider_is_said() -> None:
+    found = deck.deck(nbformat.read(ROOT / "chapters" / "07_bim.ipynb", as_version=4)).cells
+    at = next(number for number, cell in enumerate(found) if cell.source.startswith("## Play"))
+    assert "Move the slider" in found[at].source and exhibits.VIEW in found[at + 1].outputs[0].data
+    assert "after BIM" in found[at + 2].source and found[at + 2].metadata.slideshow.slide_type == "notes"
+
+
 def test_the_text_leads_to_the_figure_whose_numbers_come_behind_it() -> None:
     cell = figure("plot()")
     cell.outputs.insert(0, new_output("stream", text="1\n2\n3\n4"))

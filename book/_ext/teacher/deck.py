@@ -156,7 +156,7 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
         before = before.removeprefix(found[-1].finding).strip() if found else before
         if leading:
             words = lead(leading, before, LEAD * 3 // 2 if small(exhibit) else LEAD)
-            above = exhibit if len(words) <= 230 or exhibit.kind not in ("figure", "slider") else Slide(heading)
+            above = exhibit if len(words) <= LEAD + 80 or exhibit.kind not in ("figure", "slider") else Slide(heading)
             above.text.insert(0, words)
             above.notes += [leading] if leading != words else []
             found.extend([] if above is exhibit else [above])
