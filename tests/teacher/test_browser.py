@@ -30,6 +30,11 @@ SLIDE = """() => {
         raw: /\\$[^$\\n]{2,}\\$/.test(slide.querySelector('.words').innerText),
         broken: slide.querySelectorAll('[data-mjx-error], mjx-merror').length,
         pictures: [...slide.querySelectorAll('img')].every(it => it.complete && it.naturalWidth && it.alt),
+        drawn: [...slide.querySelectorAll('img')].filter(it => it.checkVisibility()).reduce((sum, it) => sum
+            + Math.min(it.clientWidth / it.naturalWidth, it.clientHeight / it.naturalHeight) ** 2
+            * it.naturalWidth * it.naturalHeight, 0) / (1280 * 720),
+        torn: [...slide.querySelectorAll('.words mjx-container:not([display])')]
+            .filter(it => /^[,.;:)]/.test(it.nextSibling?.data ?? '') && !it.closest('.together')).length,
     };
 }"""
 SHOWN = "it => [...it.querySelectorAll('.widget-html-content')].map(one => one.innerHTML).join()"
@@ -79,14 +84,45 @@ def looks_well(slide: dict) -> None:
     assert slide["smallest"] >= 24, f"too small to be read from the last row: {slide}"
     assert slide["formulas"] and not slide["raw"] and not slide["broken"], f"a formula is not drawn: {slide}"
     assert slide["pictures"], f"a picture is missing, or its words: {slide}"
+    assert slide["drawn"] == 0 or slide["drawn"] > 0.17, f"a picture is too small for its slide: {slide}"
+    assert not slide["torn"], f"a line can begin with the comma behind a formula: {slide}"
+
+
+def test_what_is_found_comes_with_the_next_click(edition: Path, opened: Callable) -> None:
+    page, _ = opened(edition / "slides" / "02_loss.html")
+    number = page.evaluate("Reveal.getSlides().findIndex(slide => slide.querySelector('.print ~ .fragment'))")
+    page.evaluate("number => Reveal.slide(number)", number)
+    found = page.locator("section.present .fragment")
+    expect(found).to_be_hidden()
+    page.keyboard.press("PageDown")
+    expect(found).to_be_visible()
+    looks_well(page.evaluate(SLIDE))
+    assert page.evaluate("Reveal.getIndices().h") == number
+
+
+def test_a_picture_stands_beside_its_words_where_it_is_larger_there(edition: Path, opened: Callable) -> None:
+    page, _ = opened(edition / "slides" / "02_loss.html")
+    page.evaluate("Reveal.slide(Reveal.getSlides().findIndex(slide => slide.matches('.beside')))")
+    words, picture = page.locator("section.present .column"), page.locator("section.present .figure")
+    assert words.bounding_box()["x"] + words.bounding_box()["width"] <= picture.bounding_box()["x"]
+    assert picture.bounding_box()["height"] > 0.8 * 720
+
+
+def test_a_table_that_goes_on_is_dealt_evenly(edition: Path, opened: Callable) -> None:
+    page, _ = opened(edition / "slides" / "02_loss.html")
+    rows = page.evaluate(
+        """Reveal.getSlides().filter(slide => slide.innerText.startsWith('What fails'))
+        .map(slide => slide.querySelectorAll('tbody tr').length)"""
+    )
+    assert len(rows) == 2 and abs(rows[0] - rows[1]) <= 1
 
 
 def test_the_speaker_s_window_has_the_notes(edition: Path, opened: Callable) -> None:
     page, _ = opened(edition / "slides" / "06_fgsm.html")
-    page.evaluate("Reveal.slide(2)")
+    page.evaluate("Reveal.slide(4)")
     with page.context.expect_page() as speaker:
         page.keyboard.press("s")
-    expect(speaker.value.locator(".speaker-controls-notes")).to_contain_text("Somebody stands between the two")
+    expect(speaker.value.locator(".speaker-controls-notes")).to_contain_text("a pixel matters is of no interest")
 
 
 def test_a_clicker_turns_the_slide_that_has_a_slider_in_hand(edition: Path, opened: Callable) -> None:

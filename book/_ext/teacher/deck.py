@@ -1,9 +1,10 @@
 """What of a chapter goes on a slide, and what is left for the speaker to say.
 
 Each heading begins a slide. A formula, table, quote, list, figure, slider, quiz, short function or printed result has a
-slide of its own, below the sentence that leads to it; the rest of the text is the speaker's notes. An exercise is one
-slide with its task. Setup, long code, the cells to fill in, help and solutions are left out. Where a chapter's cell
-says otherwise, with the `slideshow.slide_type` that notebook programs can set, it is shown (or not) as it says.
+slide of its own, below the sentences that lead to it; below it comes, with the next click, what is found in it. The
+rest of the text is the speaker's notes. An exercise is one slide with its task. Setup, long code, the cells to fill in,
+help and solutions are left out. Where a chapter's cell says otherwise, with the `slideshow.slide_type` that notebook
+programs can set, it is shown (or not) as it says.
 """
 
 import re
@@ -16,24 +17,26 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from book._ext.coursebook import chapter, folds
 from book._ext.coursebook.stills import VIEW
 
-from .blocks import Block, blocks, sentences
+from .blocks import Block, blocks
 from .exhibits import exhibits, shown
+from .words import LEAD, finding, gist, lead, points
 
-WORDS = 430  # characters of running text that a slide bears
+FOUND = ("formula", "code", "print", "figure")  # what has something to be found in it
 AIMS = re.compile(r"^\*\*(After this chapter you can)\*\*$")
 LABEL = chapter.LABEL
 OUTCOME = re.compile(rf"<summary>{folds.OUTCOME}</summary>\s*(.*?)\s*</details>", re.S)
 # Sections that are a chapter's business with its reader, not a speaker's with a class.
-UNSHOWN = ("Where you stand", "Further reading")
+UNSHOWN = ("Where you stand", "Exercises", "Further reading")
 
 
 @dataclass
 class Slide:
-    """One slide: its heading, the Markdown and the cells on it, and what the speaker says."""
+    """One slide: its heading, the Markdown and the cells on it, what is found in them, and what the speaker says."""
 
     heading: str
     text: list[str] = field(default_factory=list)
     cells: list[NotebookNode] = field(default_factory=list)
+    finding: str = ""
     notes: list[str] = field(default_factory=list)
     kind: str = ""
 
@@ -48,9 +51,14 @@ def deck(notebook: NotebookNode) -> NotebookNode:
     """The chapter as a notebook of slides, for nbconvert."""
     about = chapter.of_notebook(notebook)
     slides = opening(notebook, about)
+    heading = ""
     for section in sections(notebook.cells[1:]):
-        if section.heading not in UNSHOWN:
-            slides += exercise(section) if chapter.EXERCISE.match(section.heading) else teaching(section, notebook)
+        if chapter.EXERCISE.match(section.heading):
+            section, after = parted(section, heading)
+            slides += exercise(section) + teaching(after, notebook)
+        elif section.heading not in UNSHOWN:
+            heading = section.heading
+            slides += teaching(section, notebook)
     metadata = {"title": f"{about.number}. {about.title}", "widgets": notebook.metadata.get("widgets", {})}
     return new_notebook(cells=[cell for slide in slides for cell in cells_of(slide)], metadata=metadata)
 
@@ -61,6 +69,8 @@ def cells_of(slide: Slide) -> Iterator[NotebookNode]:
 
     yield marked("slide", "\n\n".join([slide.heading, *slide.text]).strip())
     yield from slide.cells
+    if slide.finding:
+        yield marked("fragment", slide.finding)
     if slide.notes:
         yield marked("notes", "\n\n".join(slide.notes))
 
@@ -96,6 +106,16 @@ def sections(cells: list[NotebookNode]) -> list[Section]:
     return found
 
 
+def parted(section: Section, heading: str) -> tuple[Section, Section]:
+    """An exercise, and what of the section above goes on below its check, help and solution."""
+    graded = [
+        place for place, item in enumerate(section.items) if not isinstance(item, Block) and chapter.grade_id(item)
+    ]
+    helps = [place for place, item in enumerate(section.items) if isinstance(item, Block) and item.kind == "fold"]
+    end = 1 + max([*graded, *helps]) if graded else len(section.items)
+    return Section(section.heading, section.items[:end]), Section(heading, section.items[end:])
+
+
 def exercise(section: Section) -> list[Slide]:
     """The task with its label, and the quiz where it is one. No stub, no check, no help."""
     heading = f"## {section.heading}"
@@ -120,19 +140,26 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
     heading = f"## {section.heading}"
 
     def say() -> None:
-        """What waits is said below the last slide; at the section's beginning its gist is a slide."""
+        """What waits is said below the last slide, where its first words are found; a section begins with a gist."""
         if waiting and not found:
             found.append(Slide(heading, gist(waiting)))
+        elif waiting and found[-1].kind in FOUND:
+            found[-1].finding = found[-1].finding or finding(waiting[0], found[-1].kind)
         if found:
             found[-1].notes += [text for text in waiting if text not in found[-1].text]
         waiting.clear()
 
     def add(exhibit: Slide) -> None:
         leading = waiting.pop() if waiting and exhibit.kind != "quiz" else ""
+        before = waiting[-1] if waiting else ""
         say()
+        before = before.removeprefix(found[-1].finding).strip() if found else before
         if leading:
-            exhibit.text.insert(0, lead(leading))
-            exhibit.notes += [leading] if lead(leading) != leading else []
+            words = lead(leading, before, LEAD * 3 // 2 if small(exhibit) else LEAD)
+            above = exhibit if len(words) <= LEAD + 80 or exhibit.kind not in ("figure", "slider") else Slide(heading)
+            above.text.insert(0, words)
+            above.notes += [leading] if leading != words else []
+            found.extend([] if above is exhibit else [above])
         found.append(exhibit)
 
     for item in section.items:
@@ -143,17 +170,30 @@ def teaching(section: Section, notebook: NotebookNode) -> list[Slide]:
                 continue
             for exhibit in exhibits(item, notebook, in_code=section.heading.endswith("code")):
                 add(Slide(heading, cells=[exhibit.cell], kind=exhibit.kind))
+                found[-1].notes += [f"```\n{exhibit.aside}\n```"] if exhibit.aside else []
         elif item.kind == "paragraph":
-            waiting.append(item.text)
+            text = item.text
+            if found and not waiting and not found[-1].cells and re.match(r"[a-z(]", text):
+                first, *rest = points(text)  # "where $c$ is …" belongs to the formula
+                found[-1].text.append(first)
+                text = " ".join(rest)
+            waiting += [text] if text else []
         elif item.kind == "fold":
-            if found and (outcome := OUTCOME.search(item.text)):
-                found[-1].notes.append(outcome[1])
+            if outcome := OUTCOME.search(item.text):
+                waiting += [part.text for part in blocks(outcome[1])]
+                say()
         elif item.kind == "formula" and found and not waiting and found[-1].kind == "formula":
             found[-1].text.append(item.text)
         elif item.kind != "html":
             add(Slide(heading, [item.text], kind=item.kind))
     say()
     return found
+
+
+def small(exhibit: Slide) -> bool:
+    """A formula, or a few lines of print."""
+    prints = [one.get("text", "") for cell in exhibit.cells for one in cell.outputs]
+    return exhibit.kind == "formula" or (exhibit.kind == "print" and sum(len(one.splitlines()) for one in prints) <= 10)
 
 
 def slide_type(cell: NotebookNode) -> str:
@@ -173,43 +213,3 @@ def by_hand(cell: NotebookNode, kind: str, found: list[Slide], heading: str) -> 
         found[-1].cells.append(shown(cell.source, cell.outputs, cell))
     else:
         found[-1].text.append(cell.source)
-
-
-def gist(paragraphs: list[str]) -> list[str]:
-    """Of each paragraph its first sentence, and what it asks, as far as a slide bears it."""
-    found, length = [], 0
-    for paragraph in paragraphs:
-        first, *rest = points(paragraph)
-        kept = " ".join([first, *(one for one in rest if re.search(r"\?[*_\"”]*$", one))])
-        kept = paragraph if len(paragraph) <= 1.3 * len(kept) else kept
-        if not found or length + len(kept) <= WORDS:
-            found.append(kept)
-            length += len(kept)
-    return found
-
-
-def lead(paragraph: str) -> str:
-    """The sentence that leads to what stands below: the one that runs into it, or else the first.
-
-    >>> lead("**Step 2: the pixels part company.** " + "The sum has one term for each. " * 5 + "In one formula,")
-    '**Step 2: the pixels part company.** In one formula,'
-    >>> lead("Is it the rounding? Two tests. " + "They take a while to describe, so this goes on. " * 4)
-    'Is it the rounding?'
-    """
-    parts = points(paragraph)
-    runs_on = not re.search(r"[.?!][*_\"”)]*$", parts[-1])
-    if len(paragraph) <= 150 or len(parts) == 1:
-        return paragraph
-    bold = [parts[0]] if parts[0].startswith("**") else []
-    return " ".join([*bold, parts[-1]]) if runs_on else parts[0]
-
-
-def points(paragraph: str) -> list[str]:
-    """Its sentences; one that is but a name in bold goes with the next.
-
-    >>> points("**Label flips.** They need no key. Nor time.")
-    ['**Label flips.** They need no key.', 'Nor time.']
-    """
-    first, *rest = sentences(paragraph)
-    name = re.fullmatch(r"\*\*[^*:]{1,20}\*\*", first) and rest
-    return [f"{first} {rest[0]}", *rest[1:]] if name else [first, *rest]

@@ -1,6 +1,6 @@
 """A chapter on one sheet of paper, made of what the chapter and its board say; nothing is written for it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import jinja2
@@ -13,11 +13,12 @@ from book._ext.coursebook import chapter
 
 from .blocks import Block, sentences
 from .deck import Section, opening, sections
-from .exhibits import function
+from .exhibits import functions, packed
 
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 TEMPLATES.filters |= {"markdown": markdown2html, "code": Highlight2HTML()}
 FORMULAS = 4  # that a sheet bears
+ASKED = 200  # characters of a question with the sentence before it
 
 
 def write_handout(notebook: Path, boards: Path, folder: Path) -> Path:
@@ -42,15 +43,21 @@ def contents(notebook: NotebookNode) -> dict:
         "questions": asked(found),
         "aims": "\n".join(aims),
         "formulas": formulas(found)[:FORMULAS],
-        "function": next(functions(found), ""),
+        "function": next(functions_of(found), ""),
         "takeaway": "\n\n".join(of_kind("list", [one for one in found if one.heading == "Take-away"])),
     }
 
 
 def asked(found: list[Section]) -> list[str]:
-    """What the section `The question` asks, the last two questions of it."""
-    paragraphs = of_kind("paragraph", [one for one in found if one.heading == "The question"])
-    return [one for text in paragraphs for one in sentences(text) if one.rstrip('*"”').endswith("?")][-2:]
+    """What the section `The question` asks, the last two questions of it, each behind the sentence before it."""
+    questions = []
+    for text in of_kind("paragraph", [one for one in found if one.heading == "The question"]):
+        parts = sentences(text)
+        for before, one in zip(["", *parts], parts):
+            if one.rstrip('*"”').endswith("?"):
+                fits = not before.endswith(("?", ":")) and len(before) + len(one) <= ASKED
+                questions.append(f"{before} {one}".strip() if fits else one)
+    return questions[-2:]
 
 
 def formulas(found: list[Section]) -> list[str]:
@@ -63,10 +70,11 @@ def of_kind(kind: str, found: Iterable[Section]) -> list[str]:
     return [item.text for one in found for item in one.items if isinstance(item, Block) and item.kind == kind]
 
 
-def functions(found: list[Section]) -> Iterable[str]:
-    """The short functions of the sections in code, such as `The idea in code`."""
+def functions_of(found: list[Section]) -> Iterator[str]:
+    """The short functions of the sections in code, such as `The idea in code`, as many together as a slide has."""
     cells = [item for one in found if one.heading.endswith("code") for item in one.items]
-    yield from filter(None, (function(cell) for cell in cells if isinstance(cell, NotebookNode)))
+    for cell in cells:
+        yield from packed(functions(cell)) if isinstance(cell, NotebookNode) else ()
 
 
 def print_sheet(page: Path, browser: Browser) -> Path:
