@@ -13,6 +13,7 @@ from . import (
     lab,
     launch,
     mentions,
+    pictures,
     repository,
     search,
     stills,
@@ -31,9 +32,11 @@ def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", mentions.link_chapters)
     app.connect("doctree-read", search.name_what_is_taught)
     app.connect("html-page-context", lab.load_on_its_page_alone)
-    app.connect("html-page-context", stills.show_stills)
+    app.connect("html-page-context", pictures.say_sizes)
+    app.connect("html-page-context", stills.show_stills, priority=400)  # before MyST-NB adds the page's scripts
     app.connect("html-page-context", formulas.draw_formulas)
     app.connect("html-page-context", launch.show_buttons)
+    app.add_post_transform(pictures.LighterImages)
     app.add_directive("attack-map", attack_map.AttackMap)
     app.add_directive("course-map", course_map.CourseMap)
     app.add_directive("cheat-sheet", cheat_sheet.CheatSheet)
