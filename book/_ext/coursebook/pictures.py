@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import re
 from collections.abc import Callable
 from hashlib import sha256
@@ -11,8 +10,9 @@ from pathlib import Path
 from docutils import nodes
 from PIL import Image
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms.images import BaseImageConverter
+
+from .files import write
 
 INLINE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
 ON_PAGE = re.compile(r'<img (?P<rest>[^>]*src="(?:\.\./)*_images/(?P<name>[^"/]+\.(?:png|webp))")')
@@ -34,11 +34,7 @@ class LighterImages(BaseImageConverter):
 
 
 def stored(png: bytes, folder: Path) -> Path:
-    """A PNG in its lightest form, as a file in ``folder`` that is written once and named for the pixels' first form.
-
-    Raises
-        ExtensionError: the file cannot be written.
-    """
+    """A PNG in its lightest form, as a file in ``folder`` that is written once."""
     name = folder / sha256(png).hexdigest()
     if found := [path for path in (name.with_suffix(".webp"), name.with_suffix(".png")) if path.is_file()]:
         return found[0]
@@ -58,20 +54,6 @@ def webp(png: bytes) -> bytes:
     lighter = io.BytesIO()
     Image.open(io.BytesIO(png)).save(lighter, "WEBP", lossless=True, exact=True, quality=80)
     return lighter.getvalue()
-
-
-def write(path: Path, content: bytes) -> Path:
-    """Write a file at once: of two processes that write the same, neither reads half of it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f"{path.name}.{os.getpid()}")
-        half.write_bytes(content)
-        half.replace(path)
-    except OSError as error:
-        raise ExtensionError(
-            f"{path} cannot be written ({error.strerror or error}); make room, or give its folder to who builds the book"
-        ) from error
-    return path
 
 
 def lightened(folder: Path) -> Callable[[str], str]:

@@ -15,6 +15,7 @@ from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
 
 from . import pictures
+from .files import write
 
 # How a notebook and a page call a widget on show, and the models of all of them.
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -42,7 +43,7 @@ def show_stills(app: Sphinx, page: str, template: str, context: dict, doctree: n
 
     context["body"] = SHOWN.sub(with_still, context["body"])
     script = SCRIPT.format(page)
-    pictures.write(Path(app.outdir, "_static", script), script_of(state).encode())
+    write(Path(app.outdir, "_static", script), script_of(state).encode())
     found["ipywidgets_state"] = (script, {"defer": "defer"})
 
 
