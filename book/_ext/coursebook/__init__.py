@@ -28,7 +28,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", assets.copy_to_build)
     app.connect("builder-inited", icons.draw_in_style)
     app.connect("build-finished", icons.leave_out_script)
-    app.connect("build-finished", bundles.bundle)
+    app.connect("build-finished", bundles.bundle, priority=900)  # when the theme has written its colours of code
     app.connect("env-get-outdated", assets.pages_to_draw_again)
     app.connect("doctree-read", folds.mark_folds)
     app.connect("doctree-read", mentions.link_chapters)

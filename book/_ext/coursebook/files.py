@@ -19,5 +19,7 @@ def write(path: Path, content: bytes) -> Path:
         half.replace(path)
     except OSError as error:
         why = error.strerror or error
-        raise ExtensionError(f"{path} cannot be written: {why}. The build needs room, and a folder of its own.") from error
+        raise ExtensionError(
+            f"{path} cannot be written: {why}. The build needs room, and a folder of its own."
+        ) from error
     return path

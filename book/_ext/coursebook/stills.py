@@ -25,8 +25,10 @@ NEEDS = "<noscript><p>This slider moves where JavaScript runs. Here is one of it
 
 
 SCRIPT = "frames/{}.js"  # in _static, for each page
-OPENING = f'document.head.append(Object.assign(document.createElement("script"), {{ type: "{STATE}", textContent: JSON.stringify('
-CLOSING = ") }));\n"
+OPENING = f"""document.head.append(Object.assign(document.createElement("script"), {{
+  type: "{STATE}",
+  textContent: JSON.stringify("""
+CLOSING = "),\n}));\n"
 
 
 def show_stills(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
