@@ -120,6 +120,6 @@ def test_bundles_keep_the_order_and_what_is_for_paper(static: Path) -> None:
     assert again == page, "a page that a former build has bundled changes"
 
 
-def test_a_style_that_does_not_parse_is_an_error(static: Path) -> None:
+def test_a_style_that_is_not_there_is_an_error(static: Path) -> None:
     with pytest.raises(ExtensionError, match=r"esbuild cannot build.*gone\.css"):
         bundles.built('@import "./gone.css";', ".css", static, {}, "--bundle")

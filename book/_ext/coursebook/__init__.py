@@ -1,4 +1,4 @@
-"""The book's one Sphinx extension: offline pages, one address, links, folds, stills, buttons, maps, the lab."""
+"""The book's one Sphinx extension: offline, light pages, one address, links, folds, stills, buttons, maps, the lab."""
 
 from sphinx.application import Sphinx
 

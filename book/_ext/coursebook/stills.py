@@ -23,8 +23,8 @@ STATE = "application/vnd.jupyter.widget-state+json"
 SHOWN = re.compile(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', re.S)
 NEEDS = "<noscript><p>This slider moves where JavaScript runs. Here is one of its frames.</p></noscript>"
 
-
-SCRIPT = "frames/{}.js"  # in _static, for each page
+# The script of a page's frames, and what stands in it before and behind the JSON.
+SCRIPT = "frames/{}.js"
 OPENING = f"""document.head.append(Object.assign(document.createElement("script"), {{
   type: "{STATE}",
   textContent: JSON.stringify("""
