@@ -19,6 +19,7 @@ from advlib import contract, losses
 from advlib.attacks.chance import rewinder
 from advlib.attacks.fast import faster
 from advlib.attacks.schedules import Adaptive, Constant, Fixed, Linear, check_climb
+from advlib.attacks.trial import verified
 from advlib.attacks.victim import Victim, round_towards
 from advlib.ball import wide
 from advlib.device import at_least_float32, in_batches, width
@@ -166,6 +167,7 @@ class Iterate(NamedTuple):
     loss: Tensor  # (n,): the loss that is climbed, at x_adv
 
 
+@verified
 def ascend(
     model: nn.Module,
     x: Tensor,
@@ -197,9 +199,8 @@ def ascend(
     steps       gradients taken in each run, and steps made.
     schedule    step sizes: ``Constant(0.1)`` is a tenth of ε at each step, ``Fixed(0.01)`` is 0.01 whatever ε is.
     loss        one of ``advlib.losses``. The log-odds have cross-entropy's direction for each image, without its
-                rounding on confident ones; each step is normalised per image, so that climbing them is climbing
-                cross-entropy exactly. ``losses.cross_entropy`` is the textbook's. Where a loss has a gradient of
-                exactly zero, the margin takes its place.
+                rounding on confident ones; as steps are normalised, climbing them climbs cross-entropy exactly.
+                ``losses.cross_entropy`` is the textbook's. Where a gradient is exactly zero, the margin's is taken.
     momentum    μ of MI-FGSM: the steps follow a decaying sum of normalised gradients.
     inertia     share of the last move that is made again (1 − α of Auto-PGD's heavy ball).
     random_start  begin at a random δ of the ball (and of the box), not at x.
@@ -210,13 +211,12 @@ def ascend(
     early_stop  leave an image at its first success. Cheaper; switch it off for adversarial training.
     mask        booleans (or 0 and 1) that can be broadcast to x, True where a pixel may change. No other does, and the
                 whole budget goes to the allowed ones. An image without any comes back as it is.
-    batch_size  images at once; None chooses, and halves when memory runs out. It never changes the result
-                beyond rounding, but for what the model itself draws by chance (``attacks.eot``).
+    batch_size  images at once; None chooses, and halves when memory runs out. It changes the result by rounding alone,
+                but for what the model itself draws by chance (``attacks.eot``).
     fast        let the model compute the same in less time (``advlib.attacks.fast``); "bf16" in half precision.
-    callback    ``callback(iterate)`` is called at the start and after each step, with an ``Iterate``: its ``step``,
-                ``restart``, ``rows``, ``x_adv`` and ``loss``, all copies. It watches: what it returns is ignored, and
-                neither it nor the one pass more that the last loss costs changes the result. An exception in it ends
-                the attack. Where images come in several batches, each batch begins again at step 0.
+    callback    ``callback(iterate)`` is called at the start and after each step, with an ``Iterate`` of copies. It
+                watches: what it returns is ignored, and neither it nor the one pass more that the last loss costs
+                changes the result. An exception in it ends the attack. Each batch of images begins again at step 0.
 
     Raises
         TypeError, ValueError: input that breaks the pixel-space contract, and a model that returns probabilities,
@@ -243,7 +243,7 @@ def ascend(
     target = contract.check_target(target, labels)
     with (
         contract.frozen(model),
-        faster(model, x, fast),
+        faster(model, x, fast) as switched,
         progress(total=share(restarts * steps * len(x)), unit="pass") as bar,
     ):
         clean = at_least_float32(x.detach().to(labels.device)).clone()
@@ -295,5 +295,6 @@ def ascend(
                 result, score, victim.flat[rows], victim.dead[rows] = map(torch.cat, zip(*done))
                 better = (score > won[rows]) | (restart == 0)
                 adv[rows[better]], won[rows[better]] = result[better], score[better]
+        switched.check(adv)
         victim.warn()
         return round_towards(clean, adv, x.dtype).to(x.device)

@@ -16,27 +16,21 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from advlib.attacks.chance import ByChance, unnoticed
+from advlib.attacks.trial import Met, Switched, few, logits_on, plain, same
 from advlib.contract import model_device, shown
 
 __all__ = ["faster"]
 
-# How far logits may move, as a share of their largest distance from their mean: far above rounding, far below what a
-# wrong switch does.
-ROUNDING = 1e-3
-TRIED = 8  # images, evenly spaced among those to come: a model may treat some unlike others
 # Where a CPU's kernels for ``channels_last`` are slow: maps of so few pixels with so many channels.
 FEW_PIXELS, MANY_CHANNELS = 16, 256
 
-# What a pass met on its way, in order: a convolution or batch norm, its input and its output.
-Met = list[tuple[nn.Module, Tensor, Tensor]]
-
 
 @contextmanager
-def faster(model: nn.Module, x: Tensor, fast: bool | str = True) -> Iterator[None]:
+def faster(model: nn.Module, x: Tensor, fast: bool | str = True) -> Iterator[Switched]:
     """Within this context ``model`` computes the same up to rounding in less time; afterwards it is as it was.
 
     x           the images to come, (N, C, H, W). Each switch is tried on a few of them, and undone where the logits
-                are not the same or the model fails.
+                are not the same or the model fails. At the end `Switched.check` tries them on what came of the images.
     fast        True for what leaves the result alone, False for nothing. "bf16" computes in half precision
                 besides (autocast): faster again, but it flips the signs of 1 to 8 % of the gradient.
 
@@ -57,11 +51,10 @@ def faster(model: nn.Module, x: Tensor, fast: bool | str = True) -> Iterator[Non
     if not isinstance(fast, bool) and not (isinstance(fast, str) and fast == "bf16"):
         raise ValueError(f'fast is {shown(fast)}; expected True, False or "bf16".')
     with ExitStack() as undo:
-        if fast and _may_be_switched(model):
-            _switch(model, _few(x.detach()).to(model_device(model)), undo)
+        tried = bool(fast) and _may_be_switched(model) and _switch(model, few(x.detach()).to(model_device(model)), undo)
         if fast == "bf16":
             undo.enter_context(torch.autocast(model_device(model).type, torch.bfloat16))
-        yield
+        yield Switched(model, undo, tried and fast != "bf16")
 
 
 def _may_be_switched(model: nn.Module) -> bool:
@@ -75,76 +68,32 @@ def _may_be_switched(model: nn.Module) -> bool:
         isinstance(module, torch.jit.ScriptModule) or module._compiled_call_impl is not None or "_orig_mod" in name
         for name, module in modules.items()
     )
-    plain = any(_plain(module, nn.Conv2d) for module in modules.values())
-    return plain and not by_chance and not hooked and not compiled
+    switchable = any(plain(module, nn.Conv2d) for module in modules.values())
+    return switchable and not by_chance and not hooked and not compiled
 
 
-def _plain(module: nn.Module, kind: type) -> bool:
-    """Whether ``module`` is a ``kind`` as torch made it, in the precision that switches keep."""
-    return (
-        type(module) is kind
-        and "forward" not in vars(module)
-        and all(p.dtype in (torch.float32, torch.float64) for p in module.parameters())
-    )
-
-
-def _few(x: Tensor) -> Tensor:
-    return x[torch.linspace(0, len(x) - 1, min(TRIED, len(x)), device=x.device).long()]
-
-
-def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> None:
-    """Throw all switches, or where the model then gives other logits, each that leaves them the same."""
+def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> bool:
+    """Throw all switches, or where the model then gives other logits, each that leaves them the same; whether any."""
     met: Met = []
     with unnoticed(model, x.device) as drawn:
-        expected = _logits(model, x, note=lambda module, inputs, output: met.append((module, inputs[0], output)))
-        if expected is None or drawn() or not _same(_logits(model, x, back=False), expected):
-            return
+        expected = logits_on(model, x, note=lambda module, inputs, output: met.append((module, inputs[0], output)))
+        if expected is None or drawn() or not same(logits_on(model, x, back=False), expected):
+            return False
     switches = [_fold_batch_norms, _crop_kernels] + [_channels_last, _subpixel_gradient] * (x.device.type == "cpu")
 
     def kept(chosen: list[Callable]) -> bool:
         with ExitStack() as trial:
             for switch in chosen:
                 switch(model, met, trial)
-            same = _same(_logits(model, x), expected)
-            if same:
+            alike = same(logits_on(model, x), expected)
+            if alike:
                 undo.push(trial.pop_all())
-            return same
+            return alike
 
-    if not kept(switches):
-        for switch in switches:
-            kept([switch])
-
-
-def _same(logits: Tensor | None, expected: Tensor) -> bool:
-    """Whether logits differ by rounding alone. What all of them share is left out: a softmax does not see it."""
-    if logits is None or logits.shape != expected.shape:
-        return False
-    spread = (expected - expected.mean(-1, keepdim=True)).abs().max()
-    return bool((logits - expected).abs().max() <= ROUNDING * spread)
-
-
-def _logits(model: nn.Module, x: Tensor, note: Callable | None = None, back: bool = True) -> Tensor | None:
-    """The model's logits at ``x``, if a pass forward (and ``back``) goes well.
-
-    ``note`` is told of every plain convolution and batch norm on the way.
-    """
-    hooks = [
-        module.register_forward_hook(note)
-        for module in model.modules()
-        if note and (_plain(module, nn.Conv2d) or _plain(module, nn.BatchNorm2d))
-    ]
-    try:
-        with torch.set_grad_enabled(back):
-            x = x.clone().requires_grad_(back)
-            logits = model(x)
-            if back:
-                torch.autograd.grad(logits.sum(), x)
-            return logits.detach().clone()  # the next answer may be in the same memory
-    except Exception:  # whatever it is, the attack meets it again, and reports it
-        return None
-    finally:
-        for hook in hooks:
-            hook.remove()
+    if kept(switches):
+        return True
+    held = [kept([switch]) for switch in switches]
+    return any(held)
 
 
 def _fold_batch_norms(model: nn.Module, met: Met, undo: ExitStack) -> None:

@@ -15,6 +15,7 @@ from advlib.attacks.fast import faster
 from advlib.attacks.minimal import fmn
 from advlib.attacks.sparse import sparse_rs
 from advlib.attacks.square import square
+from advlib.attacks.trial import verified
 from advlib.attacks.victim import round_towards
 from advlib.norms import L0, L1, L2, Ball, Linf
 from advlib.progress import progress
@@ -72,11 +73,27 @@ def worst_case(
     contract.check_labels(y, len(x), logits.shape[1])
     labels = y.to(x.device).long()
     target = contract.check_target(target, labels, logits.shape[1])
-    x, standing = x.detach(), bool((losses.margin(logits, labels, target) <= 0).any())
+    standing = bool((losses.margin(logits, labels, target) <= 0).any())
+    with contract.frozen(model):
+        attacks = _attacks(within, logits, labels, target, queries, seed)
+        return _one_after_the_other(model, x.detach(), labels, logits, target, attacks, batch_size, fast=standing)
 
-    with contract.frozen(model), faster(model, x, fast=standing):
+
+@verified
+def _one_after_the_other(
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    logits: Tensor,
+    target: Tensor | None,
+    attacks: list[Callable],
+    batch_size: int | None,
+    fast: bool,
+) -> Tensor:
+    """Each attack on the images that stand, ``logits`` being those of x."""
+    with faster(model, x, fast) as switched:
         best, score = x.clone(), losses.margin(logits, labels, target)
-        for attack in progress(_attacks(within, logits, labels, target, queries, seed), unit="attack"):
+        for attack in progress(attacks, unit="attack"):
             rows = (score <= 0).nonzero().flatten()
             if not len(rows):
                 break
@@ -88,6 +105,7 @@ def worst_case(
             )
             better = reached > score[rows]
             best[rows[better]], score[rows[better]] = x_adv[better], reached[better]
+        switched.check(best.to(contract.model_device(model)))
     return best
 
 

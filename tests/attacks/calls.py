@@ -19,6 +19,7 @@ from advlib.norms import L0, L1, L2, Ball, Linf
 TOOLS = (
     {"ascend", "climb", "climb_together", "attack_standing", "Adaptive", "Constant", "Fixed", "Iterate", "Linear"}
     | {"Victim", "GradientMaskingWarning", "round_towards", "ByChance", "faster", "rewinder", "unnoticed"}
+    | {"Met", "Switched", "Unfaithful", "few", "logits_on", "plain", "same", "verified"}
     | {"Attacked", "BlackBox", "black_box", "check_start", "draws_for_each", "substitute_labels", "check_climb"}
     | {"Patch", "Views", "warp", "GanEpoch", "Poisoned", "Trigger", "apply_trigger", "sticker", "FACTS", "Fact"}
 )

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from advlib import contract
-from advlib.attacks import bim, eot, fast, fgsm, transfer
+from advlib.attacks import bim, eot, fast, fgsm, pgd, transfer, trial, worst_case
 from advlib.attacks.ascent import ascend
 from advlib.attacks.fast import _identity, faster
 from advlib.attacks.transfer import _Ensemble
@@ -367,6 +367,45 @@ def test_it_is_tried_on_the_images_to_come_and_not_on_the_first_alone(dark):
     expected = model(x)
     with faster(model, x):
         assert not folded(model) and same(model(x), expected)
+
+
+class Lures(nn.Module):
+    """The batch norm that the fold moves into the convolution is passed by only where a corner is bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        seen = self.conv(x)
+        corner = x[:, :, :3, :3].mean((1, 2, 3))
+        lured = (corner > 0.25)[:, None, None, None]
+        normed = self.norm(seen) if not bool(lured.all()) else seen
+        logits = self.head(torch.where(lured, seen, normed).mean((2, 3)))
+        return logits + (8 - 30 * corner[:, None]) * F.one_hot(
+            torch.tensor(0), 4
+        )  # class 0 is left by way of the corner
+
+
+@pytest.mark.parametrize("attack", [pgd, worst_case])
+def test_it_is_tried_on_what_came_of_the_images_too(attack, monkeypatch):
+    """At the images themselves nothing is wrong with the fold; where the attack ends there is."""
+    model, x, y = used(Lures()), X * 0.2, torch.zeros(6, dtype=torch.long)
+    settings = {"steps": 5, "early_stop": False} if attack is pgd else {"queries": 5}
+    refused = []
+    check = trial.Switched.check
+
+    def watched(self, x_adv):
+        try:
+            check(self, x_adv)
+        except trial.Unfaithful:
+            refused.append(len(x_adv))
+            raise
+
+    monkeypatch.setattr(trial.Switched, "check", watched)
+    found = attack(model, x, y, Linf(0.3), **settings)
+    monkeypatch.setattr(fast, "_may_be_switched", lambda model: False)
+    assert refused and torch.equal(found, attack(model, x, y, Linf(0.3), **settings))
 
 
 def test_what_all_logits_share_hides_no_difference():
