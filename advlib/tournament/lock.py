@@ -13,7 +13,7 @@ import site
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from advlib import landlock, resource_limits
@@ -74,8 +74,9 @@ def lock(tell: Callable[[str, str], None]) -> None:
     python = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     own = (Path(os.__file__).parent, Path(torch.__file__).parents[1], Path(advlib.__path__[0]))  # wherever they are
     folders = {*map(Path, filter(None, python)), *map(Path, site.getsitepackages()), *own}
-    roots = tuple(os.path.realpath(folder) + os.sep for folder in folders)
-    listed = {os.path.realpath(path) for path in sys.path} | {root.rstrip(os.sep) for root in roots}
+    allowed = {os.path.realpath(folder) for folder in folders} | _linked(folders)
+    roots = tuple(path + os.sep for path in allowed)
+    listed = {os.path.realpath(path) for path in sys.path} | allowed
     refused, devices, leave = dict(REFUSED), {os.devnull, "/dev/urandom", "/dev/random"}, os._exit
 
     def reason(event: str, args: tuple) -> tuple[str, str] | None:
@@ -105,5 +106,16 @@ def lock(tell: Callable[[str, str], None]) -> None:
             tell(*found)
             leave(0)
 
-    landlock.confine([*landlock.SYSTEM, *folders])
+    landlock.confine([*landlock.SYSTEM, *allowed])
     sys.addaudithook(watch)
+
+
+def _linked(folders: Iterable[Path]) -> set[str]:
+    """Where packages lie that are but links in these folders, as some installers make them."""
+    return {
+        os.path.realpath(entry)
+        for folder in folders
+        if folder.is_dir()
+        for entry in os.scandir(folder)
+        if entry.is_symlink()
+    }

@@ -143,8 +143,10 @@ def test_who_hangs_is_killed_with_its_children(table, monkeypatch):
     time.sleep(99)"""
     assert table.attack(ATTACK + start).outcome == "hung"
     warden = table.organiser.warden
-    alive = [one.pid for one in psutil.process_iter() if _folder(one) == warden.folder]
-    assert alive == [warden._process.pid]
+    children = [one for one in psutil.process_iter() if _folder(one) == warden.folder]
+    assert warden._process.pid in [one.pid for one in children]
+    _, alive = psutil.wait_procs([one for one in children if one.pid != warden._process.pid], timeout=20)
+    assert alive == []  # who is killed is gone a moment later
 
 
 def _folder(process: psutil.Process) -> Path | None:
@@ -153,6 +155,33 @@ def _folder(process: psutil.Process) -> Path | None:
         return Path(process.cwd())
     except psutil.Error:
         return None
+
+
+LINKED = """import os, site, sys
+from advlib.tournament.lock import lock
+folder = sys.argv[1]
+site.getsitepackages = lambda: [folder]
+sys.path.append(folder)
+lock(lambda outcome, reason: print(outcome, reason))
+import linked_package, linked_module
+print(os.listdir(os.path.dirname(linked_package.__file__)), flush=True)
+open(sys.argv[2])
+"""
+
+
+def test_a_package_that_is_a_link_can_be_imported(tmp_path):
+    """As some installers have it; what lies beside it stays out of reach."""
+    (tmp_path / "elsewhere" / "package").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "package" / "__init__.py").write_text("")
+    (tmp_path / "elsewhere" / "module.py").write_text("")
+    (tmp_path / "elsewhere" / "secret").write_text("")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "linked_package").symlink_to(tmp_path / "elsewhere" / "package")
+    (tmp_path / "site" / "linked_module.py").symlink_to(tmp_path / "elsewhere" / "module.py")
+    words = [sys.executable, "-B", "-c", LINKED, tmp_path / "site", tmp_path / "elsewhere" / "secret"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.stdout.splitlines()[0] == "['__init__.py']", done.stderr
+    assert done.stdout.splitlines()[1].startswith("files it opened the file ") and "secret" in done.stdout
 
 
 # What compiled code does without an audit event: to a file, to a port that another process listens to, and to any port.
