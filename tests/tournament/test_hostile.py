@@ -162,7 +162,7 @@ from advlib.tournament.lock import lock
 folder = sys.argv[1]
 site.getsitepackages = lambda: [folder]
 sys.path.append(folder)
-lock(lambda outcome, reason: print(outcome, reason))
+lock(lambda outcome, reason: print(outcome, reason, flush=True))  # the process ends without
 import linked_package, linked_module
 print(os.listdir(os.path.dirname(linked_package.__file__)), flush=True)
 open(sys.argv[2])
