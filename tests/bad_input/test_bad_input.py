@@ -21,6 +21,7 @@ import torch
 
 import advlib
 from advlib import contract
+from advlib.grading.needed import python
 from tests.bad_input import kinds
 from tests.bad_input.good import GOOD, MODULES
 from tests.bad_input.rules import ALLOWED, APART, kind_of
@@ -153,7 +154,7 @@ def used_in_notebooks() -> dict[str, object]:
     for path in (*COURSE.glob("chapters/*.ipynb"), *COURSE.glob("book/*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         cells = (cell.source for cell in notebook.cells if cell.cell_type == "code")
-        code = ast.parse("\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", cell, flags=re.M) for cell in cells))
+        code = ast.parse("\n".join(map(python, cells)))
         imports = [one for one in ast.walk(code) if isinstance(one, ast.ImportFrom)]
         names = {one.asname or one.name: (line.module, one.name) for line in imports for one in line.names}
         for node in ast.walk(code):

@@ -1,6 +1,5 @@
 """Files that the build writes beside the pages."""
 
-import os
 from pathlib import Path
 
 from sphinx.errors import ExtensionError
@@ -12,11 +11,11 @@ def write(path: Path, content: bytes) -> Path:
     Raises
         ExtensionError: the file cannot be written.
     """
+    from advlib.files import replacing  # brings PyTorch, which only some of those who import this module need
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f"{path.name}.{os.getpid()}")
-        half.write_bytes(content)
-        half.replace(path)
+        with replacing(path) as half:
+            half.write_bytes(content)
     except OSError as error:
         why = error.strerror or error
         raise ExtensionError(
