@@ -1,4 +1,4 @@
-# make book | offline | pdf | teacher | picture | links | check | test | colab | fuzz | notebook N=07 | notebooks | fork URL=… | bench
+# make book | offline | pdf | teacher | picture | links | check | test | test-all | colab | fuzz | notebook N=07 | notebooks | fork URL=… | bench
 # | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,7 @@ LOCK ?=
 # Where chance begins in `make fuzz`: another time, another seed.
 SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: book offline pdf teacher picture links check test colab fuzz style notebook notebooks fork bench lock clean
+.PHONY: book offline pdf teacher picture links check test test-all colab fuzz style notebook notebooks fork bench lock clean
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build .
@@ -41,9 +41,15 @@ links: $(STAMP)
 # What one runs before every commit: all that is not slow, in about two minutes.
 check: $(STAMP) style
 	$(BIN)/pytest $(PARALLEL) -m "not slow"
-	@echo 'Left out: the cells of the notebooks, the book in a browser, and the tests marked slow. `make test` runs them all.'
+	@echo 'Left out: the cells of the notebooks, the book in a browser, and the tests marked slow. `make test` runs them.'
 
+# Everything but what is the same in every chapter and on every page, of which it takes a sample (conftest.py).
 test: $(STAMP) style
+	$(BIN)/pytest $(PARALLEL) -m "not thorough"
+	@echo 'Left out: cells and pages of the other chapters, and the tests marked thorough. `make test-all` runs them all.'
+
+# Every cell of every chapter, every page, every answer: what a push to main must pass.
+test-all: $(STAMP) style
 	$(BIN)/pytest $(PARALLEL)
 
 # Every chapter as Colab runs it: its versions, an empty folder, no package. Half an hour; the tests try the parts of it.

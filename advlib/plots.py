@@ -24,13 +24,16 @@ from advlib.contract import check_count, check_number, check_share, check_text, 
 from advlib.norms import readable
 from advlib.panels import Panel, check_rows, class_name, percent, pixels_of, points_of, triptych_panels
 
+# The black of letters and axes. On the page it is the page's own, light or dark; over a picture, use black itself.
+INK = "#222222"
+
 # Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), told apart with every common colour blindness.
 # Ordered by contrast on white, because a line takes them from the front.
 PALETTE = {
     "blue": "#0072B2",
     "vermillion": "#D55E00",
     "green": "#009E73",
-    "black": "#000000",
+    "black": INK,
     "purple": "#CC79A7",
     "orange": "#E69F00",
     "sky": "#56B4E9",
@@ -39,17 +42,18 @@ PALETTE = {
 COLOURS = list(PALETTE.values())
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 DASHES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3))]
-INK = "#222222"
 
 STYLE = {
     "figure.dpi": 120,
     "figure.facecolor": "white",
-    "savefig.facecolor": "white",  # opaque: legible on a dark page too
+    "savefig.facecolor": "white",  # opaque: legible in a dark notebook too
+    "image.interpolation": "none",  # pixels stay squares, at any size: the attacker's grid is the thing to look at
     "font.size": 13,  # a figure is 340 pixels wide on a phone
     "axes.titlesize": 13,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": INK,
+    "patch.edgecolor": INK,
     "axes.labelcolor": INK,
     "text.color": INK,
     "xtick.color": INK,
@@ -64,16 +68,30 @@ STYLE = {
 class Picture(Figure):
     """A figure that a notebook draws although pyplot was never asked."""
 
-    def _repr_png_(self) -> bytes:
-        return png_of(self)
+    def _repr_svg_(self) -> str:
+        return svg_of(self)
 
 
 def png_of(figure: Figure) -> bytes:
     """The figure as PNG bytes, cropped to what is drawn."""
+    return _saved(figure, "png")
+
+
+def svg_of(figure: Figure) -> str:
+    """The figure as SVG, cropped to what is drawn: sharp at any size, with images as the pixels that they are.
+
+    Figures that are drawn alike are the same text.
+    """
+    with matplotlib.rc_context({"svg.hashsalt": "advlib", "svg.fonttype": "path"}):
+        text = _saved(figure, "svg", metadata=dict.fromkeys(["Creator", "Date", "Format", "Type"])).decode()
+    return text[text.index("<svg") :]
+
+
+def _saved(figure: Figure, kind: str, **settings: Any) -> bytes:
     if not isinstance(figure, Figure):
         raise TypeError(f"figure is a {kind_of(figure)}; expected a matplotlib.figure.Figure.")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.08)
+    figure.savefig(buffer, format=kind, dpi=figure.dpi, bbox_inches="tight", pad_inches=0.08, **settings)
     return buffer.getvalue()
 
 
@@ -115,8 +133,7 @@ def draw_panels(rows: Sequence[Sequence[Panel]], *, width: float = 2.2, fontsize
     above = [""] * columns
     for row, texts, line in zip(rows, captions, axes, strict=True):
         for i, (panel, text, ax) in enumerate(zip(row, texts, line, strict=False)):
-            # "nearest" keeps the pixels as squares: the attacker's grid is the thing to look at.
-            ax.imshow(panel.pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            ax.imshow(panel.pixels, cmap="gray", vmin=0, vmax=1)
             if panel.heading != above[i]:
                 ax.set_title(panel.heading, fontsize=fontsize)
             ax.text(0.5, -0.04, text, transform=ax.transAxes, ha="center", va="top", fontsize=fontsize)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from advlib.contract import check_count, check_text, check_texts, shown
 from advlib.panels import Panel, encode, triptych_panels
-from advlib.plots import PALETTE, png_of
+from advlib.plots import PALETTE, svg_of
 
 
 class Html(str):
@@ -59,7 +59,8 @@ def picture(
     if width is not None:
         check_count(width, "width")
     if isinstance(image, Figure):
-        data, kind, own_width, pixels = png_of(image), "png", math.ceil(image.get_figwidth() * 100), math.inf
+        data, kind = svg_of(image).encode(), "svg+xml"
+        own_width, pixels = math.ceil(image.get_figwidth() * 100), math.inf
         basis = WHOLE_LINE
     else:
         data, kind, pixels = encode(image, quality)

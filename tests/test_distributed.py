@@ -48,6 +48,7 @@ def alone():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_give_exactly_one_processs_figures(two, alone):
     figures = [one["figures"] for one in (*two, alone)]
     attacked = [one.pop("attacked here") for one in figures]

@@ -1,7 +1,9 @@
 """Figures: what they show, and that pyplot is left alone."""
 
+import base64
 import io
 import itertools
+import re
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -54,10 +56,27 @@ def test_the_caller_s_style_stays():
 
 def test_a_notebook_draws_them_on_opaque_white():
     for figure in all_figures():
-        image = Image.open(io.BytesIO(figure._repr_png_()))
+        image = Image.open(io.BytesIO(plots.png_of(figure)))
         corner = image.convert("RGBA").getpixel((0, 0))
         assert corner == (255, 255, 255, 255)
         assert image.width >= 300
+        paper = re.search(r'<g id="patch_1">\s*<path [^>]*style="([^"]*)"', figure._repr_svg_())
+        assert paper and paper[1] == "fill: #ffffff"
+
+
+def test_the_same_figure_is_the_same_drawing():
+    figure = plots.curves({"one": (EPS, [1, 0.8, 0.5, 0.2])})
+    again = plots.curves({"one": (EPS, [1, 0.8, 0.5, 0.2])})
+    assert figure._repr_svg_() == plots.svg_of(again)
+
+
+def test_a_drawing_has_the_pixels_of_its_pictures():
+    x = (torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 255).round() / 255
+    inside = re.search(r"data:image/png;base64,([^\"]+)", plots.svg_of(plots.grid(x)))
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(inside[1]))).convert("RGB"))
+    assert picture.shape == (8, 8, 3)
+    shown = torch.from_numpy(picture.copy()).permute(2, 0, 1) / 255
+    assert min((shown - x[0]).abs().max(), (shown.flip(1) - x[0]).abs().max()) < 1 / 255
 
 
 def test_first_four_colours_stand_out_on_white():
@@ -76,7 +95,7 @@ def test_lines_differ_in_more_than_colour():
 def test_triptych_draws_hard_pixels_with_readings_below():
     figure = plots.triptych(X[:2], X_ADV[:2], MODEL, classes=["a", "b", "c"])
     assert len(figure.axes) == 6
-    assert all(image.get_interpolation() == "nearest" for ax in figure.axes for image in ax.images)
+    assert all(image.get_interpolation() == "none" for ax in figure.axes for image in ax.images)
     assert texts(figure).count("clean") == 1  # headings stand over the first row only
     assert sum("%" in text for text in texts(figure)) == 4
     np.testing.assert_allclose(figure.axes[0].images[0].get_array(), X[0].permute(1, 2, 0), atol=1e-6)

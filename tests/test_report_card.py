@@ -24,6 +24,7 @@ def card(signs):
     return report_card(load_model("signs-linear"), signs, name="signs-linear", eps=SMALL, queries=20)
 
 
+@pytest.mark.thorough
 def test_its_shares_are_those_of_the_functions_it_names(card, signs):
     model = load_model("signs-linear")
     assert card.clean == pytest.approx(accuracy(model, signs.x, signs.y)) and card.n == card.clean.n == 48

@@ -58,6 +58,7 @@ def names(found):
     return {check.name for check in found.flagged}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_defence_is_flagged_for_its_reason(planted, signs):
     forward, reason = PLANTED[planted]
@@ -86,6 +87,7 @@ RIPPLES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("planted", RIPPLES)
 def test_a_ripple_before_a_robust_network_is_flagged_as_what_it_is(planted, signs):
     """PGD leaves up to three times as many as past the ripple, and no other sign is sure to be seen."""
@@ -93,6 +95,7 @@ def test_a_ripple_before_a_robust_network_is_flagged_as_what_it_is(planted, sign
     assert "a shattered gradient" in names(sanity_checks(model, signs.x[:40], signs.y[:40], Linf(8 / 255), **SMALL))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["signs-robust", "signs-trades"])
 def test_a_gradient_that_keeps_its_direction_is_not_called_shattered(name, signs):
     """Nor is a slow wave, behind which PGD finds what there is."""
@@ -108,6 +111,7 @@ def test_an_honest_network_shows_no_sign(name, eps, signs):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name, eps", [("advtrained", 0.3), ("clntrained", 0.1)])
 def test_networks_of_other_origin_show_none(lenet, mnist, name, eps):
     assert names(sanity_checks(lenet(name), *mnist(100), Linf(eps), **SMALL)) == set()

@@ -100,6 +100,7 @@ def test_a_step_is_in_the_units_of_eps():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name, eps, fgsm_peers, pgd_at_most",
     [

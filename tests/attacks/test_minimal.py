@@ -271,6 +271,7 @@ def test_deepfool_on_mnist(lenet, mnist):
     assert size[size > 0].mean() <= 1.60
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "norm, foolbox",
     [(Linf, 0.1123), (L2, 1.3513), (L1, 6.3655), (L0, 7.0)],

@@ -210,6 +210,7 @@ def test_bad_settings(call, error, message):
         call(network(), images(), torch.zeros(8).long())
 
 
+@pytest.mark.thorough
 def test_jsma_on_mnist(lenet, mnist):
     """Towards the next digit, 26 pixels on average over 100 images; other libraries' JSMA: 46 to 56."""
     model, (x, y) = lenet("clntrained"), mnist(50)
@@ -217,6 +218,7 @@ def test_jsma_on_mnist(lenet, mnist):
     assert (model(x_adv).argmax(1) == (y + 1) % 10).all() and L0(1).size(x_adv - x).mean() <= 46
 
 
+@pytest.mark.thorough
 def test_sparse_rs_on_mnist(lenet, mnist):
     model, (x, y) = lenet("clntrained"), mnist(10)
     x_adv = sparse_rs(model, x, y, L0(20), queries=200)

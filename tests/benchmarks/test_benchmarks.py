@@ -12,6 +12,7 @@ from tests.benchmarks.sections import SECTIONS, Scale
 TINY = Scale(share=0.01, steps=2, repeats=1, images=4, batches=(2, 4), queries=20)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SECTIONS)
 def test_each_section_gives_a_table(name):
     text = SECTIONS[name](TINY)

@@ -28,8 +28,8 @@ def widgets_of(page: str, root: Path = ROOT) -> int:
     return sum(WIDGET_VIEW in out.get("data", {}) for cell in cells for out in cell.get("outputs", []))
 
 
-# `make test` tests the whole book, the notebooks among its pages with their widgets. The pages for teachers of chapters
-# come from one mould (tests/teacher/guard.py): the browser looks at two of them.
+# `make test-all` tests the whole book, the notebooks among its pages with their widgets. The pages for teachers of
+# chapters come from one mould (tests/teacher/guard.py): the browser looks at two of them.
 PAGES = toc_pages()
 FOR_TEACHERS = [page for page in PAGES if re.match(r"book/teach/\d\d_", page)]
 SEEN = [page for page in PAGES if page not in FOR_TEACHERS or page in FOR_TEACHERS[5::18]]

@@ -146,6 +146,17 @@ def test_an_answer_by_arrow_key_counts(visit: Visit) -> None:
     assert are_open(visit.page) == [True, True, False, False]
 
 
+def test_code_that_only_draws_is_folded_below_what_it_draws(visit: Visit) -> None:
+    names = visit.page.locator("details.hide summary").all_inner_texts()
+    assert names == ["Code of the quiz", "Code of the quiz", "Code of these numbers"]
+    for cell in visit.page.locator("div.cell:has(details.hide)").all():
+        fold, shown = cell.locator("details.hide"), cell.locator(".cell_output").first
+        assert not fold.evaluate("fold => fold.open")
+        if shown.is_visible():
+            box = shown.bounding_box()
+            assert fold.bounding_box()["y"] >= box["y"] + box["height"] - 1
+
+
 def test_without_scripts_a_fold_can_be_opened(book: Book) -> None:
     context = book.browser.new_context(java_script_enabled=False)
     book.contexts.append(context)

@@ -18,10 +18,10 @@ FORMULAS = """() => [...document.querySelectorAll('.math')].map(math => ({
 PICTURES = """() => [...document.images].map(img => ({
     source: img.src.slice(0, 80), drawn: img.complete && img.naturalWidth > 0, alt: img.getAttribute('alt'),
 }))"""
-# Figures: what a cell shows, but for small pictures without letters. How much smaller than drawn each is.
-FIGURES = """() => [...document.querySelectorAll('.cell_output img')]
-    .filter(img => img.naturalWidth > 300 && !img.closest('.still')).map(img => ({
-    shrunk: img.clientWidth / img.naturalWidth, alt: img.alt.slice(0, 80),
+# Figures: how wide each is beside what it was drawn as, in points.
+FIGURES = """() => [...document.querySelectorAll('.cell_output .drawn')]
+    .filter(it => !it.closest('.still') && it.getBoundingClientRect().width > 0).map(it => ({
+    shrunk: it.getBoundingClientRect().width / it.viewBox.baseVal.width, alt: it.ariaLabel.slice(0, 80),
 }))"""
 
 
@@ -46,9 +46,8 @@ def test_phone_scrolls_down_and_never_sideways(book: Book, page: str) -> None:
 
 @pytest.mark.parametrize("page", LIVE_PAGES)
 def test_figures_can_be_read_on_a_phone(book: Book, page: str) -> None:
-    drawn = STYLE["font.size"] * STYLE["figure.dpi"] / 72
     for figure in book.open(page, width=375).page.evaluate(FIGURES):
-        letters = drawn * figure["shrunk"]
+        letters = STYLE["font.size"] * figure["shrunk"]
         assert letters >= 9, f"letters of {letters:.1f} px in: {figure['alt']}"
 
 

@@ -141,6 +141,7 @@ def test_real_stop_signs(run, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(not (SAMPLE.parent / "photos").is_dir(), reason="ADVLIB_DATA has no photos")
 def test_real_photos_become_guacamole_at_their_own_size(run, tmp_path):
     photos = sorted((SAMPLE.parent / "photos").glob("*.JPEG"))

@@ -135,6 +135,7 @@ def test_the_table_survives_an_interrupt(run, signs, monkeypatch):
     assert signs[0] in out and "of 1 fooled" in out and signs[2] not in seen
 
 
+@pytest.mark.thorough
 def test_sigint_ends_a_real_run_with_130_and_its_table(signs, tmp_path):
     code = (
         "import os, signal, sys, advlib.cli.attack as attack\n"

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 import advlib.models.zoo
 
 
@@ -24,6 +26,7 @@ def test_images_must_be_named_where_nobody_knows_them(run, tmp_path):
     assert status == 2 and "name images with labels: --data signs, --data mnist" in err
 
 
+@pytest.mark.thorough
 def test_a_model_of_ones_own_sees_the_images_in_its_size(run, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"

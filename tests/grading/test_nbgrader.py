@@ -62,6 +62,7 @@ def course(tmp_path_factory):
     return course, {student: sum(one) for student, one in expected.items()}, autograded
 
 
+@pytest.mark.thorough
 def test_the_release_has_stubs_and_no_solutions(course):
     released = nbformat.read(course[0] / "release" / "06" / CHAPTER.name, as_version=4)
     text = "\n".join(cell.source for cell in released.cells)
@@ -86,6 +87,7 @@ def test_feedback_names_the_mistake(course):
     assert "my_fgm_l2: not written yet" in page and "fools the model, but so does" in page
 
 
+@pytest.mark.thorough
 def test_without_the_settings_nobody_gets_points_and_everybody_sees_why(tmp_path):
     """The one kernel of nbgrader's own gives points to whoever replaces the check: its absence must show."""
     course = new_course(tmp_path)

@@ -9,6 +9,7 @@ import re
 import tokenize
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
@@ -17,12 +18,14 @@ from nbformat import NotebookNode
 
 from book._ext.coursebook import folds
 from book._ext.coursebook.chapter import LEVELS, Chapter, Exercise, grade_id, of_notebook, prose
+from tests.notebooks.guard import PICTURES
 
 LONGEST_LINE = 79
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCES = ROOT / "book" / "references.md"
 # A block of help or of what came out: the blank lines make Colab and the book read Markdown inside.
 BLOCK = re.compile(r"<details><summary>([^<]*)</summary>\n\n(.+?)\n\n</details>\s*", re.S)
+FOLDED = re.compile(rf"^<details><summary>{folds.OUTCOME}</summary>\n\n")
 FENCE = re.compile(r"^(?P<fence>`{3,}|~{3,})(?P<language>\w*)\n(?P<code>.*?)^(?P=fence)\s*$", re.M | re.S)
 LINK = re.compile(r"\]\((https?://[^)\s]+)\)")
 CHECK = re.compile(r"^check\.(?!progress\b)\w+\(", re.M)
@@ -220,6 +223,25 @@ def results_wait_for_a_prediction(notebook: NotebookNode, chapter: Chapter) -> F
             yield f"cell {number}: the text below it does not begin with {start} and a blank line"
 
 
+def figures_say_what_is_found(notebook: NotebookNode, chapter: Chapter) -> Faults:
+    """The text below figures begins with their captions, numbered through; inside its fold where it is folded."""
+    waiting: list[tuple[int, str]] = []
+    count = 0
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            drawn = [one for one in cell.outputs if set(PICTURES) & set(one.get("data", {}))]
+            waiting += [(number, f"**Figure {chapter.number}.{count + k}.** ") for k in range(1, len(drawn) + 1)]
+            count += len(drawn)
+        elif cell.cell_type == "markdown" and waiting:
+            paragraphs = FOLDED.sub("", cell.source).split("\n\n")
+            for (drawn_in, caption), paragraph in zip_longest(waiting, paragraphs[: len(waiting)], fillvalue=""):
+                if not paragraph.startswith(caption):
+                    yield f"cell {drawn_in}: the text below it does not begin with its caption, {caption}and a finding"
+            waiting.clear()
+    for drawn_in, caption in waiting:
+        yield f"cell {drawn_in}: no text below it begins with its caption, {caption}and a finding"
+
+
 # --- the text ---------------------------------------------------------------------------------------------
 
 
@@ -300,6 +322,7 @@ RULES: tuple[Callable[[NotebookNode, Chapter], Faults], ...] = (
     progress_is_shown,
     quizzes_give_nothing_away,
     results_wait_for_a_prediction,
+    figures_say_what_is_found,
     sections_are_there,
     reading_is_listed,
     code_fits_its_column,

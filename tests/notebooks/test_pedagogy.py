@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from book._ext.coursebook.chapter import Chapter, read
 from tests.notebooks import pedagogy
@@ -27,6 +27,8 @@ STEPS = "\n\n".join(
     for name, text in [("Nudge", "Look."), ("Idea", "One line."), ("Solution", "```python\ndef mine():\n    ...\n```")]
 )
 LAST = "## Take-away\n\n- It does.\n\n## Further reading\n\n- [FGSM](https://arxiv.org/abs/1412.6572), ICLR 2015."
+CAPTION = "**Figure 99.1.** It rises."
+FIGURE = new_output("display_data", {"image/svg+xml": "<svg/>"})
 QUESTION, RESULT, READING, HEADING, STUB, CHECK, HELP, EXPLAIN, EXPLORE, WHY, ANSWER, PROGRESS = (
     1,
     2,
@@ -62,8 +64,8 @@ def whole_chapter() -> NotebookNode:
     cells = [
         new_markdown_cell(FIRST),
         new_code_cell(QUIZ),
-        new_code_cell("# what comes out\nprint(1)", metadata=predict),
-        new_markdown_cell("<details><summary>What came out</summary>\n\nOne.\n\n</details>\n\nMore."),
+        new_code_cell("# what comes out\nprint(1)", metadata=predict, outputs=[FIGURE]),
+        new_markdown_cell(f"<details><summary>What came out</summary>\n\n{CAPTION}\n\nOne.\n\n</details>\n\nMore."),
         new_markdown_cell(
             "## Exercises\n\nThree.\n\n### Exercise 1. Write it\n\n●○○ easy · 10 minutes · 2 points\n\nFrom memory."
         ),
@@ -192,10 +194,14 @@ HELP_FAULT = "cell 4: exercise 1: below its check, expected a Markdown cell of t
         (asked_too_late, "cell 1: tagged `predict`, but no quiz stands above it"),
         (shown_in_notebook, "cell 2: the notebook shows its result"),
         (
-            says(READING, "<details><summary>What came out</summary>", "It is"),
-            "cell 2: the text below it does not begin",
+            says(READING, f"{CAPTION}\n\n", ""),
+            "cell 2: the text below it does not begin with its caption, **Figure 99.1.**",
         ),
-        (says(READING, "</summary>\n\n", "</summary>\n"), "cell 2: the text below it does not begin"),
+        (says(READING, "99.1", "99.2"), "cell 2: the text below it does not begin with its caption, **Figure 99.1.**"),
+        (
+            says(READING, f"{CAPTION}\n\nOne.", f"One.\n\n{CAPTION}"),
+            "cell 2: the text below it does not begin with its",
+        ),
         (says(-1, "## Take-away", "## Summary"), "no section `## Take-away`"),
         (says(-1, "## Further reading", "## Reading"), "no section `## Further reading`"),
         (
@@ -228,6 +234,12 @@ def test_rule_sees(broken: Callable[[NotebookNode], None], message: str, tmp_pat
         (without(CHECK), ORDER),
         (without(EXPLAIN + 1), "cell 8: exercise 2: neither a stub"),
         (without(QUESTION, EXPLAIN, EXPLAIN + 1), "no quiz: expected at least one"),
+        (
+            says(READING, "<details><summary>What came out</summary>", "It is"),
+            "cell 2: the text below it does not begin with <details>",
+        ),
+        (says(READING, "</summary>\n\n", "</summary>\n"), "cell 2: the text below it does not begin with <details>"),
+        (without(*range(READING, 19)), "cell 2: no text below it begins with its caption, **Figure 99.1.**"),
     ],
 )
 def test_rule_sees_what_several_rules_see(broken: Callable, message: str, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def printed(source: str, text: str, **metadata: object) -> NotebookNode:
 
 
 def figure(source: str) -> NotebookNode:
-    output = new_output("execute_result", {"image/png": "AA==", "text/plain": "<Picture>"})
+    output = new_output("execute_result", {"image/svg+xml": "<svg/>", "text/plain": "<Picture>"})
     return new_code_cell(source, outputs=[output], metadata={"mystnb": {"image": {"alt": "a line"}}})
 
 
@@ -166,7 +166,7 @@ def test_the_text_leads_to_the_figure_whose_numbers_come_behind_it() -> None:
     cell = figure("plot()")
     cell.outputs.insert(0, new_output("stream", text="1\n2\n3\n4"))
     picture, numbers = slides(new_markdown_cell("## Measure\n\nLook at it."), cell)
-    assert picture["text"].endswith("Look at it.") and "image/png" in picture["cells"][0].outputs[0].data
+    assert picture["text"].endswith("Look at it.") and "image/svg+xml" in picture["cells"][0].outputs[0].data
     assert numbers["cells"][0].outputs[0].text == "1\n2\n3\n4"
 
 

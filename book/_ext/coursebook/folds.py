@@ -5,12 +5,18 @@
 is the metadata of a cell whose result is to be predicted: the notebook opens with that output collapsed, the page
 with it in a fold. The Markdown below that says what came out stands in `<details><summary>What came out</summary>`.
 Answering the quiz above opens both (`course.js`). The steps of help below an exercise are such blocks, too.
+
+The code of a cell tagged `hide-input` is folded below what it draws, under a name that says what that is.
 """
 
 import re
 
 from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+from .stills import VIEW
 
 TAG = "predict"
 OUTCOME = "What came out"
@@ -35,3 +41,41 @@ def mark_folds(app: Sphinx, page: nodes.document) -> None:
         if block["format"] == "html":
             marked = BLOCK.sub(lambda found: f'<details class="{KINDS[found[2]]}">{found[1]}', block.astext())
             block.children = [nodes.Text(marked)]
+
+
+def name_hidden_code(app: Sphinx, page: nodes.document) -> None:
+    """Say of each cell's folded code what it is the code of."""
+    chapter = re.match(r"chapters/0?(\d+)_", app.env.docname)
+    drawn = 0
+    for cell in page.findall(nodes.container):
+        if cell.get("nb_element") != "cell_code":
+            continue
+        figures = [image for image in cell.findall(nodes.image) if image["uri"].endswith(".svg")]
+        drawn += len(figures)
+        if cell.get("hide_mode") != "input":
+            continue
+        shown = cell.children[1:]
+        if figures and chapter:
+            name = f"Code of figure {chapter[1]}.{drawn}"
+        elif any(VIEW in part.astext() for part in shown):
+            name = "Code of the quiz" if re.search(r"\bquiz\b", cell[0].astext()) else "Code of the slider"
+        elif shown:
+            name = "Code of the picture" if figures else "Code of these numbers"
+        else:
+            name = "Setup" if "pip" in cell[0].astext() else "Code that the next cells use"
+        cell["prompt_show"] = cell["prompt_hide"] = name
+
+
+class CodeBelow(SphinxPostTransform):
+    """Folded code stands below what it draws."""
+
+    default_priority = 200  # behind MyST-NB's, which folds it
+    formats = ("html",)
+
+    def run(self, **settings: object) -> None:
+        for code in list(self.document.findall(HideCodeCellNode)):
+            cell = code.parent
+            if len(cell) > 1 and cell[0] is code:
+                cell.remove(code)
+                cell.append(code)
+                code["classes"] = ["below-output"]

@@ -1,4 +1,4 @@
-"""Pictures as WebP without loss: figures, and the frames of sliders, take a third of what they do as PNG."""
+"""Pictures as WebP without loss: those in figures, and the frames of sliders, take a third of what they do as PNG."""
 
 import base64
 import io
@@ -7,30 +7,11 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from docutils import nodes
 from PIL import Image
-from sphinx.application import Sphinx
-from sphinx.transforms.post_transforms.images import BaseImageConverter
 
 from .files import write
 
-INLINE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
-ON_PAGE = re.compile(r'<img (?P<rest>[^>]*src="(?:\.\./)*_images/(?P<name>[^"/]+\.(?:png|webp))")')
-
-
-class LighterImages(BaseImageConverter):
-    """The figures that notebooks store."""
-
-    default_priority = 210  # behind Sphinx's own
-
-    def match(self, node: nodes.image) -> bool:
-        return self.app.builder.format == "html" and node["uri"] in self.env.images and node["uri"].endswith(".png")
-
-    def handle(self, node: nodes.image) -> None:
-        lighter = str(stored(Path(self.app.srcdir, node["uri"]).read_bytes(), Path(self.imagedir)))
-        self.env.original_image_uri[lighter] = node["uri"]
-        node["uri"], node["candidates"] = lighter, {"*": lighter}
-        self.env.images.add_file(self.env.docname, lighter)
+INLINE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 
 
 def stored(png: bytes, folder: Path) -> Path:
@@ -64,16 +45,3 @@ def lightened(folder: Path) -> Callable[[str], str]:
         return f"data:image/{path.suffix[1:]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
     return lambda text: INLINE.sub(lighter, text)
-
-
-def say_sizes(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
-    """Give a page's figures their sizes, so that each has its place before it has loaded."""
-    if doctree is None:
-        return
-    files = {name: path for path, name in app.builder.images.items()}
-
-    def with_size(image: re.Match) -> str:
-        width, height = Image.open(Path(app.srcdir, files[image["name"]])).size
-        return f'<img width="{width}" height="{height}" {image["rest"]}'
-
-    context["body"] = ON_PAGE.sub(with_size, context.get("body", ""))

@@ -14,7 +14,7 @@ from docutils import nodes
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
 
-from . import pictures
+from . import figures, pictures
 from .files import write
 
 # How a notebook and a page call a widget on show, and the models of all of them.
@@ -50,11 +50,11 @@ def show_stills(app: Sphinx, page: str, template: str, context: dict, doctree: n
 
 
 def lightened(models: dict, folder: Path) -> dict:
-    """The models with lighter pictures, which ``folder`` keeps."""
+    """The models with figures in the page's colours and lighter pictures, which ``folder`` keeps."""
     lighter = pictures.lightened(folder)
     for model in models.values():
         if model["model_name"] == "HTMLModel":
-            model["state"]["value"] = lighter(model["state"].get("value", ""))
+            model["state"]["value"] = lighter(figures.drawn_frames(model["state"].get("value", "")))
     return models
 
 

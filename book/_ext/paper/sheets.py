@@ -119,7 +119,7 @@ def sheet(book: Book, name: str) -> Sheet:
         if code.get_text().count("\n") <= SHORT:
             code["class"] = "whole"
     for cell in body.select(".cell"):
-        if not cell.get_text(strip=True) and not cell.find("img"):
+        if not cell.get_text(strip=True) and not cell.find(["img", "svg"]):
             cell.decompose()
     return found
 

@@ -18,7 +18,7 @@ SHARED = 15  # lines of code and of print together, each in a frame of its own
 ASIDE = 12  # lines of code where a section is not about code
 COLUMNS = 82  # letters of code or of print in a line
 HELPER = 4  # lines of a function that is worth no slide where there are longer ones
-RICH = (VIEW, "image/png", "text/html")
+RICH = (VIEW, "image/svg+xml", "text/html")
 
 
 @dataclass
@@ -158,6 +158,6 @@ def shown(code: str, outputs: list[NotebookNode], cell: NotebookNode | None = No
     outputs = [nbformat.from_dict(dict(one)) for one in outputs]
     alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "") if cell else ""
     for one in outputs:
-        if "image/png" in one.get("data", {}):
+        if "image/svg+xml" in one.get("data", {}):
             one.metadata = NotebookNode(alt=alt)
     return new_code_cell(code, outputs=outputs)
