@@ -262,6 +262,7 @@ GOOD: dict[str, Call] = {
     ),
     # ----------------------------------------------------------------------------- what people see
     "plots.png_of": lambda folder: dict(figure=plots.draw_panels([[PANEL]])),
+    "plots.svg_of": lambda folder: dict(figure=plots.draw_panels([[PANEL]])),
     "plots.style": call(),
     "plots.draw_panels": call(rows=[[PANEL]], width=1.0, fontsize=10),
     "plots.triptych": call(x=X[:1], x_adv=X[:1], model=MODEL, classes=NAMES, amplify=2.0),
