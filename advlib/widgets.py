@@ -59,9 +59,8 @@ def picture(
     if width is not None:
         check_count(width, "width")
     if isinstance(image, Figure):
-        data, kind = svg_of(image).encode(), "svg+xml"
-        own_width, pixels = math.ceil(image.get_figwidth() * 100), math.inf
-        basis = WHOLE_LINE
+        data, kind, pixels = svg_of(image).encode(), "svg+xml", math.inf
+        own_width, basis = math.ceil(image.get_figwidth() * 100), WHOLE_LINE
     else:
         data, kind, pixels = encode(image, quality)
         own_width, basis = pixels * math.ceil(192 / pixels), "0"

@@ -56,6 +56,7 @@ def test_two_processes_give_exactly_one_processs_figures(two, alone):
     assert figures[0] == figures[1] == figures[2]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(two, alone):
     """The order is the same, and the mean of two halves' gradients is the whole's: what is left is rounding."""

@@ -33,6 +33,7 @@ def test_its_shares_are_those_of_the_functions_it_names(card, signs):
     assert card.worst["L∞"][4 / 255] == alone and alone.n == 48
 
 
+@pytest.mark.thorough
 def test_what_is_proved_is_less_than_what_stands(card):
     """On a linear model intervals are exact, and so is PGD: the two bounds meet."""
     assert card.proved["interval"] == card.worst["L∞"][1 / 255] <= card.clean

@@ -117,6 +117,7 @@ def test_networks_of_other_origin_show_none(lenet, mnist, name, eps):
     assert names(sanity_checks(lenet(name), *mnist(100), Linf(eps), **SMALL)) == set()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_model_that_overfits_one_step_is_flagged():
     """FGSM training without a random start at ε = 0.3 on digits: it stands one step and nothing else."""

@@ -77,6 +77,7 @@ def test_the_release_has_stubs_and_no_solutions(course):
     assert stubs == shipped
 
 
+@pytest.mark.thorough
 def test_everyone_gets_the_points_of_advlib_grade(course):
     folder, expected, autograded = course
     assert points(folder) == expected, autograded.stderr
