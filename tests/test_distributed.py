@@ -47,7 +47,6 @@ def alone():
     return {"figures": several.figures(), "learnt": several.learnt()}
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 def test_two_processes_give_exactly_one_processs_figures(two, alone):
     figures = [one["figures"] for one in (*two, alone)]
@@ -57,7 +56,6 @@ def test_two_processes_give_exactly_one_processs_figures(two, alone):
 
 
 @pytest.mark.thorough
-@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(two, alone):
     """The order is the same, and the mean of two halves' gradients is the whole's: what is left is rounding."""
     (history, weights), (theirs, others), (whole, expected) = (one["learnt"]["Identity"] for one in (*two, alone))
@@ -67,7 +65,7 @@ def test_two_processes_learn_what_one_learns(two, alone):
     assert all(torch.allclose(weights[name], expected[name], atol=1e-4) for name in weights)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_with_batch_norm_they_learn_the_same_but_for_its_noise(two, alone):
     (history, state), (_, other), (whole, expected) = (one["learnt"]["BatchNorm1d"] for one in (*two, alone))
     assert all(torch.equal(state[name], other[name]) for name in state)
@@ -76,7 +74,7 @@ def test_with_batch_norm_they_learn_the_same_but_for_its_noise(two, alone):
     assert torch.allclose(state["2.running_var"], expected["2.running_var"], rtol=0.2, atol=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "case, words",
     [
@@ -91,14 +89,14 @@ def test_an_error_in_one_process_is_raised_in_all(two, case, words):
         assert re.search(words, one["errors"][case]), one["errors"][case]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_who_fails_says_why_once_and_all_end(two, ended):
     assert ended.returncode != 0 and "SIGTERM" in ended.stderr
     assert ended.stderr.count("no light in the second room") == 1 and ended.stdout.count("written: ") == 1
     assert "\nadvlib train: no light in the second room" in f"\n{ended.stderr}"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_whoever_is_killed_ends_the_run_and_it_goes_on_to_the_same_weights(two, folder, tmp_path):
     began = time.monotonic()

@@ -39,6 +39,7 @@ def test_what_is_proved_is_less_than_what_stands(card):
     assert card.proved["interval"] == card.worst["L∞"][1 / 255] <= card.clean
 
 
+@pytest.mark.thorough
 def test_the_smallest_changes_agree_with_the_worst_case(card):
     right = round(card.clean * card.n)
     assert len(card.smallest["L∞"]) == right and list(card.smallest["L∞"]) == sorted(card.smallest["L∞"])
@@ -46,6 +47,7 @@ def test_the_smallest_changes_agree_with_the_worst_case(card):
     assert larger >= round(card.worst["L∞"][4 / 255] * card.n)
 
 
+@pytest.mark.thorough
 def test_it_is_a_text_a_page_and_a_picture(card):
     text = str(card)
     for part in (

@@ -13,6 +13,12 @@ from tests.book.pages import PAGES, Book
 CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
 DRAWN = """() => [...document.querySelectorAll('.drawn')].map(it => ({
     alt: it.getAttribute('aria-label'), names: [...it.querySelectorAll('[id]')].map(one => one.id),
+    lost: [...it.querySelectorAll('[style="fill: currentColor"]')].filter(letters => {
+        const { x, y, width, height } = letters.getBoundingClientRect();
+        return [...it.querySelectorAll('image')].map(one => one.getBoundingClientRect()).some(picture =>
+            picture.left < x + width / 2 && x + width / 2 < picture.right &&
+            picture.top < y + height / 2 && y + height / 2 < picture.bottom);
+    }).length,
     broken: [...it.querySelectorAll('use')].filter(one => !it.querySelector(one.getAttribute('xlink:href'))).length,
 }))"""
 # A figure's letters and lines, and what lies behind them.
@@ -25,6 +31,7 @@ def test_each_figure_is_whole_and_named(book: Book, page: str) -> None:
     drawn = book.open(page).page.evaluate(DRAWN)
     for figure in drawn:
         assert figure["alt"] and figure["names"] and not figure["broken"], figure["alt"]
+        assert not figure["lost"], f"letters over a picture must not change with the page: {figure['alt']}"
     # A name that two figures share is of the same figure, which a slider shows twice.
     by_name = {name: figure["alt"] for figure in drawn for name in figure["names"]}
     assert all(by_name[name] == figure["alt"] for figure in drawn for name in figure["names"])

@@ -12,7 +12,7 @@ from tests.exercises.verdicts import verdict
 EXERCISES = {name: value for name, value in vars(check).items() if isinstance(value, Exercise)}
 # An open exercise attacks or trains a network for each answer.
 OPEN = {name for name, exercise in EXERCISES.items() if isinstance(exercise, Explore)}
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in OPEN)) for name in EXERCISES]
+NAMES = [pytest.param(name, marks=[pytest.mark.thorough] * (name in OPEN)) for name in EXERCISES]
 WRONG = [
     pytest.param(name, i, marks=[pytest.mark.thorough] * (name in OPEN))
     for name, one in EXERCISES.items()

@@ -13,7 +13,7 @@ import pytest
 from tests.grading.classroom import CHAPTER, FGSM, hand_in
 
 determine_grade = pytest.importorskip("nbgrader.utils", reason="nbgrader is not installed").determine_grade
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="answers are run apart by fork")]
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(sys.platform == "win32", reason="answers are run apart by fork")]
 CONFIG = Path(__file__).parents[2] / "classroom" / "nbgrader_config.py"
 # Of the whole class those that nbgrader alone gave other points.
 STUDENTS = ("right", "half", "endless", "leaves", "changed-check", "patched")
@@ -62,7 +62,6 @@ def course(tmp_path_factory):
     return course, {student: sum(one) for student, one in expected.items()}, autograded
 
 
-@pytest.mark.thorough
 def test_the_release_has_stubs_and_no_solutions(course):
     released = nbformat.read(course[0] / "release" / "06" / CHAPTER.name, as_version=4)
     text = "\n".join(cell.source for cell in released.cells)
@@ -77,7 +76,6 @@ def test_the_release_has_stubs_and_no_solutions(course):
     assert stubs == shipped
 
 
-@pytest.mark.thorough
 def test_everyone_gets_the_points_of_advlib_grade(course):
     folder, expected, autograded = course
     assert points(folder) == expected, autograded.stderr
@@ -88,7 +86,6 @@ def test_feedback_names_the_mistake(course):
     assert "my_fgm_l2: not written yet" in page and "fools the model, but so does" in page
 
 
-@pytest.mark.thorough
 def test_without_the_settings_nobody_gets_points_and_everybody_sees_why(tmp_path):
     """The one kernel of nbgrader's own gives points to whoever replaces the check: its absence must show."""
     course = new_course(tmp_path)

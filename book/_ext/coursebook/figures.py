@@ -27,6 +27,7 @@ NAMED = re.compile(r'\bid="|href="#|url\(#')
 # Paper, ink and the lines of a grid are the page's own.
 COLOURS = {
     'style="fill: #ffffff"/>': 'style="fill: none"/>',
+    "fill: #ffffff; opacity": "fill: var(--pst-color-background); opacity",  # behind a legend
     INK: "currentColor",
     "fill: none; stroke: #000000": "fill: none; stroke: currentColor",  # the whiskers of a bar
     str(STYLE["grid.color"]).lower(): "var(--course-grid)",
