@@ -133,7 +133,9 @@ def draw_panels(rows: Sequence[Sequence[Panel]], *, width: float = 2.2, fontsize
     above = [""] * columns
     for row, texts, line in zip(rows, captions, axes, strict=True):
         for i, (panel, text, ax) in enumerate(zip(row, texts, line, strict=False)):
-            ax.imshow(panel.pixels, cmap="gray", vmin=0, vmax=1)
+            # A photo larger than its panel is drawn in the panel's size; all else in its own pixels (STYLE).
+            larger = panel.pixels.shape[1] > width * figure.dpi
+            ax.imshow(panel.pixels, cmap="gray", vmin=0, vmax=1, interpolation="antialiased" if larger else None)
             if panel.heading != above[i]:
                 ax.set_title(panel.heading, fontsize=fontsize)
             ax.text(0.5, -0.04, text, transform=ax.transAxes, ha="center", va="top", fontsize=fontsize)
