@@ -78,10 +78,7 @@ def png_of(figure: Figure) -> bytes:
 
 
 def svg_of(figure: Figure) -> str:
-    """The figure as SVG, cropped to what is drawn: sharp at any size, with images as the pixels that they are.
-
-    Figures that are drawn alike are the same text.
-    """
+    """The figure as SVG, cropped to what is drawn, images in their own pixels: alike figures are the same text."""
     with matplotlib.rc_context({"svg.hashsalt": "advlib", "svg.fonttype": "path"}):
         text = _saved(figure, "svg", metadata=dict.fromkeys(["Creator", "Date", "Format", "Type"])).decode()
     return text[text.index("<svg") :]
