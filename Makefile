@@ -1,5 +1,5 @@
-# make book | offline | pdf | teacher | picture | links | check | test | test-all | colab | fuzz | notebook N=07 | notebooks | fork URL=… | bench
-# | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
+# make book | offline | pdf | teacher | picture | links | check | test | test-all | colab | fuzz | notebook N=07 | notebooks
+# | fork URL=… | bench | lock | clean. All a machine needs is Python 3.10 or newer, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
 # What the installed environment was made from: a newer file here means installing again.

@@ -110,7 +110,6 @@ def test_an_honest_network_shows_no_sign(name, eps, signs):
     assert names(sanity_checks(load_model(name), signs.x, signs.y, Linf(eps / 255), **SMALL)) == set()
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("name, eps", [("advtrained", 0.3), ("clntrained", 0.1)])
 def test_networks_of_other_origin_show_none(lenet, mnist, name, eps):
@@ -118,7 +117,6 @@ def test_networks_of_other_origin_show_none(lenet, mnist, name, eps):
 
 
 @pytest.mark.thorough
-@pytest.mark.slow
 def test_a_model_that_overfits_one_step_is_flagged():
     """FGSM training without a random start at ε = 0.3 on digits: it stands one step and nothing else."""
 

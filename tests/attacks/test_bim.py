@@ -99,7 +99,6 @@ def test_a_step_is_in_the_units_of_eps():
     assert torch.allclose(L2(1).size(moved), torch.full((16,), 0.1), atol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "name, eps, fgsm_peers, pgd_at_most",

@@ -140,7 +140,6 @@ def test_real_stop_signs(run, tmp_path):
     assert int(out.split("8/255: ")[1].split()[0]) >= len(photos) // 2
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.skipif(not (SAMPLE.parent / "photos").is_dir(), reason="ADVLIB_DATA has no photos")
 def test_real_photos_become_guacamole_at_their_own_size(run, tmp_path):

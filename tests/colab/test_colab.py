@@ -212,7 +212,6 @@ def test_sliders_and_quizzes_of_both_versions_move_and_show_no_tabs(version, bro
     tab.close()
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 def test_a_slider_that_moves_nothing_is_noticed(browser, drawn, tmp_path):
     from tests.colab.sliders import still

@@ -11,13 +11,9 @@ from tests.exercises.verdicts import verdict
 
 EXERCISES = {name: value for name, value in vars(check).items() if isinstance(value, Exercise)}
 # An open exercise attacks or trains a network for each answer.
-OPEN = {name for name, exercise in EXERCISES.items() if isinstance(exercise, Explore)}
-NAMES = [pytest.param(name, marks=[pytest.mark.thorough] * (name in OPEN)) for name in EXERCISES]
-WRONG = [
-    pytest.param(name, i, marks=[pytest.mark.thorough] * (name in OPEN))
-    for name, one in EXERCISES.items()
-    for i in range(len(one.wrong))
-]
+MARKS = {name: [pytest.mark.thorough] * isinstance(exercise, Explore) for name, exercise in EXERCISES.items()}
+NAMES = [pytest.param(name, marks=MARKS[name]) for name in EXERCISES]
+WRONG = [pytest.param(name, i, marks=MARKS[name]) for name, one in EXERCISES.items() for i in range(len(one.wrong))]
 
 
 @functools.cache

@@ -208,7 +208,6 @@ def test_real_photos_are_read_as_torchvision_reads_them(name):
     assert right >= 10
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.parametrize("attack, level", [(fgsm, 2), (bim, 1)])
 def test_real_photos_are_fooled_at_their_own_size(attack, level):
@@ -224,7 +223,6 @@ def test_real_photos_are_fooled_at_their_own_size(attack, level):
     assert fooled >= 12
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 def test_real_photos_are_read_as_something_else_and_survive_what_was_expected():
     """All photos through a targeted attack, a file, a JPEG and a smaller size, and before another network's eyes."""

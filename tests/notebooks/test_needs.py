@@ -58,7 +58,6 @@ def test_notebook_and_cell_both_name_needs() -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.slow
 @pytest.mark.parametrize("where", ["notebook", "cell"])
 def test_nbval_skips_what_needs_it_and_runs_the_rest(bare: Path, where: str) -> None:
     cells = [

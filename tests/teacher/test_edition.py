@@ -34,7 +34,6 @@ def test_no_answer_is_in_the_public_book(built_book: Path) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.slow
 def test_the_teacher_s_book_has_the_answers_and_says_so(tmp_path: Path) -> None:
     """Built of one page, which takes seconds where the whole takes minutes."""
     toc = {"format": "jb-book", "root": "book/notation", "parts": []}

@@ -16,6 +16,7 @@ from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from . import chapter
 from .stills import VIEW
 
 TAG = "predict"
@@ -45,7 +46,7 @@ def mark_folds(app: Sphinx, page: nodes.document) -> None:
 
 def name_hidden_code(app: Sphinx, page: nodes.document) -> None:
     """Say of each cell's folded code what it is the code of."""
-    chapter = re.match(r"chapters/0?(\d+)_", app.env.docname)
+    number = next(iter(chapter.pages([app.env.docname])), None)
     drawn = 0
     for cell in page.findall(nodes.container):
         if cell.get("nb_element") != "cell_code":
@@ -55,8 +56,8 @@ def name_hidden_code(app: Sphinx, page: nodes.document) -> None:
         if cell.get("hide_mode") != "input":
             continue
         shown = cell.children[1:]
-        if figures and chapter:
-            name = f"Code of figure {chapter[1]}.{drawn}"
+        if figures and number:
+            name = f"Code of figure {number}.{drawn}"
         elif any(VIEW in part.astext() for part in shown):
             name = "Code of the quiz" if re.search(r"\bquiz\b", cell[0].astext()) else "Code of the slider"
         elif shown:
