@@ -47,7 +47,13 @@ def for_time(share: float = 1.0) -> list[Workload]:
 def for_strength(n: int) -> list[Workload]:
     """The course's own network, and advertorch's two where ``ADVLIB_DATA`` has them."""
     published = [lenet("advtrained", n, 0.3), lenet("clntrained", n, 0.1), lenet("clntrained", n, 0.3)]
-    return [_signs(n, 4 / 255), _signs(n, 8 / 255), *filter(None, published)]
+    return [signs("signs-cnn", n, 4 / 255), signs("signs-cnn", n, 8 / 255), *filter(None, published)]
+
+
+def for_the_worst(n: int) -> list[Workload]:
+    """Networks that resist, each at an ε that leaves some images standing: ours, and advertorch's where they are."""
+    ours = [signs("signs-robust", n, 8 / 255), signs("signs-trades", n, 8 / 255), signs("signs-cnn", n, 2 / 255)]
+    return [*ours, *filter(None, [lenet("advtrained", n, 0.3), lenet("clntrained", n, 0.1)])]
 
 
 def lenet(weights: str, n: int, eps: float) -> Workload | None:
@@ -62,9 +68,10 @@ def lenet(weights: str, n: int, eps: float) -> Workload | None:
     return _ready(f"MNIST CNN ({weights})", model, images.x, images.y, eps)
 
 
-def _signs(n: int, eps: float) -> Workload:
+def signs(name: str, n: int, eps: float) -> Workload:
+    """A network of the zoo that reads signs, and ``n`` of them."""
     images = load_images("signs", "test", n=n)
-    return _ready("signs-cnn", load_model("signs-cnn"), images.x, images.y, eps)
+    return _ready(name, load_model(name), images.x, images.y, eps)
 
 
 def _random(name: str, make: Callable[[], nn.Module], shape: tuple[int, ...], eps: float) -> Workload:
