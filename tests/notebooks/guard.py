@@ -46,7 +46,7 @@ def faults(path: Path, toc_text: str, setup: str) -> list[str]:
 
 def untrue(notebook: NotebookNode) -> list[str]:
     """What of a notebook's stored run is missing, wrong or too slow; also for the book's own pages."""
-    found = list(_slow(notebook))
+    found = [*_slow(notebook), *_missed_where_skipped(notebook)]
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
             found += [f"cell {number}: {fault}" for fault in _code_faults(cell, notebook)]
@@ -69,6 +69,38 @@ def _slow(notebook: NotebookNode) -> Iterator[str]:
         yield "no run time is stored: run it with `make notebook`"
     elif seconds > LONGEST_RUN:
         yield f"it took {seconds:.0f} s of processor time, the limit is {LONGEST_RUN} s"
+
+
+def _missed_where_skipped(notebook: NotebookNode) -> Iterator[str]:
+    """Names that a cell uses, though the only cell that defines them is skipped on machines where this one runs."""
+    always: set[str] = set()
+    skipped: dict[str, tuple[int, set[str]]] = {}
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        uses, defines = _names(cell.source)
+        asked = set(needs(cell.metadata))
+        for name in sorted(uses - defines - always):
+            where, lacking = skipped.get(name, (0, set()))
+            if lacking - asked:
+                yield f"cell {number}: {name} comes from cell {where}, which is skipped without {', '.join(lacking)}"
+        if asked:
+            skipped |= dict.fromkeys(defines, (number, asked))
+        else:
+            always |= defines
+
+
+def _names(source: str) -> tuple[set[str], set[str]]:
+    """What a cell's code reads and what it defines, its functions' own names among both."""
+    nodes = list(ast.walk(ast.parse(TransformerManager().transform_cell(source))))
+    uses = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    uses -= {node.arg for node in nodes if isinstance(node, ast.arg)}  # a function's parameters come with its call
+    defines = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    defines |= {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    for node in nodes:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            defines |= {(name.asname or name.name).split(".")[0] for name in node.names}
+    return uses, defines
 
 
 def _other_setup(notebook: NotebookNode, setup: str) -> Iterator[str]:

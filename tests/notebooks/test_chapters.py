@@ -1,5 +1,8 @@
 """Every chapter keeps to the guards; that its outputs are true is tested by nbval, cell by cell."""
 
+import ast
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import nbformat
@@ -31,6 +34,19 @@ def test_chapter_teaches_by_the_rules(path: Path) -> None:
 def test_no_two_cells_of_the_course_share_a_grade_id() -> None:
     found = pedagogy.grade_ids_taken_twice({path.stem: nbformat.read(path, as_version=4) for path in CHAPTERS})
     assert not found, "\n".join(found)
+
+
+def test_the_right_answer_of_a_quiz_stands_in_every_place() -> None:
+    places = Counter()
+    for path in CHAPTERS:
+        for call in chain.from_iterable(map(pedagogy.quizzes, nbformat.read(path, as_version=4).cells)):
+            answers = list(ast.literal_eval(call.args[1]))
+            correct = next(ast.literal_eval(word.value) for word in call.keywords if word.arg == "correct")
+            if isinstance(correct, str) and len(answers) in (3, 4):
+                places[len(answers), answers.index(correct)] += 1
+    for many in (3, 4):
+        counts = [places[many, place] for place in range(many)]
+        assert min(counts) >= sum(counts) / many / 3, f"of {many} answers the right one is first, second, …: {counts}"
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,13 @@ def break_output(nb):
     nb.cells[CODE].outputs = []
 
 
+def break_need(nb):
+    """Cell 2 is skipped where MNIST is missing; cell 3 runs there all the same."""
+    nb.cells[CODE].source = "import math\ndigits = 1\nprint(digits)"
+    nb.cells[CODE].metadata["advlib"] = {"needs": ["mnist"]}
+    nb.cells[FIGURE].source = "def draw(math):\n    return math\ndraw(digits)"
+
+
 def break_empty(nb):
     nb.cells[CODE].source = " \n"
 
@@ -144,6 +151,7 @@ def break_bar(nb):
         (break_time, "no run time is stored"),
         (break_speed, "it took 61 s of processor time, the limit is 60 s"),
         (break_setup, "the first code cell is not the setup cell"),
+        (break_need, "cell 3: digits comes from cell 2, which is skipped without mnist"),
     ],
 )
 def test_guard_sees(broken: Callable[[NotebookNode], None], message: str, tmp_path: Path) -> None:
