@@ -59,6 +59,7 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
     "axes.grid": True,
+    "axes.axisbelow": True,  # no line of the grid runs over a bar
     "grid.color": "#DDDDDD",
     "lines.linewidth": 2,
     "lines.markersize": 6,

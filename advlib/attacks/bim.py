@@ -239,7 +239,8 @@ def apgd(
 ) -> Tensor:
     """Auto-PGD: no step size to choose; it is halved image by image as the loss stops rising.
 
-    Croce & Hein (2020), Algorithm 1, with α = 0.75. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
+    Croce & Hein (2020), Algorithm 1, with α = 0.75 and the direction of cross-entropy computed from the log-odds,
+    which do not round. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
     targeted DLR attack.
 
     Deviations: the first step has no earlier move to repeat and is 0.75 of a step, where the paper's is a whole one.

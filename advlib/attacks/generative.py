@@ -107,6 +107,7 @@ class AdvGAN(nn.Module):
         """Teach G to fool ``model`` (Eq. 4): minimise L_adv + α · L_GAN + β · L_hinge; D maximises L_GAN.
 
         L_adv       Eq. 2, with the loss of Carlini & Wagner: what the margin still lacks of ``confidence``.
+                    A margin does not round, so it needs no log-odds.
         L_GAN       Eq. 1, in its least-squares form; its weight α is ``gan``.
         L_hinge     Eq. 3: how far G's output, before it is brought back, is outside the ball; β is ``hinge``. (For
                     L∞ it never is.)

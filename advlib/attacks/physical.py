@@ -146,9 +146,9 @@ def patch(
     """Find the patch that fools the model on as many images as possible, however it is stuck on them.
 
     Brown et al. (2017), "Adversarial patch", Section 2: maximise E[log P(target | A(p, x, place, t))] over the
-    picture p on the patch, the expectation being over images x, places and transformations t. Its pixels are free,
-    only its size is limited. Without ``target`` it hides what there is to see (E[−log P(y | …)]). Deviation: the paper
-    knows targets only.
+    picture p on the patch, the expectation being over images x, places and transformations t. The logarithm is
+    computed from the log-odds, which do not round. The patch's pixels are free, only its size is limited. Without
+    ``target`` it hides what there is to see (E[−log P(y | …)]). Deviation: the paper knows targets only.
 
     size        of the square patch in pixels; or its shape, a mask (h, w) of 0 and 1.
     views       how it may be stuck on; its light and noise fall on the patched image. ``Views(0, (1, 1), shift=0)``

@@ -28,7 +28,8 @@ def universal(
 
     That there is such a δ was shown by Moosavi-Dezfooli et al. (2017), "Universal adversarial perturbations". It is
     found as in Shafahi et al. (2020), "Universal adversarial training": by stochastic gradient ascent on the mean
-    of cross-entropies, each cut off at an upper bound.
+    of cross-entropies, each cut off at an upper bound, and each computed from the log-odds u as log(1 + exp u), which
+    does not round.
 
     Returns δ (1, C, H, W) and not attacked images, because δ is what is universal: it belongs on images that it has
     never seen. Use ``(x + delta).clamp(0, 1)``. The δ kept is the one that fools most of *all* the images, among the
