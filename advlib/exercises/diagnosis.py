@@ -39,7 +39,8 @@ class Search:
             for (function, mistake), (outcome, _) in zip(known, found):
                 self._slipped(function, mistake, [outcome])
         broken = sum(not _whole(result) for result, _ in self.seen)
-        if broken:  # inf or NaN: two ways to write one mistake may part there
+        if any(not isinstance(one, Failed) and not _whole(one) for one, _ in self.seen):
+            # Two ways to write one mistake may part in what is infinite and what NaN.
             self._match(known, agree=lambda a, b: self.exercise.agree(_blurred(a), _blurred(b)))
         # Where all that did not break is right, nothing tells a known mistake from the right function.
         wrong = any(not self._agree_where_finite(one, right) for (one, _), right in zip(self.seen, self.rights))
@@ -63,7 +64,7 @@ class Search:
         """Raise the mistake that gives what was seen; of several, the first that leaves the same trace.
 
         Else return what each of the suspects gives on the first case. Where not the ``whole`` counts, only the calls
-        that ended well and their finite values do.
+        that ended well and their finite values do; ``agree`` tells two outcomes alike in another way.
         """
         agree = agree or (self.exercise.agree if whole else self._agree_where_finite)
         traces, firsts, matching = [trace for _, trace in self.seen], [], []

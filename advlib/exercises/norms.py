@@ -438,7 +438,7 @@ STEEPEST_L1_WRONG = [
         (lambda g: -g, "a large positive gradient is overlooked", "argmin of g", "argmax of grad.abs()"),
         (lambda g: -g.abs(), "the value with the smallest |gᵢ| was chosen", "argmin", "argmax of grad.abs()"),
         (lambda g: g.abs().sum(0, keepdim=True).expand_as(g), "all images change the same value",
-         "the gradients were added up over the batch", "flatten(1), then argmax(dim=1)"),
+         "the gradients were added up, or one argmax taken, over the batch", "flatten(1), then argmax(dim=1)"),
     ),
     *instead_of(
         "place",

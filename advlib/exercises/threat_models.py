@@ -289,6 +289,8 @@ SUCCESS_RATE_WRONG = [
           "pictures that were wrong anyway are in the denominator", DIVIDE),
     Wrong({"hits": lambda right, won: won}, "pictures that were misread before the attack count as successes",
           "only the denominator leaves them out", DIVIDE),
+    Wrong(lambda before, after, y, target: fair_rate(after, before, y, target), "the rate is that of the way back",
+          "before and after are exchanged", "right = before == y, won = after != y, or after == target"),
     Wrong({"hits": lambda right, won: won & right.any()}, "pictures that were misread before the attack count as wins",
           "they are left out below the line, but not above it", DIVIDE),
     Wrong({"among": lambda right, won: won.sum().item()}, "the share is one of the pictures that are misread after",
