@@ -143,5 +143,6 @@ WALK = [
     Wrong({"after": lambda x_adv, x, eps: x_adv - x}, "the result is the perturbation, not the image",
           "x was not added", "return x_adv"),
     Wrong({"after": lambda x_adv, x, eps: x.clone()}, "the result is x itself",
-          "the wrong variable is returned, or no step is made", "return x_adv"),
+          "the wrong variable is returned, or no step is made",
+          "return x_adv; the number of rounds is `steps`, their size `step`"),
 ]  # fmt: skip

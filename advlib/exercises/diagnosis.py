@@ -39,6 +39,9 @@ class Search:
             for (function, mistake), (outcome, _) in zip(known, found):
                 self._slipped(function, mistake, [outcome])
         broken = sum(not _whole(result) for result, _ in self.seen)
+        if any(not isinstance(one, Failed) and not _whole(one) for one, _ in self.seen):
+            # Two ways to write one mistake may part in what is infinite and what NaN.
+            self._match(known, agree=lambda a, b: self.exercise.agree(_blurred(a), _blurred(b)))
         # Where all that did not break is right, nothing tells a known mistake from the right function.
         wrong = any(not self._agree_where_finite(one, right) for (one, _), right in zip(self.seen, self.rights))
         if wrong and 0 < 2 * broken <= len(self.cases):
@@ -55,13 +58,15 @@ class Search:
         for change, mistake in slips.given(right):
             yield from ((_fed(function(one), change), Mistake.both(one.mistake(), mistake)) for one in parts)
 
-    def _match(self, suspects: Iterable[Suspect], whole: bool = True) -> list[tuple[Any, Any]]:
+    def _match(
+        self, suspects: Iterable[Suspect], whole: bool = True, agree: Callable | None = None
+    ) -> list[tuple[Any, Any]]:
         """Raise the mistake that gives what was seen; of several, the first that leaves the same trace.
 
         Else return what each of the suspects gives on the first case. Where not the ``whole`` counts, only the calls
-        that ended well and their finite values do.
+        that ended well and their finite values do; ``agree`` tells two outcomes alike in another way.
         """
-        agree = self.exercise.agree if whole else self._agree_where_finite
+        agree = agree or (self.exercise.agree if whole else self._agree_where_finite)
         traces, firsts, matching = [trace for _, trace in self.seen], [], []
         for function, mistake in suspects:
             theirs = []
@@ -114,6 +119,13 @@ def _fed(function: Callable, change: slips.Given) -> Callable:
 
 def _then(function: Callable, change: slips.Returned) -> Callable:
     return lambda *args: change(function(*args), args)
+
+
+def _blurred(outcome: Any) -> Any:
+    """What is infinite counts as NaN."""
+    if isinstance(outcome, tuple):
+        return tuple(map(_blurred, outcome))
+    return torch.where(outcome.isfinite(), outcome, torch.nan) if isinstance(outcome, Tensor) else outcome
 
 
 def _whole(result: Any) -> bool:

@@ -86,7 +86,7 @@ class Formula(Exercise):
                 for right in rights
             )
             Search(self, cases, list(zip(results, traces)), rights).diagnose(pairs=not crashed and not few)
-            if any(self._ignored(*one) for *one, asked in zip(cases, results, asks) if not asked):
+            if any(self._ignored(*one) for *one, asked, fine in zip(cases, results, asks, agreed) if not asked | fine):
                 raise Mistake(
                     "the model that was passed was never called", mend="call the argument, and no other network"
                 )

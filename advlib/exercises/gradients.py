@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -42,18 +43,31 @@ def input_grad(model, x, y, *, loss: Loss = ce, after: Part = _itself, training=
     return after(gradient(model, x, y, loss), x)
 
 
+class _Kept(nn.Sequential):
+    """A network whose copies keep the .grad of its weights."""
+
+    def __deepcopy__(self, memo: dict) -> _Kept:
+        twin = _Kept(*copy.deepcopy(list(self), memo)).train(self.training)
+        for mine, its in zip(self.parameters(), twin.parameters()):
+            its.grad = copy.copy(mine.grad)
+        return twin
+
+
 def _classifiers() -> list[Case]:
     """Those of the attacks; batch norm, which training mode changes; huge logits; a model that comes in training."""
     normed = specimens.conv(3, 5, seed=4).insert(1, nn.BatchNorm2d(8)).eval()
     huge, x = specimens.mlp(1, 10, 4, seed=9, scale=1e3), specimens.images(4, 1, 10, seed=9)
     known = [Case(case.name, *case.args[:3]) for case in steps.cases((0, 0, 0, 0))]
+    kept = _Kept(*specimens.mlp(1, 9, 5, seed=8).train())
+    for weight in kept.parameters():
+        weight.grad = torch.ones_like(weight)
     with torch.no_grad():
         misread = (huge(x).argmax(1) + 1) % 4
     return [
         *known,
         Case("a network with batch norm", normed, specimens.images(5, 3, 14, seed=3), specimens.labels(5, 5, seed=3)),
         Case("huge logits", huge, x, misread),
-        Case("a network in training mode", specimens.mlp(1, 9, 5, seed=8).train(), *known[0].args[1:]),
+        Case("a network in training mode, with gradients in its weights", kept, *known[0].args[1:]),
     ]
 
 
@@ -122,14 +136,14 @@ def _all_rows(z: Tensor, y: Tensor) -> Tensor:
 
 def back(
     weights, biases, x, y, *, bias=1, act=torch.tanh, error=_from_truth, slope=_slope, first=None, second=None,
-    pixels=torch.matmul,
+    pixels=torch.matmul, order=lambda v1, v2: (v1, v2),
 ):  # fmt: skip
     """The error at the logits, carried back to the pixels."""
     (w1, w2, w3), (b1, b2, b3) = weights, [bias * b for b in biases]
     a1 = x @ w1.T + b1
     a2 = act(a1) @ w2.T + b2
-    d2 = error(act(a2) @ w3.T + b3, y) @ w3 * (second or slope)(a2, act(a2))
-    return pixels(d2 @ w2 * (first or slope)(a1, act(a1)), w1)
+    s1, s2 = order((first or slope)(a1, act(a1)), (second or slope)(a2, act(a2)))
+    return pixels(error(act(a2) @ w3.T + b3, y) @ w3 * s2 @ w2 * s1, w1)
 
 
 def _networks() -> list[Case]:
@@ -181,6 +195,8 @@ BACKPROP_WRONG = [
           "multiply by 1 - v1**2 before W1"),
     Wrong({"second": _one}, "the second tanh is left out on the way back", "the factor 1 − v₂² is missing",
           "multiply by 1 - v2**2 before W2"),
+    Wrong({"order": lambda s1, s2: (s2, s1)}, "where the layers have different sizes, the shapes do not fit",
+          "v1 and v2 are exchanged on the way back", "1 - v2**2 comes first, after W3; 1 - v1**2 after W2"),
     Wrong({"bias": 0}, "this is the gradient of a network without biases", "the forward pass leaves them out",
           "x @ W.T + b"),
     Wrong({"act": torch.relu, "slope": lambda a, v: (a > 0).to(v)}, "this is the gradient of a network with ReLUs",
@@ -301,6 +317,12 @@ FINITE_DIFFERENCES_WRONG = [
           "all entries were moved at once", EACH),
     Wrong(lambda f, x, tau: torch.stack([f(x - x * e + tau * e) - f(x - x * e - tau * e) for e in torch.eye(len(x))])
           / (2 * tau), "entries were set to τ and −τ", "= tau instead of += tau", EACH),
+    Wrong(lambda f, x, tau: torch.stack([f(x + e) - f(x - e) for e in torch.ones(len(x), len(x)).tril().to(x) * tau])
+          / (2 * tau), "the i-th slope moves all entries up to i",
+          "one copy was made before the loop, and keeps each nudge", "a fresh copy for each i: x + nudge"),
+    Wrong(lambda f, x, tau: (f(x + tau * torch.eye(len(x)).to(x)) - f(x - tau * torch.eye(len(x)).to(x))) / (2 * tau),
+          "f was given all nudged vectors at once", "a table was passed, but f takes one vector",
+          "call f for one row after the other"),
     Wrong(_not_put_back, "each entry stays lowered while the next ones are moved", "x was changed in place",
           "a fresh copy for each i: x + nudge"),
     *(Wrong(lambda f, x, tau, slope=slope: torch.stack([slope(f, x, tau * e, tau) for e in torch.eye(len(x)).to(x)]),
@@ -358,13 +380,7 @@ def _silent(exercise, images, notes, model, x, y, *, eps: float = 8 / 255, share
             "gradient in the steep network",
             mend="take the gradient of a network that reads alike and is not saturated",
         )
-    if (opposite := fooled((2 * x - images).clamp(0, 1))) >= share:
-        raise Mistake(f"{seen}. The opposite changes fool {opposite:.0%}", mend="turn the sign round: go uphill")
-    if (used := change.amax(1).median()) < 0.9 * eps:
-        raise Mistake(f"{seen}. Half of them change by {used * 255:.2g}/255 at most", mend=f"go up to {levels}")
-    if (used := change.mean()) < eps / 2:
-        mend = "let every value move by all that is allowed: take the sign of the gradient"
-        raise Mistake(f"{seen}. A value changes by {used * 255:.2g}/255 on average, {levels} are allowed", mend=mend)
+    properties.weak(seen, images, x, eps, fooled)
     raise Mistake(seen, mend="follow the gradient of the plain network")
 
 

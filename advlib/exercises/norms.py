@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from advlib.ball import wide
 from advlib.evaluate import predict
@@ -49,6 +50,7 @@ NORMS_BY_HAND_WRONG = [Wrong({name: value}, *words) for name, value, *words in [
     ("L0", lambda p: 12, "all values were counted", "", "count the pixels that are not (0, 0, 0)"),
     ("L0", lambda p: _values(p).count(0), "that is the number of zeros", "",
      "count what changes: the pixels that are not (0, 0, 0)"),
+    ("L0", lambda p: sum(map(any, p)) / len(p), "that is a share", "", "count the pixels that change"),
     ("L0", _l1, "that is the sum of the absolute values, L1's formula", "", "count instead of adding up"),
     ("L1", lambda p: sum(_values(p)), "the signs were kept, so that the negative change takes away", "",
      "add up absolute values"),
@@ -117,7 +119,7 @@ def _changes(norm: type[Ball], budgets: tuple[float, ...]) -> list[Case]:
 def _inside(norm: type[Ball]) -> Callable[[Case, Tensor, Tensor], None]:
     def prove(case: Case, result: Tensor, right: Tensor) -> None:
         delta, eps = case.args
-        properties.inside_ball(norm(1).size(result), eps, norm.symbol)
+        properties.inside_ball(norm(1).size(result), eps, norm.symbol, mend="")
         inside = norm(1).size(delta) <= eps
         if not properties.to_scale(result[inside], delta[inside]):
             raise Mistake("a perturbation that was inside the ball has been changed", mend="leave it exactly as it is")
@@ -178,7 +180,8 @@ PROJECT_LINF_WRONG = [
         (lambda d, e: _ray(l2, e, d), "this is the projection onto the L2 ball", "the formula of L2", EACH_VALUE),
     ]),
     Wrong(lambda d, e: e * d.tanh(), "every value was squashed", "ε tanh(δ)", EACH_VALUE),
-    Wrong(lambda d, e: d.clamp(0, e), "negative changes are gone", "clamp(0, eps)", EACH_VALUE),
+    Wrong(lambda d, e: d.clamp(0, e), "negative changes are gone", "clamp(0, eps), or the clamp(0, 1) of an image",
+          "a change may be negative: clamp(-eps, eps), and nothing more"),
     Wrong(lambda d, e: torch.full_like(d, e), "every value is ε", "clamp(eps, …): the limits are exchanged",
           EACH_VALUE),
     Wrong(lambda d, e: torch.full_like(d, -e), "every value is −ε", "clamp(eps, -eps): the limits are exchanged",
@@ -238,6 +241,8 @@ PROJECT_L2_WRONG = [
          "every point is scaled to the surface", MINIMUM),
         (lambda e, s: e / s.clamp_min(1), "where ε < 1, points inside the ball are shrunk",
          "the size was kept above 1, or the factor below ε", MINIMUM),
+        (lambda e, s: (e / s.clamp_min(1)).clamp_max(1), "where ε < 1, points inside the ball are shrunk",
+         "the guard against 0 is clamp_min(1), and holds all sizes below 1 for 1", "size.clamp_min(1e-12)"),
         (lambda e, s: 1 / s.clamp_min(1e-12), "every perturbation has length 1", "ε and the minimum are missing",
          MINIMUM),
         (lambda e, s: e, "every perturbation is multiplied by ε", "the division by its size is missing", MINIMUM),
@@ -411,7 +416,7 @@ def _best_pixel(g: Tensor) -> Tensor:
 def _short(case: Case, result: Tensor, right: Tensor) -> None:
     """What is proved of a step that is none of the known wrong ones."""
     grad, eps = case.args
-    properties.inside_ball(L1(1).size(result), eps, "L1")
+    properties.inside_ball(L1(1).size(result), eps, "L1", mend="")
     gained, most = ((grad * step).sum((1, 2, 3)) for step in (result, right))
     worst = (gained / most).nan_to_num(1).min()
     raise Mistake(f"on {case.name}, one image gains {worst:.2g} of the largest possible ⟨g, δ⟩")
@@ -423,6 +428,7 @@ def _two_best(g: Tensor, each: float) -> Tensor:
     return torch.zeros_like(flat).scatter(1, best, each * flat.gather(1, best).sign()).view_as(g)
 
 
+ONE_MAXIMUM = "one maximum per image: flatten(1), then argmax(dim=1)"
 AT_ONE, ALL_ON_ONE = "ε times the sign of g there", "in L1, all of ε goes to the one value that earns most"
 STEEPEST_L1_WRONG = [
     *instead_of(
@@ -432,7 +438,7 @@ STEEPEST_L1_WRONG = [
         (lambda g: -g, "a large positive gradient is overlooked", "argmin of g", "argmax of grad.abs()"),
         (lambda g: -g.abs(), "the value with the smallest |gᵢ| was chosen", "argmin", "argmax of grad.abs()"),
         (lambda g: g.abs().sum(0, keepdim=True).expand_as(g), "all images change the same value",
-         "the gradients were added up over the batch", "flatten(1), then argmax(dim=1)"),
+         "the gradients were added up, or one argmax taken, over the batch", "flatten(1), then argmax(dim=1)"),
     ),
     *instead_of(
         "place",
@@ -483,10 +489,18 @@ STEEPEST_L1_WRONG = [
          "a .float(), or a tensor made without dtype=grad.dtype", "compute in the type of grad: torch.zeros_like"),
     ]),
     *(Wrong(lambda g, e, axes=axes: e * g.sign() * (g.abs() == g.abs().amax(axes, keepdim=True)), seen,
-            f"the maximum is over {over}", "one maximum per image: flatten(1), then argmax(dim=1)")
+            f"the maximum is over {over}", ONE_MAXIMUM)
       for axes, seen, over in [((2, 3), "one value of each colour channel gets ε", "each channel by itself"),
                                ((3,), "one value of each row of pixels gets ε", "dim=-1"),
                                ((2,), "one value of each column of pixels gets ε", "dim=2")]),
+    *(Wrong(lambda g, e, parts=parts: steepest(parts(g), e).view_as(g), seen, cause, ONE_MAXIMUM)
+      for parts, seen, cause in [
+        (lambda g: g.reshape(1, 1, 1, -1), "one value of the whole batch gets ε", "argmax over the whole batch"),
+        (lambda g: g.flatten(0, 1)[:, None], "in each colour channel one value gets ε", "argmax within each channel"),
+    ]),
+    Wrong(lambda g, e: e * g.sign() * F.one_hot(g.flatten(1).abs().argmax(1), g[0].numel()).amax(0).view_as(g[0]),
+          "every image changes at the best values of all", "[:, place] takes every row",
+          "out[torch.arange(len(out)), place], or scatter"),
     Wrong(lambda g, e: torch.where(g.abs() == linf(g), e * g.sign(), g), "the other values hold the gradient",
           "they were not set to 0", "begin with torch.zeros_like(grad)"),
     Wrong(lambda g, e: _two_best(g, e / 2), "ε is split among the two best values", "topk of 2", ALL_ON_ONE),

@@ -21,6 +21,7 @@ from advlib.evaluate import predict
 from advlib.exercises.mistake import Mistake
 
 NEAR = 1e-5
+BALL = "bring the change from the clean image back into the ball of size ε"
 
 
 def described(value: object) -> str:
@@ -165,9 +166,12 @@ def _harm_to_model(name: str, before: nn.Module, after: nn.Module) -> Harm | Non
         return Harm(
             Mistake(f"the weights of {name} no longer record gradients as before", "", "put requires_grad back")
         )
-    if any(a.grad is not None and b.grad is None for a, b in zip(after.parameters(), before.parameters())):
+    grads = [(b.grad, a.grad) for b, a in zip(before.parameters(), after.parameters())]
+    if not all(b is a is None or (b is not None and a is not None and torch.equal(b, a)) for b, a in grads):
         mend = "torch.autograd.grad(loss, x)[0] computes the gradient of x alone"
         seen = "loss.backward() also filled the .grad of every weight, which a later step of training would use"
+        if any(b is not None and (a is None or not a.any()) for b, a in grads):
+            seen = "zero_grad(), or None, threw away what stood in the .grad of the caller's weights"
         return Harm(Mistake(seen, "", mend), serious=False)
     return None
 
@@ -195,9 +199,15 @@ def like(case: Any, result: Any, right: Any) -> None:
             f"the result is {result.dtype} on {result.device}, expected {right.dtype} on {right.device}",
             mend="compute in the type and on the device of what is passed",
         )
-    bad = int((~result.isfinite()).sum())
-    if bad:
-        raise Mistake(f"on {case.name}, {bad} of {result.numel()} values are NaN or infinite")
+    if not result.isfinite().all():
+        seen = f"on {case.name}, {int((~result.isfinite()).sum())} of {result.numel()} values are NaN or infinite"
+        for arg in case.args if hasattr(case, "args") and result.ndim else ():
+            if isinstance(arg, Tensor) and len(arg) == len(result) and arg.is_floating_point():
+                zero, nan = (arg == 0).flatten(1).all(1), result.isnan().reshape(len(result), -1)
+                if zero.any() and torch.equal(zero, nan.any(1)) and torch.equal(zero, nan.all(1)):
+                    cause, mend = "zero was divided by zero", "divide only where the divisor is not 0: torch.where"
+                    raise Mistake(f"{seen}, just where what is passed is 0 throughout", cause, mend)
+        raise Mistake(seen)
 
 
 def inside_box(case: Any, result: Tensor, right: Any = None) -> None:
@@ -212,11 +222,11 @@ def inside_box(case: Any, result: Tensor, right: Any = None) -> None:
         raise Mistake(f"pixels reach from {low:.3f} to {high:.3f}, but an image lies in [0, 1]", mend=mend)
 
 
-def inside_ball(size: Tensor, eps: float, norm: str) -> None:
+def inside_ball(size: Tensor, eps: float, norm: str, mend: str = BALL) -> None:
     """Perturbations of at most ε, given their sizes (N,)."""
     largest = size.max().item()
     if not largest <= eps * (1 + 1e-4) + 1e-6:
-        raise Mistake(f"the {norm} size of a perturbation is {largest:.4f}, but ε is {eps:.4f}")
+        raise Mistake(f"the {norm} size of a perturbation is {largest:.4f}, but ε is {eps:.4f}", mend=mend)
 
 
 def which_images(case: Any, result: Tensor, right: Tensor) -> None:
@@ -270,6 +280,19 @@ def change(case: Any, result: Tensor, right: Tensor) -> None:
             f"on {case.name}, every change has the right size, but {share:.0%} of them go the other way",
             mend="the gradient is not that of the loss asked for, at the point asked for",
         )
+
+
+def weak(seen: str, images: Tensor, x: Tensor, eps: float, fooled: Callable[[Tensor], float]) -> None:
+    """For an L∞ attack that fools too few: what its direction or its size proves."""
+    opposite, change = fooled((2 * x - images).clamp(0, 1)), (images - x).abs()
+    if opposite > 0.1 + 2 * fooled(images):
+        raise Mistake(f"{seen}. The opposite changes fool {opposite:.0%}", mend="turn the sign round: go uphill")
+    if (used := change.flatten(1).amax(1).median()) < 0.9 * eps:
+        mend = f"go up to {eps * 255:.3g}/255"
+        raise Mistake(f"{seen}. Half of them change by {used * 255:.2g}/255 at most", mend=mend)
+    if (used := change.mean()) < eps / 2:
+        size, mend = f"{eps * 255:.3g}/255 are", "let every value move by all that is allowed: take the sign"
+        raise Mistake(f"{seen}. A value changes by {used * 255:.2g}/255 on average, {size} allowed", mend=mend)
 
 
 def images(result: object, x: Tensor) -> Tensor:

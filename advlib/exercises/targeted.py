@@ -75,6 +75,11 @@ def refusing(when: Callable[[Tensor], Any]) -> Callable[[Tensor, Tensor], None]:
 any_label = refusing(torch.any)
 
 
+def _no_zero(y: Tensor, target: Tensor) -> None:
+    any_label(y, target)
+    any_label(target, torch.zeros_like(target))
+
+
 def aimed(
     model: nn.Module,
     x: Tensor,
@@ -128,6 +133,8 @@ AIM = [
     Wrong({"loss": lambda z, goal: (z.logsumexp(1)[:, None] - z[:, goal[0]]).sum()},
           "every image aims at the targets of all images", "z[:, target] takes all targets' columns for every image",
           "one entry per row: z[torch.arange(len(z)), target]"),
+    Wrong({"loss": lambda z, goal: ce(z, goal[0, :1].expand(len(z)))}, "every image aims at the first one's target",
+          "target[0] was used for the whole batch", "one entry per row: z[torch.arange(len(z)), target]"),
     Wrong({"loss": lambda z, goal: ce(z[:1], goal[0, :1])}, "only the first image is attacked",
           "the loss is that of one image", "give cross_entropy all logits and all targets"),
     Wrong({"loss": _where_zero(lambda z, y: -F.cross_entropy(z, y, reduction="none"))},
@@ -164,6 +171,8 @@ TARGETED_FGSM_WRONG = [
     Wrong({"refuse": refusing(lambda same: same[0])},
           "a target that is the true label goes through where it is not the first", "only target[0] is compared",
           REFUSE),
+    Wrong({"refuse": _no_zero}, "an image whose target is class 0 is refused",
+          "class 0 was taken for “no target”", "0 is a class like any other: only target == y is refused"),
     Wrong(_left_out, "an image whose target is its label comes back as it was",
           "it is left out, where an error is asked for", REFUSE),
     Wrong(lambda model, x, y, target, eps: aimed(model, x, model(x).argmax(1), target, eps),
@@ -268,17 +277,26 @@ def _wishes(exercise: Explore, x_adv: Any, notes: list[str], model: nn.Module, x
         mend = f"the image shows class {own}: leave row {own} as it was"
         found.append(Mistake(f"picture {own} is not the clean image", mend=mend))
     if outside:
-        found.append(
-            Mistake(f"the L∞ size of pictures {_listed(outside)} is up to {size.max():.4f}, but ε is {eps:.4f}")
-        )
+        seen = f"the L∞ size of pictures {_listed(outside)} is up to {size.max():.4f}, but ε is {eps:.4f}"
+        found.append(Mistake(seen, mend=properties.BALL))
     if missed and not size.any():
         found.append(Mistake("all pictures are the clean image", mend="write the attacked pictures into their rows"))
     elif missed:
         words = f"{classes - 1 - len(missed)} of {classes - 1} wishes came true; missing: {_listed(missed)}"
+        mend = ""
+        with torch.no_grad():
+            before, after = logits_of(model, x).log_softmax(1)[0], logits_of(model, x_adv).log_softmax(1).diag()
         for shift in (1, -1):
-            if len(missed) > 1 and all(read[t] == (t + shift) % classes for t in missed):
-                words += f", each read as class t {shift:+d}: the rows are shifted"
-        found.append(Mistake(words))
+            # the row beside the image's own may hold nothing
+            if len(missed) > 1 and sum(read[t] == (t + shift) % classes for t in missed) >= len(missed) - 1:
+                words += f", read as class t {shift:+d}: the rows are shifted"
+        if (after < before)[missed].float().mean() > 0.9:
+            words += ". There the class that is wanted became less likely"
+            mend = "go down the target's loss: subtract the step"
+        elif len(missed) > 1 and len({read[t] for t in missed}) == 1 and read[missed[0]] != own:
+            words += f". They are all read as class {read[missed[0]]}"
+            mend = "aim each picture at the class of its row: target="
+        found.append(Mistake(words, mend=mend))
     if found:
         raise Mistake.all(found)
     return f"all {classes - 1} wishes came true, within {size.max().item() * 255:.1f}/255"
@@ -314,7 +332,7 @@ EVERY_TARGET_WRONG = [
     Wrong(_but(lambda z, x, y: z - x), "pixels reach from -0.4"),
     Wrong(_but(lambda z, x, y: z * 255), "pixels reach from 0.000 to 255"),
     Wrong(_but(lambda z, x, y: z[torch.arange(4) != y]), "shape (3, 1, 8, 8), expected (4, 1, 8, 8)"),
-    Wrong(_but(lambda z, x, y: z.roll(1, 0)), "each read as class t -1: the rows are shifted"),
+    Wrong(_but(lambda z, x, y: z.roll(1, 0)), "read as class t -1: the rows are shifted"),
     Wrong(_but(lambda z, x, y: z[[0, 1, 1, 3]]), "picture 2 is not the clean image"),
     Wrong(_but(lambda z, x, y: z / 0), "values are NaN or infinite"),
     Wrong(_but(lambda z, x, y: list(z)), "got a list of 4"),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from advlib import losses
 from advlib.contract import frozen
 from advlib.exercises import properties, specimens
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
@@ -160,6 +161,9 @@ OBEYS_WRONG = [
     Wrong({"end": lambda verdicts: bool(verdicts.all())}, "got one verdict for all", "", "flatten(1)"),
     Wrong(_in_all, "got a tensor of shape (25, 3, 4, 4) and type bool", "", "flatten(1)"),
     Wrong({"end": torch.Tensor.float}, "got a tensor of shape (25,) and type float32", "", "the comparison itself"),
+    Wrong(lambda x, x_adv, eps: (_in_all(x, x_adv, eps) & (x_adv >= -NEAR) & (x_adv <= 1 + NEAR)).flatten(1).any(1),
+          "one number that keeps to both rules is enough for a picture to pass", "any() instead of all()",
+          "flatten(1).all(1)"),
     *(Wrong({"change": change}, *words) for change, *words in [
         (torch.square, "a picture that changed by more than eps passes: its square is smaller",
          "squares of changes are compared with eps", "(x_adv - x).abs()"),
@@ -285,6 +289,10 @@ SUCCESS_RATE_WRONG = [
           "pictures that were wrong anyway are in the denominator", DIVIDE),
     Wrong({"hits": lambda right, won: won}, "pictures that were misread before the attack count as successes",
           "only the denominator leaves them out", DIVIDE),
+    Wrong(lambda before, after, y, target: fair_rate(after, before, y, target), "the rate is that of the way back",
+          "before and after are exchanged", "right = before == y, won = after != y, or after == target"),
+    Wrong({"hits": lambda right, won: won & right.any()}, "pictures that were misread before the attack count as wins",
+          "they are left out below the line, but not above it", DIVIDE),
     Wrong({"among": lambda right, won: won.sum().item()}, "the share is one of the pictures that are misread after",
           "divided by the count of won", DIVIDE),
     Wrong({"hits": torch.logical_or}, "pictures count that were right before or that are won", "or instead of and",
@@ -314,6 +322,11 @@ SUCCESS_RATE_WRONG = [
     Wrong({"won": lambda before, after, y, target: after == y if target is None else after == target},
           "without a target, the pictures that stay right are counted", "== instead of !=",
           "after != y where target is None"),
+    Wrong({"won": lambda before, after, y, target: after == y if target is None else after != target},
+          "this is the share that withstood the attack", "== and != are exchanged", "after != y, or after == target"),
+    Wrong({"won": lambda before, after, y, target: before != after if target is None else after == target,
+           "right": _all}, "all pictures count, and without a target every change of the answer",
+          "y plays no part", "count where before == y: after != y, or after == target"),
     *(Wrong(lambda before, after, y, target, rate=rate: rate(before == y, after, y, target), *words) for rate,
            *words in [
         (lambda right, after, y, target: (after == y).float().mean().item(), "this is the accuracy after the attack",
@@ -405,9 +418,19 @@ def _only_asks(exercise: Explore, answer: Callable, notes: list[str], model: nn.
         how = (
             f"; the largest change is {change:.3g}, ε is {EPS:.3g}" if change else "; the pictures came back unchanged"
         )
-        raise Mistake(
+        seen = (
             f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}. {(len(x) + 1) // 2} have to be{how}"
         )
+        if not asked:
+            raise Mistake(seen, mend="ask(images) tells whether a change helped: keep those that did")
+        with torch.no_grad():
+            odds = [losses.log_odds(model(images), y) for images in (x, result)]
+        if (odds[1] < odds[0]).float().mean() > 0.5:
+            raise Mistake(f"{seen}. Most are read more surely than before", mend="keep what made y less probable")
+        if (result - x).abs().mean() < 0.6 * EPS < change / 0.6:
+            mend = "change whole squares or stripes, each value by the full ε"
+            raise Mistake(f"{seen}, and a value changes by {(result - x).abs().mean():.3g} on average", mend=mend)
+        raise Mistake(seen)
     return f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}"
 
 

@@ -168,15 +168,15 @@ def _gradients() -> list[Case]:
     alone[3] = 1e-8 * alone[1]
     alone[4] = torch.zeros(1, 4, 4).index_fill(1, torch.tensor([2]), 0)
     alone[4, 0, 2, 1] = -9.5e-9  # a single pixel matters
-    ladder = torch.randn(9, 1, 4, 4, generator=torch.Generator().manual_seed(9)) * torch.logspace(-8, 0, 9).view(
-        -1, 1, 1, 1
-    )
-    return [*found, Case("gradients of sizes from 1e-8 to 1", ladder), Case("float64", found[0].args[0].double())]
+    drawn = torch.randn(17, 1, 4, 4, generator=torch.Generator().manual_seed(9))
+    ladder = drawn * torch.logspace(-16, 0, 17).view(-1, 1, 1, 1)
+    return [*found, Case("gradients of sizes from 1e-16 to 1", ladder), Case("float64", found[0].args[0].double())]
 
 
 EACH = "one ratio per image: flatten(1) first, then norms over dim=1"
 ROOT = "the L2 norm is the root of the sum of squares"
 WHERE = "divide where the norm is not zero: torch.where(l2 > 0, l1 / l2, 0)"
+TINY = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15)
 NOISE_RATIO_WRONG = [
     Wrong({"under": lambda g: l2(g) ** 2}, "the ratio changes when the gradient is scaled", "the root is missing",
           ROOT),
@@ -195,19 +195,23 @@ NOISE_RATIO_WRONG = [
     *(Wrong({"divide": lambda over, under, tiny=tiny: over / (under + tiny)},
             "where the gradient is tiny, the ratio is too small",
             f"about {tiny:g} was added to the divisor; confident networks have gradients far smaller than that", WHERE)
-      for tiny in (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)),
+      for tiny in (1.0, 0.1, 1e-2, *TINY)),
     *(Wrong({"divide": lambda over, under, tiny=tiny: over / under.clamp_min(tiny)},
             "where the gradient is tiny, the ratio is far too small",
             f"the divisor was kept above {tiny:g}; confident networks have gradients far smaller than that", WHERE)
-      for tiny in (1.0, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)),
+      for tiny in (1.0, 1e-2, *TINY)),
     *(Wrong({"divide": lambda over, under, tiny=tiny: torch.where(under > tiny, over / under, 0)},
             "an image whose gradient is tiny gets 0",
             f"all norms below {tiny:g} were taken for zero; confident networks have gradients far smaller", WHERE)
-      for tiny in (1e-3, 1e-4, 1e-5, 1e-6, 1e-8)),
+      for tiny in TINY),
     Wrong({"flat": lambda grad: grad.flatten().expand(len(grad), -1)}, "every image gets the same ratio",
           "the norms were taken over the whole batch", EACH),
     Wrong({"flat": lambda grad: grad}, "the norms run over the colours only, one for each pixel",
           "dim=1 is the channel axis", EACH),
+    Wrong(lambda grad: worst_over_noise(grad, flat=lambda grad: grad).mean((1, 2)),
+          "the ratio is the mean of those of the pixels", "dim=1 is the channel axis, and a mean came after it", EACH),
+    Wrong({"divide": lambda over, under: torch.where(over > 0, under / over, 0)}, "no ratio is above 1",
+          "the fraction is upside down", "‖g‖₁ stands above, ‖g‖₂ below"),
     *(Wrong({"under": under}, *words, ROOT) for under, *words in [
         (lambda g: g.norm().expand(len(g)), "all images are divided by one number", "‖g‖₂ of the whole batch"),
         (lambda g: g.std(1), "the divisor is each gradient's standard deviation", "std instead of the L2 norm"),

@@ -53,6 +53,13 @@ def with_backward(model, x, y):
     return x.grad
 
 
+def with_a_clean_slate(model, x, y):
+    model.zero_grad()
+    grad = with_backward(model, x, y)
+    model.zero_grad()
+    return grad
+
+
 def freezes(model, x, y):
     for weight in model.parameters():
         weight.requires_grad_(False)
@@ -84,6 +91,7 @@ def put_back(f, x, tau):
     ("checker", "answer", "words"),
     [
         (check.input_gradient, with_backward, "also filled the .grad of every weight"),
+        (check.input_gradient, with_a_clean_slate, "threw away what stood in the .grad"),
         (check.input_gradient, lambda m, x, y: own(m.eval(), x, y), "model was left in eval mode"),
         (check.input_gradient, freezes, "no longer record gradients as before"),
         (check.input_gradient, lambda m, x, y: own(m, x.requires_grad_(), y), "x now records gradients"),

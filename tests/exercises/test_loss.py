@@ -57,3 +57,10 @@ def test_the_factor_may_come_in_a_tensor(capsys):
     z, y = check.flat_factor.example()
     factor = torch.tensor([check.flat_factor.right(z, y)])
     assert verdict(capsys, check.flat_factor, factor, z, y).startswith("✓")
+
+
+def test_what_was_counted_instead_is_seen_where_its_share_is_reached(capsys):
+    z, y = check.flat_factor.example()
+    steps = (k / 20 for k in range(1, 400))
+    factor = next(s for s in steps if (F.cross_entropy(s * z, y, reduction="none") == 0).float().mean() >= 0.5)
+    assert "have a loss of 0 and no slope" in verdict(capsys, check.flat_factor, 1.01 * factor, z, y)

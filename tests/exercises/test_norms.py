@@ -44,6 +44,7 @@ def test_right_in_another_style(capsys, checker, answer):
         (check.project_l2, lambda d, e: L2(e).project(d), "it calls advlib's own project"),
         (check.project_l2, lambda d, e: 0.9 * d.renorm(2, 0, e), "0.9 times what it should be"),
         (check.project_l2, lambda d, e: d * e / d.norm(dim=(1, 2, 3)), "flatten(1) first"),
+        (check.project_l2, lambda d, e: d.renorm(2, 0, e) * d / d, "zero was divided by zero"),
         (check.project_l1, lambda d, e: d.abs().flatten(1).sort(1).cumsum(1), "take .values"),
         (check.steepest_l1, lambda g, e: g.sign() * (g == g.flatten(1).max(1)[:, None]), "take .values"),
         (check.norms_by_hand, {"L0": 4, "L1": None, "L2": 0.25, "L∞": 0.4}, "L1 is None"),
