@@ -103,7 +103,9 @@ ROBUST_WRONG = [
          "hardly any result counts as one in the ball", "the L2 norm was measured",
          "the L∞ norm: .abs().amax((1, 2, 3))"),
         ("inside", lambda delta, eps: delta.abs().amax((1, 2, 3)) < eps - 1e-6,
-         "results at exactly ε are left out", "< where ≤ is meant, or no room for rounding", "<= eps + 1e-6"),
+         "results at exactly ε are left out", "< where ≤ is meant", "<= eps + 1e-6"),
+        ("inside", lambda delta, eps: delta.abs().amax((1, 2, 3)) <= eps,
+         "results that rounding puts just beyond ε are left out", "no room for rounding", "<= eps + 1e-6"),
         ("inside", lambda delta, eps: (delta.abs().amax() <= eps + 1e-6).expand(len(delta)),
          "one image outside of the ball makes the whole result invalid", "the maximum over the batch was taken",
          "each image has a size of its own: .amax((1, 2, 3))"),
@@ -124,6 +126,7 @@ robust_accuracy = Formula(
     points=3,
     right=robust_share,
     cases=_attacked,
+    allowed=["advlib.norms"],
     verified="the worst case per image of none to four attacks, and what left the ball was not counted",
     wrong=ROBUST_WRONG,
 )
@@ -184,6 +187,11 @@ def _unpaired(one: Tensor, other: Tensor) -> float:
     return math.erfc(abs(p - q) / math.sqrt(2 * both * (1 - both) / n) / math.sqrt(2))
 
 
+def _all_tossed(one: Tensor, other: Tensor) -> float:
+    few, n = min(int((one & ~other).sum()), int((other & ~one).sum())), len(one)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(few + 1)) / 2**n)
+
+
 SPLIT = "b counts one & ~other, c counts other & ~one"
 TAIL = "add C(b + c, k) for k = 0 … min(b, c): range(min(b, c) + 1)"
 MCNEMAR_WRONG = [
@@ -208,6 +216,8 @@ MCNEMAR_WRONG = [
         (lambda one, other: (int((one & ~other).sum()), int((one ^ other).sum())),
          "c counts every difference", "^ counts b and c together"),
     ]),
+    Wrong(_all_tossed, "every image tosses a coin, also those on which both agree", "N for b + c",
+          "C(b + c, k) over 2^(b + c)"),
     Wrong(_chi_square(0), "this is the approximation by χ²", "chi-square without a correction",
           "exact: binomial coefficients over 2^(b + c)"),
     Wrong(_chi_square(1), "this is the approximation by χ² with a correction", "chi-square, |b − c| − 1",

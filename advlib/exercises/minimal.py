@@ -91,6 +91,8 @@ DISTANCE_WRONG = [
           "y was replaced by what the network reads", "use the y that is passed: where it is not read, 0"),
     Wrong({"nearest": lambda d, own: d.masked_fill(own, 0).amin(1)}, "no distance is above 0",
           "the class y itself took part in the minimum", REST),
+    Wrong({"nearest": lambda d, own: d.amin(1)}, "every distance is NaN",
+          "the class y itself took part in the minimum, with 0 / 0", REST),
     Wrong({"nearest": lambda d, own: d.masked_fill(own, -torch.inf).amax(1)}, "this is the farthest wall",
           "the maximum was taken", REST),
     Wrong({"nearest": lambda d, own: d.masked_fill(own, 0).sum(1) / (d.shape[1] - 1)},
@@ -101,6 +103,8 @@ DISTANCE_WRONG = [
           "end with .clamp_min(0)"),
     Wrong({"end": torch.abs}, "pictures that are misread have a positive distance", "the absolute value was taken",
           "they are across the wall already: .clamp_min(0)"),
+    Wrong({"wall": lambda gap, length: gap.abs() / length}, "walls that a misread picture is behind count, too",
+          "the absolute value was taken of every gap", "they are across the wall already: .clamp_min(0)"),
     Wrong({"wall": lambda gap, length: gap / length / 2}, "half of the distance", "a factor 1/2",
           "the wall stands where the gap is 0, not half-way"),
 ]  # fmt: skip

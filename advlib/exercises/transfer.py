@@ -34,11 +34,12 @@ def _agreement(
     step: Callable[[Tensor], Tensor] = torch.sign,
     gain: Rule = lambda s, h: (s * h).sum(1),
     most: Rule = lambda g, h: h.abs().sum(1),
+    over: Rule = _ratio,
 ) -> Tensor:
     """Σ sign(g) h / ‖h‖₁ of each image; 0 where h = 0."""
     g, h = (gradient(net, x, y, loss).flatten(1) for net in (substitute, victim))
     g, h = (h, g) if turned else (g, h)
-    return _ratio(gain(step(g), h), most(g, h))
+    return over(gain(step(g), h), most(g, h))
 
 
 def _pairs() -> list[Case]:
@@ -91,9 +92,11 @@ AGREEMENT_WRONG = [
         (lambda g, h: h.abs().mean(1), "the result is n times too large", "the mean of |h| for its sum"),
         (lambda g, h: g.abs().sum(1), "the gain was divided by ‖g‖₁", "the substitute's norm"),
         (lambda g, h: h.abs().sum().expand(len(h)), "the whole batch shares one ‖h‖₁", "sum() over all images"),
-        (lambda g, h: h.abs().sum(1) + 1e-8, "it is too small where the victim's gradient is tiny",
-         "a small number was added to ‖h‖₁"),
+        *((lambda g, h, tiny=tiny: h.abs().sum(1) + tiny, "it is too small where the victim's gradient is tiny",
+           f"about {tiny:g} was added to ‖h‖₁") for tiny in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)),
     ]),
+    Wrong({"over": torch.div}, "where the victim's gradient is zero, the result is NaN", "zero was divided by zero",
+          "torch.where(norm > 0, gain / norm, 0)"),
     Wrong({"gain": lambda s, h: (s * h).sum().expand(len(h)), "most": lambda g, h: h.abs().sum().expand(len(h))},
           "every image has the agreement of the whole batch", "sum() over all images", "sum over dim=1"),
 ]  # fmt: skip
