@@ -93,7 +93,7 @@ RS_WRONG = [
           "the step alone was clipped to the ball, and the noise added after", WITHIN),
     Wrong({"ball": lambda delta, eps: delta, "end": lambda x, delta: delta.clamp(0, 1)},
           "the result is the perturbation, clipped like an image", "x was not added", "return (x + delta).clamp(0, 1)"),
-    steps.WAY, *steps.LOSS, *steps.END[:4], *steps.SIGN[:6],
+    steps.WAY, *steps.LOSS, *steps.END[:4], steps.END[6], *steps.SIGN[:6],
 ]  # fmt: skip
 
 rs_fgsm = Formula(
@@ -198,6 +198,9 @@ TRADES_WRONG = [
          "the second term is the distance of the probabilities", "another measure than KL", WAY_ROUND),
         (lambda z, z_adv: (z.softmax(1) * (z.log_softmax(1) - z_adv.softmax(1))).sum(1),
          "the second logarithm is missing", "F.kl_div was given p′, and takes log p′",
+         "F.kl_div(z_adv.log_softmax(1), z.softmax(1), reduction='batchmean')"),
+        (lambda z, z_adv: (z.softmax(1).exp() * (z.softmax(1) - z_adv.log_softmax(1))).sum(1),
+         "p stands in the place of log p", "F.kl_div(…, log_target=True) takes log p",
          "F.kl_div(z_adv.log_softmax(1), z.softmax(1), reduction='batchmean')"),
         (lambda z, z_adv: (z.softmax(1) * (z - z_adv)).sum(1), "the divergence is one of raw logits",
          "log_softmax is missing in both logarithms", WAY_ROUND),

@@ -218,6 +218,8 @@ LINES_WRONG = [
           "the sign of the offset is wrong", "it is 0 at v = l: the offset is −s l"),
     Wrong({"offset": lambda slope, low, up: -low}, "the offset is −l", "the slope is missing in it",
           "it is 0 at v = l: the offset is −s l"),
+    Wrong({"offset": lambda slope, low, up: -slope * up}, "the line above has the offset −s u", "u for l",
+          "it is 0 at v = l: the offset is −s l"),
     Wrong({"offset": lambda slope, low, up: up}, "the offset is u", "the height at v = u was taken for that at 0",
           "it is 0 at v = l: the offset is −s l"),
     Wrong({"offset": lambda slope, low, up: torch.zeros_like(low)}, "the line above goes through 0",

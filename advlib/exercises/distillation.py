@@ -60,7 +60,7 @@ def _cut_off(case: Case, result: Tensor, right: Tensor) -> None:
     equal = (result == result.gather(1, p[:, None])).sum(1) > 1
     if (equal & (most > 0.99)).any():
         raise Mistake(
-            f"on {case.name}, logits far apart get the same probability, as if their exponents had been cut off",
+            f"on {case.name}, logits far apart get the same probability",
             mend="subtract each row's maximum before exp: that leaves the probabilities as they are",
         )
 

@@ -187,6 +187,8 @@ MEAN_WRONG = [
         (lambda z: z.softmax(-1), "the exponential was taken twice", "softmax for log_softmax"),
         (lambda z: z.softmax(-1).log(), "where every member's probability became 0, the result is -inf",
          "softmax and log, or exp and log, one after the other"),
+        (lambda z: ((z - z.max()).exp() / (z - z.max()).exp().sum(-1, keepdim=True)).log(),
+         "rows far below the largest logit of all are NaN", "one maximum was subtracted from all rows"),
         (lambda z: z.log_softmax(0), "the softmax runs over the members", "dim=0 for the classes"),
         (lambda z: z.log_softmax(1), "the softmax runs over the images", "dim=1 for the classes"),
         (lambda z: (z - z.logsumexp((0, 2), keepdim=True)) + math.log(len(z)),

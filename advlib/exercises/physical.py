@@ -140,7 +140,7 @@ def _put(top: int, left: int, light: float = 1.0, flip: bool = False) -> Way:
 
 def _step_cases() -> list[Case]:
     ways = [_put(0, 0), _put(2, 3, 0.5), _put(4, 1, 0.8, True), _put(-1, 2), _put(1, 1, 0.3)]
-    models = [specimens.mlp(3, 8, 4, 1, 3), specimens.conv(1, 5, 2), specimens.mlp(3, 8, 6, 3, 4)]
+    models = [specimens.mlp(3, 8, 4, 1, 30), specimens.conv(1, 5, 2), specimens.mlp(3, 8, 6, 3, 4)]
     found = []
     for i, (n, channels, classes, few, step) in enumerate(
         [(4, 3, 4, 3, 0.1), (3, 1, 5, 5, 0.02), (1, 3, 6, 4, 0.3), (5, 3, 4, 1, 0.05)]

@@ -106,6 +106,8 @@ ESTIMATE_WRONG = [
       for divisor, seen, cause in [
         (lambda sigma, q: sigma, "the estimate is twice too large", "divided by σ, or 2 stands above the line"),
         (lambda sigma, q: 2 / sigma, "the estimate is multiplied by σ", "/ 2 * sigma: the brackets are missing"),
+        (lambda sigma, q: 2 * sigma * q, "the estimate is too small by the number of pairs",
+         "divided by q, and a mean as well"),
         (lambda sigma, q: 1, "the estimate is too small by a factor of 2σ", "the division is missing"),
         (lambda sigma, q: 2 * sigma**2, "the estimate is too large by 1/σ", "divided by 2σ²"),
         (lambda sigma, q: 2, "the estimate is too small by a factor of σ", "divided by 2 alone"),

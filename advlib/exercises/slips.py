@@ -95,8 +95,13 @@ def _labels(name: str, names: list[str]) -> Iterator[tuple[Callable[[dict], Tens
 # --- what is returned -------------------------------------------------------------------------------------
 
 
+def _over(r: Tensor, size: Tensor) -> Tensor:
+    """Nothing over nothing is nothing; what is NaN stays so: neither proves a division."""
+    return torch.where(r.isnan(), r, torch.nan_to_num(r / size))
+
+
 def _rows(r: Tensor, size: Callable[[Tensor], Tensor]) -> Tensor:
-    return torch.nan_to_num(r / size(r.flatten(1)).view(-1, *[1] * (r.ndim - 1)))
+    return _over(r, size(r.flatten(1)).view(-1, *[1] * (r.ndim - 1)))
 
 
 def _like(arg: Any, r: Tensor) -> bool:
@@ -146,9 +151,9 @@ RETURNED: list[tuple[Returned, str, str, str]] = [
      "divided by its largest entry", AS_IS),
     (lambda r, a: _rows(r, lambda f: f.abs().sum(1)), "the entries of every image's result add up to 1, without signs",
      "divided by the sum of absolute values", AS_IS),
-    (lambda r, a: (r / r.norm()).nan_to_num(), "the batch's result has length 1 as a whole",
+    (lambda r, a: _over(r, r.norm()), "the batch's result has length 1 as a whole",
      "divided by its norm over the batch", AS_IS),
-    (lambda r, a: (r / r.abs().max()).nan_to_num(), "the largest entry of the batch's result is 1",
+    (lambda r, a: _over(r, r.abs().max()), "the largest entry of the batch's result is 1",
      "divided by the largest entry of the batch", AS_IS),
     (lambda r, a: r + _shaped(r, a), "{x} was added to the result", "{x} + …, or {x} was not taken off", AS_IS),
     (lambda r, a: r - _shaped(r, a), "{x} was taken off the result", "… − {x}: this is the change, or what is left",

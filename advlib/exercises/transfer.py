@@ -140,6 +140,20 @@ def ensemble(
     )
 
 
+def _turning() -> nn.Module:
+    """Its first gradient is spread over all pixels and its second is not: the L1 norm weighs them otherwise than L2.
+
+    Log-odds u − max(v, 0), where v passes 0 in the first step of 0.1.
+    """
+    first, second = torch.full((81,), 0.1), torch.zeros(81)
+    first[40], second[40], second[0] = 1.0, -1.0, 4.0
+    below, above = nn.Linear(81, 2), nn.Linear(2, 2)
+    below.weight.data = torch.stack([first, first - second])
+    below.bias.data = torch.tensor([10.0, -0.3]) - below.weight.data.sum(1) / 2
+    above.weight.data, above.bias.data = torch.tensor([[0.0, 0.0], [1.0, -1.0]]), torch.tensor([10.0, 0.0])
+    return nn.Sequential(nn.Flatten(), below, nn.ReLU(), above).eval()
+
+
 def _ensembles() -> list[Case]:
     def nets(classes: int, *seeds: int, size: int = 9) -> list[nn.Module]:
         return [specimens.mlp(1, size, classes, seed, scale) for seed, scale in zip(seeds, (4, 1, 9))]
@@ -162,6 +176,7 @@ def _ensembles() -> list[Case]:
         for i, (models, classes, eps, count) in enumerate(plans)
     ]
     double = [net.double() for net in nets(5, 1, 2)]
+    turning = [_turning(), _turning()], torch.full((3, 1, 9, 9), 0.5), torch.zeros(3).long(), 0.2, 2
     mixed = [specimens.conv(3, 4, 1), specimens.mlp(3, 8, 4, 2)]
     x, y = specimens.images(1, 3, 8, seed=7), torch.tensor([2])
     # Read rightly and surely at first: the gradients grow a thousandfold on the way.
@@ -172,6 +187,7 @@ def _ensembles() -> list[Case]:
     return [
         Case("networks that are very sure", sure, inner, named, 0.5, 5),
         *found,
+        Case("a few large slopes after many small ones", *turning),
         Case("two architectures, a batch of 1", mixed, x, y, 0.1, 3),
         Case("float64", double, found[0].args[1].double(), found[0].args[2], 0.1, 3),
     ]
@@ -198,6 +214,7 @@ ENSEMBLE_WRONG = [
         (lambda m, g: g, "each step follows the last gradient alone", "there is no momentum: m is never added to"),
         (torch.add, "gradients were added up with their sizes", "they are not divided by their L1 norm"),
         (lambda m, g: m + g / g.abs().sum(), "the whole batch shares one L1 norm", "sum() over all images"),
+        (lambda m, g: m + steps.unit(g), "gradients were divided by their L2 norm", "norm() is the L2 norm"),
         (lambda m, g: m + g.sign(), "signs were added up", "the sign was taken before the sum"),
         (lambda m, g: 0.9 * m + climbing.normalised(g), "older gradients count for less", "μ is 0.9, not 1"),
         (lambda m, g: 0.5 * m + climbing.normalised(g), "older gradients count for half as much", "μ is 0.5, not 1"),
