@@ -89,9 +89,11 @@ RS_WRONG = [
          "the sign was taken of noise and step together", WITHIN),
         (lambda delta, eps: delta / 2.25, "every change is shrunk to fit", "scaled instead of clamped", WITHIN),
     ),
+    Wrong({"length": float, "ball": lambda delta, eps: delta}, "pixels change by up to 2 ε: the step is ε long",
+          "the step alone was clipped to the ball, and the noise added after", WITHIN),
     Wrong({"ball": lambda delta, eps: delta, "end": lambda x, delta: delta.clamp(0, 1)},
           "the result is the perturbation, clipped like an image", "x was not added", "return (x + delta).clamp(0, 1)"),
-    steps.WAY, *steps.LOSS, *steps.END[:4], *steps.SIGN[:6],
+    steps.WAY, *steps.LOSS, *steps.END[:4], steps.END[6], *steps.SIGN[:6],
 ]  # fmt: skip
 
 rs_fgsm = Formula(
@@ -194,6 +196,12 @@ TRADES_WRONG = [
          "F.mse_loss: that is another method, logit pairing", WAY_ROUND),
         (lambda z, z_adv: (z.softmax(1) - z_adv.softmax(1)).abs().sum(1),
          "the second term is the distance of the probabilities", "another measure than KL", WAY_ROUND),
+        (lambda z, z_adv: (z.softmax(1) * (z.log_softmax(1) - z_adv.softmax(1))).sum(1),
+         "the second logarithm is missing", "F.kl_div was given p′, and takes log p′",
+         "F.kl_div(z_adv.log_softmax(1), z.softmax(1), reduction='batchmean')"),
+        (lambda z, z_adv: (z.softmax(1).exp() * (z.softmax(1) - z_adv.log_softmax(1))).sum(1),
+         "p stands in the place of log p", "F.kl_div(…, log_target=True) takes log p",
+         "F.kl_div(z_adv.log_softmax(1), z.softmax(1), reduction='batchmean')"),
         (lambda z, z_adv: (z.softmax(1) * (z - z_adv)).sum(1), "the divergence is one of raw logits",
          "log_softmax is missing in both logarithms", WAY_ROUND),
         (lambda z, z_adv: _kl(z.detach().log_softmax(1), z_adv.log_softmax(1)),

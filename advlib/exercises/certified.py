@@ -76,7 +76,7 @@ def _boxes() -> list[Case]:
             case("float64", 2, 9, 5, torch.float64)]  # fmt: skip
 
 
-SPLIT = "W.clamp_min(0) for the positive part, W.clamp_max(0) for the negative"
+SPLIT = "W.clamp_min(0) for the positive part, W.clamp_max(0) for the negative, which takes the other end of the input"
 
 
 def _around(half: Callable) -> Callable:
@@ -96,7 +96,7 @@ def _sorted(W: Tensor, b: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor,
 
 INTERVAL_WRONG = [
     Wrong(lambda W, b, lower, upper: (lower @ W.T + b, upper @ W.T + b), "each end is W times one end of the input",
-          "the weights were not split, or |W| is missing: a negative weight turns the order round", SPLIT),
+          "the weights were not split, or both parts took one end: a negative weight turns the order round", SPLIT),
     Wrong(_sorted, "the ends are W times the ends of the input, sorted",
           "the inputs do not go to their low ends all together", SPLIT),
     Wrong({"minus": torch.zeros_like}, "the negative weights play no part", "only the positive part was used",
@@ -110,7 +110,7 @@ INTERVAL_WRONG = [
     Wrong({"shift": lambda b: 0.0}, "the bias is missing", "b was not added", "add b to both ends"),
     Wrong({"shift": lambda b: 2 * b}, "the bias counts twice", "b was added to both parts", "add b once to each end"),
     Wrong({"end": lambda low, high: (high, low)}, "the ends are exchanged",
-          "the highest stands first, or l and u are exchanged", "return (lowest, highest)"),
+          "the highest stands first, or l and u, or W⁺ and W⁻, are exchanged", "return (lowest, highest)"),
     Wrong({"end": lambda low, high: (low.relu(), high.relu())}, "no end is below zero", "a ReLU was applied",
           "the ends of W x + b, before any ReLU"),
     Wrong({"end": lambda low, high: (low.clamp(0, 1), high.clamp(0, 1))}, "the ends were clipped to [0, 1]",
@@ -186,6 +186,11 @@ def _unguarded(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return ((upper > -lower) & (upper > 0)).to(lower), slope, -slope * lower.clamp_max(0)
 
 
+def _through_relus(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    slope = (upper.relu() - lower.relu()) / (upper - lower)
+    return (upper > -lower).to(lower), slope, upper.relu() - slope * upper
+
+
 def _chord_everywhere(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     slope = upper / (upper - lower)
     return (upper > -lower).to(lower), slope, -slope * lower
@@ -213,6 +218,8 @@ LINES_WRONG = [
           "the sign of the offset is wrong", "it is 0 at v = l: the offset is −s l"),
     Wrong({"offset": lambda slope, low, up: -low}, "the offset is −l", "the slope is missing in it",
           "it is 0 at v = l: the offset is −s l"),
+    Wrong({"offset": lambda slope, low, up: -slope * up}, "the line above has the offset −s u", "u for l",
+          "it is 0 at v = l: the offset is −s l"),
     Wrong({"offset": lambda slope, low, up: up}, "the offset is u", "the height at v = u was taken for that at 0",
           "it is 0 at v = l: the offset is −s l"),
     Wrong({"offset": lambda slope, low, up: torch.zeros_like(low)}, "the line above goes through 0",
@@ -229,6 +236,9 @@ LINES_WRONG = [
           "−s l was taken everywhere", "there the line is v: the offset is 0"),
     Wrong(_chord_everywhere, "the chord's formula was used for all entries", "no case is told apart",
           "where the sign is known, both lines are v or 0: torch.where"),
+    Wrong(_through_relus, "where l = u, the line above is NaN, and where both are 0, λ is 0",
+          "no case is told apart, so that 0 is divided by 0",
+          "torch.where: where l ≥ 0 both lines are v, where u ≤ 0 they are 0"),
     Wrong(_unguarded, "where l = u, there are NaN, or where l = u = 0", "0 was divided by 0",
           "a divisor that is never 0: torch.where(open_sign, upper - lower, 1)"),
     Wrong({"end": lambda below, above, offset: (above, below, offset)}, "the two slopes are exchanged",

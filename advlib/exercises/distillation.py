@@ -33,6 +33,11 @@ def at_temperature(
     return end(e / total(e), T)
 
 
+def _logarithm(z: Tensor, T: float) -> Tensor:
+    u = z / T - (z / T).amax(1, keepdim=True)
+    return u - u.exp().sum(1, keepdim=True).log()
+
+
 def _logits(n: int, k: int, seed: int, scale: float) -> Tensor:
     return scale * torch.randn(n, k, generator=torch.Generator().manual_seed(seed))
 
@@ -49,6 +54,17 @@ def _softmax_cases() -> list[Case]:
     ]
 
 
+def _cut_off(case: Case, result: Tensor, right: Tensor) -> None:
+    """Classes of one row with the same probability, though one of them should have nearly all of it."""
+    most, p = right.max(1)
+    equal = (result == result.gather(1, p[:, None])).sum(1) > 1
+    if (equal & (most > 0.99)).any():
+        raise Mistake(
+            f"on {case.name}, logits far apart get the same probability",
+            mend="subtract each row's maximum before exp: that leaves the probabilities as they are",
+        )
+
+
 ROW = "each image has its own: dim=1, keepdim=True"
 SOFTMAX_AT_WRONG = [
     Wrong({"divide": lambda z, T: z * T}, "a higher T makes the probabilities harder, not softer",
@@ -62,6 +78,8 @@ SOFTMAX_AT_WRONG = [
           "the maximum was not subtracted", "subtract each row's maximum before exp"),
     Wrong({"top": lambda u: u.max().expand(len(u), 1)}, "rows far below the largest logit of the batch give NaN",
           "the maximum of the whole batch was subtracted", ROW),
+    Wrong({"top": lambda u: u.amax(0, keepdim=True)}, "the rows are not those of a softmax",
+          "each class's maximum over the batch was subtracted, dim=0", ROW),
     Wrong({"top": lambda u: u.amin(1, keepdim=True)}, "rows of widely spread logits give NaN",
           "the minimum was subtracted", "subtract the maximum: then no exponent is above 0"),
     Wrong({"total": lambda e: e.sum(0, keepdim=True)}, "each class adds up to 1 over the images",
@@ -75,6 +93,8 @@ SOFTMAX_AT_WRONG = [
           "the probabilities were divided by T", "divide the logits, before exp"),
     Wrong({"end": lambda p, T: p.log()}, "the results are negative", "these are the logarithms: log-softmax",
           "return the probabilities themselves"),
+    Wrong(_logarithm, "the results are negative, and all finite",
+          "these are the logarithms: log-softmax", "return the probabilities themselves"),
     Wrong({"end": lambda p, T: F.one_hot(p.argmax(1), p.shape[1]).to(p)}, "only 0 and 1: the hard label",
           "argmax was taken", "return all probabilities"),
     Wrong({"end": lambda p, T: p.amax(1, keepdim=True)}, "one number for each image", "the largest was taken",
@@ -89,6 +109,7 @@ softmax_at = Formula(
     right=at_temperature,
     cases=_softmax_cases,
     by_hand=(*LIBRARY, "softmax", "special_softmax", "softmin", *SOFTMAX),
+    properties=[_cut_off],
     verified="right at six temperatures, with logits around 2000 and -2000 side by side, and in float64",
     wrong=SOFTMAX_AT_WRONG,
 )

@@ -67,8 +67,12 @@ def _gradients() -> list[Case]:
     ]
 
 
+TINY = (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
+ZERO = "torch.where(below > 0, …, 1) leaves the others alone"
 AXES = "flatten(2) gives (M, N, C·H·W): the length runs over the last axis, the mean over the first"
 RHO_WRONG = [
+    Wrong({"flatten": lambda g: g}, "there is a number for each row of pixels",
+          "the length runs over the columns alone", AXES),
     *(Wrong({"of": of}, seen, cause, mend) for of, seen, cause, mend in [
         (lambda flat: flat.abs().sum(-1), "the lengths are those of the L1 norm", "the sum of absolute values",
          "the formula has L2: .norm(dim=-1)"),
@@ -105,8 +109,10 @@ RHO_WRONG = [
         (lambda a, b: a / b, "where all gradients are zero, ρ is NaN", "0 / 0", "torch.where(below > 0, …, 1)"),
         (lambda a, b: torch.where(b > 0, a / b, 0), "where all gradients are zero, ρ is 0", "nothing cancels there",
          "let it be 1"),
-        (lambda a, b: a / (b + 1e-8), "tiny gradients give a ρ that is too small",
-         "a small number was added to the denominator", "torch.where(below > 0, …, 1) leaves the others alone"),
+        *((lambda a, b, tiny=tiny: a / (b + tiny), "tiny gradients give a ρ that is too small, and zero ones 0",
+           f"about {tiny:g} was added to the denominator", ZERO) for tiny in TINY),
+        *((lambda a, b, tiny=tiny: (a + tiny) / (b + tiny), "tiny gradients give a ρ that is too near 1",
+           f"about {tiny:g} was added above and below", ZERO) for tiny in TINY),
         (lambda a, b: a / b.clamp_min(1e-8), "tiny gradients give a ρ that is too small, and zero ones 0",
          "the denominator was kept away from zero", "torch.where(below > 0, …, 1)"),
         (lambda a, b: torch.where(b > 0, b / a, 1), "this is 1/ρ", "the fraction is upside down",
@@ -117,6 +123,8 @@ RHO_WRONG = [
     Wrong({"end": torch.square}, "this is ρ²", "squared at the end", "return ρ itself"),
     Wrong(lambda grads: shortening(grads.transpose(0, 1)),
           "there is a number for each member, not for each image", "members and images are exchanged", AXES),
+    Wrong(lambda grads: shortening(grads.flatten(1)[:, None]).expand(grads.shape[1]),
+          "every image has the ρ of the whole batch", "the lengths run over the images, too", AXES),
     Wrong(_cosine, "this is the mean cosine between two members", "c instead of ρ",
           "the length of the mean over the mean length"),
 ]  # fmt: skip
@@ -160,6 +168,17 @@ def _votes() -> list[Case]:
     ]
 
 
+def _floor(case: Case, result: Tensor, right: Tensor) -> None:
+    """All that is wrong has one value, the logarithm of a small number, and should be below it."""
+    off = result[(result - right).abs() > 1e-2]
+    if len(off) and off.max() - off.min() < 1e-3 and off.max() < -9 and bool((right <= result + 1e-2).all()):
+        raise Mistake(
+            f"on {case.name}, no logarithm is below {off.min().item():.1f}",
+            f"about {off.min().exp().item():.0e} was added to the probabilities, or they were kept above it",
+            MEAN,
+        )
+
+
 MEAN = "log_softmax over the classes, logsumexp over the members, minus log M"
 MEAN_WRONG = [
     *(Wrong({"logs": logs}, seen, cause, MEAN) for logs, seen, cause in [
@@ -168,6 +187,8 @@ MEAN_WRONG = [
         (lambda z: z.softmax(-1), "the exponential was taken twice", "softmax for log_softmax"),
         (lambda z: z.softmax(-1).log(), "where every member's probability became 0, the result is -inf",
          "softmax and log, or exp and log, one after the other"),
+        (lambda z: ((z - z.max()).exp() / (z - z.max()).exp().sum(-1, keepdim=True)).log(),
+         "rows far below the largest logit of all are NaN", "one maximum was subtracted from all rows"),
         (lambda z: z.log_softmax(0), "the softmax runs over the members", "dim=0 for the classes"),
         (lambda z: z.log_softmax(1), "the softmax runs over the images", "dim=1 for the classes"),
         (lambda z: (z - z.logsumexp((0, 2), keepdim=True)) + math.log(len(z)),
@@ -184,6 +205,9 @@ MEAN_WRONG = [
           "subtract log M"),
     Wrong({"share": lambda z: float(len(z))}, "M was subtracted", "a division by M became a subtraction of M",
           "subtract its logarithm"),
+    Wrong({"share": lambda z: -math.log(len(z))}, "log M was added", "a plus for a minus", "subtract log M"),
+    Wrong(lambda logits: mean_log(logits, share=lambda z: 0.0) / len(logits), "the logarithm was divided by M",
+          "a division of the probabilities is a subtraction in logarithms", "subtract log M"),
     Wrong({"share": lambda z: math.log(z.shape[1])}, "the number of images was taken for that of the members",
           "the second axis has the images", "len(logits) is M"),
     Wrong(lambda logits: logits.mean(0), "this is the mean of the logits", "the loudest member decides", MEAN),
@@ -202,6 +226,7 @@ mean_of_probabilities = Formula(
     points=2,
     right=mean_log,
     cases=_votes,
+    properties=[_floor],
     verified="right for one to four members, one of them loud, with logits of 2000, and in float64",
     wrong=MEAN_WRONG,
 )

@@ -79,6 +79,10 @@ def _of_accuracies(joined: Callable[[list[float]], float]) -> Callable[..., floa
     return wrong
 
 
+def _cut_to_ball(model: nn.Module, x: Tensor, y: Tensor, results: Sequence[Tensor], eps: float) -> float:
+    return robust_share(model, x, y, [x + (one - x).clamp(-eps, eps) for one in results], eps)
+
+
 PER_IMAGE = "keep one True or False per image, and combine them with & from attack to attack; the mean comes last"
 ROBUST_WRONG = [
     Wrong(_of_accuracies(min), "this is the lowest of the attacks' accuracies",
@@ -87,6 +91,8 @@ ROBUST_WRONG = [
           "weak attacks pull it up", PER_IMAGE),
     Wrong(_of_accuracies(max), "this is the highest of the attacks' accuracies", "max() for the worst case",
           PER_IMAGE),
+    Wrong(_cut_to_ball, "results outside of the ball count after they were cut to it", "the change was clamped to ±ε",
+          "what breaks the rules proves nothing: let the image stand"),
     *(Wrong({part: way}, seen, cause, mend) for part, way, seen, cause, mend in [
         ("join", lambda stands: stands[1:].any(0) if len(stands) > 1 else stands[0],
          "an image counts as robust where a single attack fails", "or (any) for and (all)", PER_IMAGE),
@@ -103,7 +109,9 @@ ROBUST_WRONG = [
          "hardly any result counts as one in the ball", "the L2 norm was measured",
          "the L∞ norm: .abs().amax((1, 2, 3))"),
         ("inside", lambda delta, eps: delta.abs().amax((1, 2, 3)) < eps - 1e-6,
-         "results at exactly ε are left out", "< where ≤ is meant, or no room for rounding", "<= eps + 1e-6"),
+         "results at exactly ε are left out", "< where ≤ is meant", "<= eps + 1e-6"),
+        ("inside", lambda delta, eps: delta.abs().amax((1, 2, 3)) <= eps,
+         "results that rounding puts just beyond ε are left out", "no room for rounding", "<= eps + 1e-6"),
         ("inside", lambda delta, eps: (delta.abs().amax() <= eps + 1e-6).expand(len(delta)),
          "one image outside of the ball makes the whole result invalid", "the maximum over the batch was taken",
          "each image has a size of its own: .amax((1, 2, 3))"),
@@ -124,6 +132,7 @@ robust_accuracy = Formula(
     points=3,
     right=robust_share,
     cases=_attacked,
+    allowed=["advlib.norms"],
     verified="the worst case per image of none to four attacks, and what left the ball was not counted",
     wrong=ROBUST_WRONG,
 )
@@ -184,6 +193,11 @@ def _unpaired(one: Tensor, other: Tensor) -> float:
     return math.erfc(abs(p - q) / math.sqrt(2 * both * (1 - both) / n) / math.sqrt(2))
 
 
+def _all_tossed(one: Tensor, other: Tensor) -> float:
+    few, n = min(int((one & ~other).sum()), int((other & ~one).sum())), len(one)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(few + 1)) / 2**n)
+
+
 SPLIT = "b counts one & ~other, c counts other & ~one"
 TAIL = "add C(b + c, k) for k = 0 … min(b, c): range(min(b, c) + 1)"
 MCNEMAR_WRONG = [
@@ -208,6 +222,8 @@ MCNEMAR_WRONG = [
         (lambda one, other: (int((one & ~other).sum()), int((one ^ other).sum())),
          "c counts every difference", "^ counts b and c together"),
     ]),
+    Wrong(_all_tossed, "every image tosses a coin, also those on which both agree", "N for b + c",
+          "C(b + c, k) over 2^(b + c)"),
     Wrong(_chi_square(0), "this is the approximation by χ²", "chi-square without a correction",
           "exact: binomial coefficients over 2^(b + c)"),
     Wrong(_chi_square(1), "this is the approximation by χ² with a correction", "chi-square, |b − c| − 1",

@@ -153,10 +153,14 @@ fgm_l2 = Formula(
 # --- the smallest ε at which FGSM fools ---------------------------------------------------------------------
 
 
-def _fooled(model: nn.Module, x: Tensor, y: Tensor, eps: Tensor) -> Tensor:
+def _odds(z: Tensor, y: Tensor) -> Tensor:
+    return losses.log_odds(z, y).sum()
+
+
+def _fooled(model: nn.Module, x: Tensor, y: Tensor, eps: Tensor, loss: steps.Loss = _odds) -> Tensor:
     """Whether FGSM, on the log-odds as on the page, misleads the model at each of these ε."""
     with frozen(model):
-        direction = gradient(model, x, y, lambda z, y: losses.log_odds(z, y).sum()).sign()
+        direction = gradient(model, x, y, loss).sign()
     return predict(model, clipped(x, eps.view(-1, 1, 1, 1).to(x) * direction))[0] != y
 
 
@@ -180,18 +184,24 @@ def _bisected(model: nn.Module, x: Tensor, y: Tensor, **_: float) -> float:
     return high
 
 
+JUMPED = "halving the interval, or a search from above, jumped over it: FGSM is not monotone in ε"
+
+
 def _not_fooled(eps: float, right: float, model: nn.Module, x: Tensor, y: Tensor, **_: float) -> None:
     if eps > 1:
         raise Mistake(f"ε is {eps:g}, but pixels lie in [0, 1]", mend="ε is a number between 0 and 1")
     if eps <= 0:
         raise Mistake(f"ε is {eps:g}, and no change fools nobody", mend="find the first ε above 0 that does")
     if not _fooled(model, x, y, torch.tensor([eps])):
-        raise Mistake(
-            f"at ε = {eps:.4f} the model still gives the right label", mend="the answer is the ε that fools it"
-        )
+        seen, mend = f"at ε = {eps:.4f} the model still gives the right label", "the answer is the ε that fools it"
+        if _fooled(model, x, y, torch.tensor([eps]), steps.ce):
+            seen += "; along the gradient of the cross-entropy it would not"
+            mend = "go along the gradient of the log-odds: fgsm, not textbook_fgsm"
+        raise Mistake(seen, mend=mend)
     raise Mistake(
         f"ε = {eps:.4f} fools the model, but so does ε = {right:.4f}, which is smaller",
-        mend="step along sign(∇ₓ u) of this image, ε in steps of 0.001, and stop at the first that fools",
+        "" if _fooled(model, x, y, torch.linspace(right, eps, 100)).all() else JUMPED,
+        "step along sign(∇ₓ u) of this image, ε in steps of 0.001, and stop at the first that fools",
     )
 
 
@@ -204,8 +214,7 @@ def _in_hundredths(model: nn.Module, x: Tensor, y: Tensor, **_: float) -> float:
 
 
 SMALLEST_EPS_WRONG = [
-    Wrong(_bisected, "it fools the model, but a smaller ε does so as well",
-          "halving the interval jumped over it: FGSM is not monotone in ε",
+    Wrong(_bisected, "it fools the model, but a smaller ε does so as well", JUMPED,
           "try one ε after the other, from 0 upwards"),
     Wrong(_by(255), "pixels lie in [0, 1]", "ε in steps of 0 to 255", "divide it by 255"),
     Wrong(_by(2), "it is twice the answer", "the width from −ε to ε", "ε is the change in one direction"),

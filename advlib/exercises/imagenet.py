@@ -51,7 +51,9 @@ def _without_slack(x_adv: Tensor, x: Tensor, eps: float) -> Tensor:
 def _files() -> list[Case]:
     """Pixels that never lie halfway between two levels, at ε of whole levels and of others."""
     found = []
-    for i, (shape, eps) in enumerate((((4, 1, 6), 2.7), ((3, 3, 12), 2.0), ((1, 3, 8), 0.6), ((2, 1, 8), 4.4))):
+    # The last is a whole number of levels that comes out a little below: 33 * (1 / 255) * 255 is 32.99999…
+    plans = (((4, 1, 6), 2.7), ((3, 3, 12), 2.0), ((1, 3, 8), 0.6), ((2, 1, 8), 4.4), ((2, 1, 8), 33 * (1 / 255) * 255))
+    for i, (shape, eps) in enumerate(plans):
         x = to_8bit(specimens.images(*shape, seed=i))
         drawn = torch.rand(x.shape, generator=torch.Generator().manual_seed(i), dtype=torch.float64)
         change = (3 * eps * (drawn - 0.5)).clamp(-eps, eps)
@@ -84,6 +86,12 @@ TO_FILE_WRONG = [
           "clipped to the ball after rounding: its edge is no level", WHOLE),
     Wrong({"limit": lambda change, eps: change.clamp(-eps, eps)}, "pixels change by a fraction of a level at most",
           "levels, 0 to 255, were clipped to ε in pixel units", "in levels, ε is eps * 255"),
+    Wrong({"limit": lambda change, eps: change.clamp(-int(eps * 255), int(eps * 255))},
+          "an ε of 33 levels counts as one of 32", "33 * (1 / 255) * 255 is 32.99999…, and int() cuts that off",
+          "add a tiny number first: int(eps * 255 + 1e-3)"),
+    Wrong({"limit": lambda change, eps: change * (change.abs() <= eps * 255 + 1e-3)},
+          "pixels whose nearest level is outside of the ball come back as they were",
+          "x was put in the place of what is outside", "take the last level inside: " + WHOLE),
     Wrong({"levels": lambda x_adv, x: (x_adv - x) * 255}, "pixels lie between two levels", "the round() is missing",
           "a file holds whole levels: ((x_adv - x) * 255).round()"),
     Wrong({"levels": lambda x_adv, x: ((x_adv - x) * 255).trunc()},
@@ -118,6 +126,8 @@ TO_FILE_WRONG = [
     ]),
     Wrong({"limit": lambda change, eps: limited(change, eps).clamp_min(0)}, "no pixel gets darker", "clamped at 0",
           WHOLE),
+    Wrong(lambda x_adv, x, eps: (x + limited(((x_adv - x) * 256).round(), eps * 256 / 255) / 256).clamp(0, 1),
+          "changes are multiples of 1/256", "256 instead of 255", "use 255 in all places"),
     Wrong(lambda x_adv, x, eps: (x_adv * 256).round() / 256, "pixels lie on 257 levels", "256 instead of 255",
           "use 255 both times"),
 ]  # fmt: skip
@@ -131,7 +141,7 @@ to_file = Formula(
     cases=_files,
     properties=[properties.like, properties.inside_box, _levels],
     allowed=["advlib.data.photos", "advlib.norms"],
-    verified="256 levels, inside the ball, and none nearer: for ε of 0.6, 2, 2.7 and 4.4 levels, float32 and float64",
+    verified="256 levels, inside the ball, and none nearer: for ε of 0.6 to 33 levels, float32 and float64",
     wrong=TO_FILE_WRONG,
 )
 
@@ -161,13 +171,14 @@ def _functions() -> list[Case]:
 OUTSIDE = "x + (f(x.detach()) - x).detach(): one x stands outside of detach()"
 STRAIGHT_THROUGH_WRONG = [
     Wrong(lambda f, x: f(x.detach()), "no gradient reaches x", "f(x) alone, or all of the sum, was detached", OUTSIDE),
-    Wrong(lambda f, x: f(x), "the gradient is that of f, zero for a rounding", "f(x) was returned as it is", OUTSIDE),
+    Wrong(lambda f, x: f(x), "the gradient is that of f, zero for a rounding", "f(x) stands outside of detach()",
+          OUTSIDE),
     Wrong(lambda f, x: x.clone(), "value and gradient are those of x", "f is not applied, or f(x) cancels out",
           OUTSIDE),
     Wrong(lambda f, x: x + (f(x) - x), "the gradient is that of f, for the two x cancel", "nothing was detached",
           OUTSIDE),
-    Wrong(lambda f, x: x + (f(x.detach()) - x), "the gradient is zero: the two x cancel",
-          "only f(x) was detached, not the x that is taken off", OUTSIDE),
+    Wrong(lambda f, x: x + (f(x.detach()) - x), "the gradient is zero",
+          "the two x cancel, or the result is a new leaf, with requires_grad_()", OUTSIDE),
     Wrong(lambda f, x: x + (f(x).detach() - x),
           "the gradient is zero: the two x cancel, and f was given a tensor that records gradients",
           "only f(x) was detached, not the x that is taken off", OUTSIDE),

@@ -38,6 +38,7 @@ def walk(
     act: Callable[[Tensor], Tensor] = torch.relu,
     error: Callable[[Tensor, Tensor], Tensor] = lambda z, y: z.softmax(1) - onehot(z, y),
     mask: Callable[[Tensor, Tensor, int, int], Tensor | bool] = lambda g, a, i, last: a > 0,
+    order: Callable[[list[Tensor]], list[Tensor]] = list,
     back: Callable[[Tensor, Tensor], Tensor] = torch.matmul,
     pixels: Callable[[Tensor, Tensor], Tensor] = torch.matmul,
 ) -> Tensor:
@@ -46,7 +47,7 @@ def walk(
     for W, b in zip(weights, biases, strict=True):
         sums.append(layer(act(sums[-1]) if sums else x, W, b))
     *hidden, z = sums
-    g = error(z, y)
+    g, hidden = error(z, y), order(hidden)
     for i in reversed(range(len(hidden))):
         g = back(g, weights[i + 1])
         g = g * mask(g, hidden[i], i, len(hidden) - 1)
@@ -121,6 +122,11 @@ RELU_GRADIENT_WRONG = [
           "a logit below zero lets no gradient through", "a mask behind the last layer", "begin with p − e_y itself"),
     Wrong({"error": lambda z, y: z.relu().softmax(1) - onehot(z, y)}, "logits below zero count as zero",
           "a ReLU behind the last layer", "apply it between layers only"),
+    Wrong({"error": lambda z, y: (z.relu().softmax(1) - onehot(z, y)) * (z > 0)},
+          "logits below zero count as zero, and let no gradient through", "a ReLU and its mask behind the last layer",
+          "apply them between layers only"),
+    Wrong({"order": lambda hidden: hidden[::-1]}, "the masks stand at the wrong layers",
+          "they come in the order of the way forward", "the way back meets the last hidden layer first: hidden[::-1]"),
     Wrong({"error": _labels_mixed}, "1 was subtracted at every label of the batch, in every row",
           "p[:, y] takes all rows for each label", "p[torch.arange(len(y)), y] -= 1, or p - F.one_hot(y, k)"),
     Wrong({"error": lambda z, y: z.softmax(1) - F.one_hot(y, 10)}, "there are not always ten classes",

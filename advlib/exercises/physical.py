@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,6 +79,8 @@ PASTE_WRONG = [
         (lambda corner: corner[:1], "only the first picture has a sticker", "a return inside the loop", PLACE),
         (lambda corner: 0 * corner, "every sticker is in the top left corner", "corner plays no part", PLACE),
     ),
+    Wrong(lambda x, image, mask, corner: paste(x, image, mask, (corner - torch.tensor(mask.shape) // 2).clamp_min(0)),
+          "the sticker's middle is where its corner should be", "corner was taken for the middle", PLACE),
     Wrong({"ground": torch.zeros_like}, "the stickers lie on black", "a new picture of zeros was begun",
           "begin with x.clone()"),
 ]  # fmt: skip
@@ -137,7 +140,7 @@ def _put(top: int, left: int, light: float = 1.0, flip: bool = False) -> Way:
 
 def _step_cases() -> list[Case]:
     ways = [_put(0, 0), _put(2, 3, 0.5), _put(4, 1, 0.8, True), _put(-1, 2), _put(1, 1, 0.3)]
-    models = [specimens.mlp(3, 8, 4, 1, 3), specimens.conv(1, 5, 2), specimens.mlp(3, 8, 6, 3, 4)]
+    models = [specimens.mlp(3, 8, 4, 1, 30), specimens.conv(1, 5, 2), specimens.mlp(3, 8, 6, 3, 4)]
     found = []
     for i, (n, channels, classes, few, step) in enumerate(
         [(4, 3, 4, 3, 0.1), (3, 1, 5, 5, 0.02), (1, 3, 6, 4, 0.3), (5, 3, 4, 1, 0.05)]
@@ -150,10 +153,16 @@ def _step_cases() -> list[Case]:
     return [*found, Case("float64", double, *wide[1:])]
 
 
-def _votes(model: nn.Module, ways: Sequence[Way], image: Tensor, x: Tensor, y: Tensor, step: float) -> Tensor:
-    """Each picture has one vote."""
-    each = [_gradient(model, way, image, *one).sign() for way in ways for one in zip(x.split(1), y.split(1))]
-    return clipped(image, step * torch.stack(each).sum(0).sign())
+def _votes(together: bool) -> Callable[..., Tensor]:
+    """Each picture has one vote, in all ways together or in each."""
+
+    def wrong(model: nn.Module, ways: Sequence[Way], image: Tensor, x: Tensor, y: Tensor, step: float) -> Tensor:
+        rows = zip(x.split(1), y.split(1))
+        each = [torch.stack([_gradient(model, way, image, *one) for way in ways]) for one in rows]
+        votes = torch.stack([(gs.sum(0) if together else gs).sign() for gs in each])
+        return clipped(image, step * votes.flatten(0, -4).sum(0).sign())
+
+    return wrong
 
 
 def _mean_of(joined: Callable[[list[Tensor], Tensor, nn.Module], Tensor]) -> Callable[..., Tensor]:
@@ -201,7 +210,13 @@ STEP_WRONG = [
         (lambda p, delta: (p + delta.clamp(0, 1)).clamp(0, 1), "values only ever get brighter",
          "the step was clipped to [0, 1]", "clip the sum only"),
     ),
-    Wrong(_votes, "each picture has one vote per value", "the sign was taken for each picture, before the sum", ALL),
+    Wrong(_votes(together=True), "each picture has one vote per value",
+          "the sign was taken for each picture, before the sum", ALL),
+    Wrong(_votes(together=False), "each picture has one vote per value in each way",
+          "the sign was taken for each picture in each way, before the sum", ALL),
+    Wrong({"loss": lambda z, y: F.cross_entropy(z, y, reduction="none").clamp_max(math.log(z.shape[1])).sum()},
+          "pictures whose loss is above log K pull no more", "the min of the text was taken, and here it is not asked",
+          ALL),
     Wrong(_mean_of(lambda seen, y, model: ce(torch.stack([model(x) for x in seen]).mean(0), y)),
           "the gradient is that of the mean logits' loss", "the mean was taken before the loss", ALL),
     Wrong(_mean_of(lambda seen, y, model: ce(model(torch.stack(seen).mean(0)), y)),

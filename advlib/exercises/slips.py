@@ -95,8 +95,13 @@ def _labels(name: str, names: list[str]) -> Iterator[tuple[Callable[[dict], Tens
 # --- what is returned -------------------------------------------------------------------------------------
 
 
+def _over(r: Tensor, size: Tensor) -> Tensor:
+    """Nothing over nothing is nothing; what is NaN stays so: neither proves a division."""
+    return torch.where(r.isnan(), r, torch.nan_to_num(r / size))
+
+
 def _rows(r: Tensor, size: Callable[[Tensor], Tensor]) -> Tensor:
-    return torch.nan_to_num(r / size(r.flatten(1)).view(-1, *[1] * (r.ndim - 1)))
+    return _over(r, size(r.flatten(1)).view(-1, *[1] * (r.ndim - 1)))
 
 
 def _like(arg: Any, r: Tensor) -> bool:
@@ -146,9 +151,9 @@ RETURNED: list[tuple[Returned, str, str, str]] = [
      "divided by its largest entry", AS_IS),
     (lambda r, a: _rows(r, lambda f: f.abs().sum(1)), "the entries of every image's result add up to 1, without signs",
      "divided by the sum of absolute values", AS_IS),
-    (lambda r, a: r / r.norm(), "the batch's result has length 1 as a whole", "divided by its norm over the batch",
-     AS_IS),
-    (lambda r, a: r / r.abs().max(), "the largest entry of the batch's result is 1",
+    (lambda r, a: _over(r, r.norm()), "the batch's result has length 1 as a whole",
+     "divided by its norm over the batch", AS_IS),
+    (lambda r, a: _over(r, r.abs().max()), "the largest entry of the batch's result is 1",
      "divided by the largest entry of the batch", AS_IS),
     (lambda r, a: r + _shaped(r, a), "{x} was added to the result", "{x} + …, or {x} was not taken off", AS_IS),
     (lambda r, a: r - _shaped(r, a), "{x} was taken off the result", "… − {x}: this is the change, or what is left",
@@ -196,8 +201,9 @@ RETURNED: list[tuple[Returned, str, str, str]] = [
     (lambda r, a: r.float(), "in float64 the result is float32",
      "a .float(), or a tensor made without the dtype of what is passed",
      "compute in the type of what is passed"),
-    (lambda r, a: r.detach().tolist(), "the result is a list of numbers", "it was not made a tensor",
-     "return a tensor"),
+    (lambda r, a: r.detach().tolist(), "the result holds plain numbers, which know no gradient",
+     "it was not made a tensor, or .item(), float() or .tolist() took it out of one",
+     "return a tensor, computed as one from beginning to end"),
     (lambda r, a: list(r), "the result is a list", "it was not made a tensor", "torch.stack them"),
     (lambda r, a: (r,), "the result is a tuple",
      "torch.autograd.grad returns one, and a comma behind a value makes one",
@@ -242,7 +248,8 @@ def multiple(cases: list, results: list, bases: list) -> Mistake | None:
             return None
         weight = (own * own).sum()
         factor = (got * own).sum() / weight if weight else torch.tensor(0.0)
-        if not torch.allclose(got, factor * own, rtol=1e-4, atol=float(1e-5 * own.abs().max()) if own.numel() else 0):
+        scaled = factor * own
+        if not torch.allclose(got, scaled, rtol=1e-4, atol=float(1e-5 * scaled.abs().max()) if own.numel() else 0):
             return None
         if not weight:
             continue

@@ -93,6 +93,8 @@ GAINS_WRONG = [
         (lambda each: each.sum(1, keepdim=True), "the result has an axis of size 1 too many", "keepdim=True",
          "sum(1), shape (N, H, W)"),
     ),
+    Wrong(lambda x, g: torch.maximum((g * (1 - x)).sum(1), (-g * x).sum(1)), "all colours of a pixel go the same way",
+          "the sum was taken before the maximum", FREE),
 ]  # fmt: skip
 
 pixel_gains = Formula(
@@ -113,6 +115,10 @@ pixel_gains = Formula(
 
 def _sums(gains: Tensor, h: int) -> Tensor:
     return F.avg_pool2d(gains[:, None], h, stride=1)[:, 0]
+
+
+def _side_by_side(gains: Tensor, h: int) -> Tensor:
+    return F.avg_pool2d(gains[:, None], h)[:, 0]
 
 
 def _split(where: Tensor, width: int) -> Tensor:
@@ -152,7 +158,7 @@ CORNER_WRONG = [
          "F.avg_pool2d(gains[:, None], h, stride=1)"),
         (lambda g, h: F.max_pool2d(g[:, None], h, stride=1)[:, 0], "the square is the first that holds the best pixel",
          "the maximum in each square was taken", "avg_pool2d, or a sum"),
-        (lambda g, h: F.avg_pool2d(g[:, None], h)[:, 0], "only squares side by side were looked at",
+        (_side_by_side, "only squares side by side were looked at",
          "avg_pool2d moves on by h where no stride is given", "stride=1"),
         (lambda g, h: -_sums(g, h), "this is the square with the smallest sum", "argmin, or a minus", "argmax"),
         (lambda g, h: _sums(g.mean(0, keepdim=True).expand_as(g), h), "all images have the same square",
@@ -184,6 +190,8 @@ CORNER_WRONG = [
         (lambda c, h: c + 1, "row and column are one too large", "counted from 1", CORNER),
         (lambda c, h: c.float(), "the numbers are no whole numbers", "/ in place of //, or float()", "where // width"),
     ),
+    Wrong({"sums": _side_by_side, "end": lambda c, h: c * h}, "only every h-th row and column was looked at",
+          "avg_pool2d moves on by h where no stride is given", "stride=1, and no factor h"),
 ]  # fmt: skip
 
 sticker_corner = Formula(

@@ -34,11 +34,12 @@ def _agreement(
     step: Callable[[Tensor], Tensor] = torch.sign,
     gain: Rule = lambda s, h: (s * h).sum(1),
     most: Rule = lambda g, h: h.abs().sum(1),
+    over: Rule = _ratio,
 ) -> Tensor:
     """Σ sign(g) h / ‖h‖₁ of each image; 0 where h = 0."""
     g, h = (gradient(net, x, y, loss).flatten(1) for net in (substitute, victim))
     g, h = (h, g) if turned else (g, h)
-    return _ratio(gain(step(g), h), most(g, h))
+    return over(gain(step(g), h), most(g, h))
 
 
 def _pairs() -> list[Case]:
@@ -91,9 +92,11 @@ AGREEMENT_WRONG = [
         (lambda g, h: h.abs().mean(1), "the result is n times too large", "the mean of |h| for its sum"),
         (lambda g, h: g.abs().sum(1), "the gain was divided by ‖g‖₁", "the substitute's norm"),
         (lambda g, h: h.abs().sum().expand(len(h)), "the whole batch shares one ‖h‖₁", "sum() over all images"),
-        (lambda g, h: h.abs().sum(1) + 1e-8, "it is too small where the victim's gradient is tiny",
-         "a small number was added to ‖h‖₁"),
+        *((lambda g, h, tiny=tiny: h.abs().sum(1) + tiny, "it is too small where the victim's gradient is tiny",
+           f"about {tiny:g} was added to ‖h‖₁") for tiny in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)),
     ]),
+    Wrong({"over": torch.div}, "where the victim's gradient is zero, the result is NaN", "zero was divided by zero",
+          "torch.where(norm > 0, gain / norm, 0)"),
     Wrong({"gain": lambda s, h: (s * h).sum().expand(len(h)), "most": lambda g, h: h.abs().sum().expand(len(h))},
           "every image has the agreement of the whole batch", "sum() over all images", "sum over dim=1"),
 ]  # fmt: skip
@@ -137,6 +140,20 @@ def ensemble(
     )
 
 
+def _turning() -> nn.Module:
+    """Its first gradient is spread over all pixels and its second is not: the L1 norm weighs them otherwise than L2.
+
+    Log-odds u − max(v, 0), where v passes 0 in the first step of 0.1.
+    """
+    first, second = torch.full((81,), 0.1), torch.zeros(81)
+    first[40], second[40], second[0] = 1.0, -1.0, 4.0
+    below, above = nn.Linear(81, 2), nn.Linear(2, 2)
+    below.weight.data = torch.stack([first, first - second])
+    below.bias.data = torch.tensor([10.0, -0.3]) - below.weight.data.sum(1) / 2
+    above.weight.data, above.bias.data = torch.tensor([[0.0, 0.0], [1.0, -1.0]]), torch.tensor([10.0, 0.0])
+    return nn.Sequential(nn.Flatten(), below, nn.ReLU(), above).eval()
+
+
 def _ensembles() -> list[Case]:
     def nets(classes: int, *seeds: int, size: int = 9) -> list[nn.Module]:
         return [specimens.mlp(1, size, classes, seed, scale) for seed, scale in zip(seeds, (4, 1, 9))]
@@ -159,6 +176,7 @@ def _ensembles() -> list[Case]:
         for i, (models, classes, eps, count) in enumerate(plans)
     ]
     double = [net.double() for net in nets(5, 1, 2)]
+    turning = [_turning(), _turning()], torch.full((3, 1, 9, 9), 0.5), torch.zeros(3).long(), 0.2, 2
     mixed = [specimens.conv(3, 4, 1), specimens.mlp(3, 8, 4, 2)]
     x, y = specimens.images(1, 3, 8, seed=7), torch.tensor([2])
     # Read rightly and surely at first: the gradients grow a thousandfold on the way.
@@ -169,6 +187,7 @@ def _ensembles() -> list[Case]:
     return [
         Case("networks that are very sure", sure, inner, named, 0.5, 5),
         *found,
+        Case("a few large slopes after many small ones", *turning),
         Case("two architectures, a batch of 1", mixed, x, y, 0.1, 3),
         Case("float64", double, found[0].args[1].double(), found[0].args[2], 0.1, 3),
     ]
@@ -195,6 +214,7 @@ ENSEMBLE_WRONG = [
         (lambda m, g: g, "each step follows the last gradient alone", "there is no momentum: m is never added to"),
         (torch.add, "gradients were added up with their sizes", "they are not divided by their L1 norm"),
         (lambda m, g: m + g / g.abs().sum(), "the whole batch shares one L1 norm", "sum() over all images"),
+        (lambda m, g: m + steps.unit(g), "gradients were divided by their L2 norm", "norm() is the L2 norm"),
         (lambda m, g: m + g.sign(), "signs were added up", "the sign was taken before the sum"),
         (lambda m, g: 0.9 * m + climbing.normalised(g), "older gradients count for less", "μ is 0.9, not 1"),
         (lambda m, g: 0.5 * m + climbing.normalised(g), "older gradients count for half as much", "μ is 0.5, not 1"),
