@@ -13,6 +13,7 @@ from advlib import losses
 from advlib.ball import wide
 from advlib.exercises import climbing, properties, specimens, steps
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
+from advlib.exercises.harm import damage
 from advlib.norms import Ball, Linf
 
 # --- my_bim(model, x, y, eps, step, steps) ---------------------------------------------------------------
@@ -222,7 +223,7 @@ def _cheap(
     with specimens.counting(model) as (victim, count):
         result = exercise.attempt(attack, (victim, x, y, within), notes)
         spent = count() / len(x)
-    for harm in properties.damage(lambda x: x, (before,), (x,)):
+    for harm in damage(lambda x: x, (before,), (x,)):
         raise harm.mistake
     result = properties.images(result, before)
     properties.inside_ball(within.size(result - x), within.eps, within.symbol)

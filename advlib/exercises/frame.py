@@ -29,8 +29,9 @@ from torch import Tensor
 from advlib.exercises.diagnosis import Search
 from advlib.exercises.exercise import Case, Exercise, Wrong, instead_of
 from advlib.exercises.guarded import Failed, Watch, guarded
+from advlib.exercises.harm import called, damage
 from advlib.exercises.mistake import Mistake, Unwritten
-from advlib.exercises.properties import alike, called, damage, described, difference, like, number, plain
+from advlib.exercises.properties import alike, described, difference, like, number, plain
 
 __all__ = ["Case", "Exercise", "Explore", "Formula", "Mistake", "Number", "Wrong", "instead_of"]
 

@@ -13,6 +13,7 @@ from advlib import losses
 from advlib.contract import frozen
 from advlib.exercises import properties, specimens
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
+from advlib.exercises.harm import damage
 
 # The parts of a formula.
 Map = Callable[[Tensor], Tensor]
@@ -398,7 +399,7 @@ def _only_asks(exercise: Explore, answer: Callable, notes: list[str], model: nn.
             "the notebook's network, a copy of it, or the one behind `ask` was used",
             "the attacker of a black box only sees answers: use nothing but ask(images)",
         )
-    for harm in properties.damage(lambda x, y: None, before, (x, y)):
+    for harm in damage(lambda x, y: None, before, (x, y)):
         raise harm.mistake
     result = properties.images(result, before[0])
     properties.inside_ball((result - x).abs().flatten(1).amax(1), EPS, "L∞")
