@@ -73,6 +73,7 @@ class BlackBox:
         self.clean = x.detach().to(y.device, torch.promote_types(x.dtype, torch.float32), copy=True)
         self.rows = torch.arange(len(x), device=y.device)
         self.used = torch.zeros_like(self.rows)
+        self.width = width(victim, self.clean[0])  # of one image; a question costs less than to find it out
         self.log: bool | None = None  # whether scores are probabilities; seen from the first answer
 
     def left(self, rows: Tensor | int) -> Tensor:
@@ -121,7 +122,7 @@ class BlackBox:
             return said.to(rows.device, copy=True)  # it may answer in the same memory each time
 
         every = torch.arange(len(rows), device=rows.device)
-        return torch.cat(in_batches(ask, every, width(self.victim, images[0]), self.batch_size))
+        return torch.cat(in_batches(ask, every, self.width, self.batch_size))
 
     def _check_goals(self, classes: int) -> None:
         contract.check_labels(self.y, len(self.y), classes)

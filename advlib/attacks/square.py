@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 
 import torch
@@ -96,12 +97,13 @@ def square(
             if not len(rows):
                 break
             done = 10_000 * k / queries if start is None else IMPROVING + k
-            area = p / 2 ** sum(done > halving for halving in HALVINGS)
+            area = p / 2 ** bisect_left(HALVINGS, done)
             side = round(math.sqrt(area * clean[0, 0].numel()))
             proposal = propose(clean[rows], adv[rows], within.rows(rows), side, u[rows])
             now = box.margins(proposal, rows)
             better = now > margin[rows]
-            adv[rows[better]], margin[rows[better]] = proposal[better], now[better]
+            improved = rows[better]
+            adv[improved], margin[improved] = proposal[better], now[better]
         return box.result(adv, return_queries)
 
 
@@ -116,9 +118,10 @@ def _paint(x: Tensor, adv: Tensor, within: Ball, side: int, u: Tensor) -> Tensor
     """Andriushchenko et al. (2020), Algorithm 2: x ± ε in one square of each image. Writes into ``adv``."""
     square = _window(x, side, u[:, :2])
     sign = _signs(u[:, 5:])[:, :, None, None]
-    painted, turned = ((x[square] + within.factor(x) * way * sign).clamp_(0, 1) for way in (1, -1))
+    here, step = x[square], within.factor(x) * sign
+    painted = (here + step).clamp_(0, 1)
     idle = (painted == adv[square]).flatten(1).all(1)
-    adv[square] = torch.where(wide(idle), turned, painted)
+    adv[square] = torch.where(wide(idle), (here - step).clamp_(0, 1), painted)
     return adv
 
 
@@ -171,7 +174,7 @@ def _window(x: Tensor, side: int, u: Tensor) -> tuple[Tensor, ...]:
     n, channels, height, width = x.shape
     side = max(1, min(side, height, width))
     along = torch.arange(side, device=x.device)
-    top, left = (u * torch.tensor([height - side + 1, width - side + 1]).to(u)).long().unbind(1)
+    top, left = (u[:, 0] * (height - side + 1)).long(), (u[:, 1] * (width - side + 1)).long()
     image, channel = torch.arange(n, device=x.device), torch.arange(channels, device=x.device)
     return (
         image[:, None, None, None],
