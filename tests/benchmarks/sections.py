@@ -182,7 +182,7 @@ def strength(scale: Scale) -> str:
 
 def worst(scale: Scale) -> str:
     """Sets of attacks that leave nothing to choose: `worst_case` against AutoAttack, on networks that resist."""
-    rows = [row for load in workloads.for_the_worst(max(2, scale.images // 10)) for row in _worst_rows(load, scale)]
+    rows = [row for load in workloads.for_the_worst(max(2, scale.images // 50)) for row in _worst_rows(load, scale)]
     return measure.table(["network, its images", "set of attacks", "processor s", "robust accuracy in %"], rows)
 
 
