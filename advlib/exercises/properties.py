@@ -120,13 +120,18 @@ def like(case: Any, result: Any, right: Any) -> None:
         )
     if not result.isfinite().all():
         seen = f"on {case.name}, {int((~result.isfinite()).sum())} of {result.numel()} values are NaN or infinite"
-        for arg in case.args if hasattr(case, "args") and result.ndim else ():
-            if isinstance(arg, Tensor) and len(arg) == len(result) and arg.is_floating_point():
-                zero, nan = (arg == 0).flatten(1).all(1), result.isnan().reshape(len(result), -1)
-                if zero.any() and torch.equal(zero, nan.any(1)) and torch.equal(zero, nan.all(1)):
-                    cause, mend = "zero was divided by zero", "divide only where the divisor is not 0: torch.where"
-                    raise Mistake(f"{seen}, just where what is passed is 0 throughout", cause, mend)
+        if any(_nan_where_zero(result, arg) for arg in getattr(case, "args", ())):
+            cause, mend = "zero was divided by zero", "divide only where the divisor is not 0: torch.where"
+            raise Mistake(f"{seen}, just where what is passed is 0 throughout", cause, mend)
         raise Mistake(seen)
+
+
+def _nan_where_zero(result: Tensor, arg: Any) -> bool:
+    """Whether just those rows are NaN, and wholly so, that are 0 throughout in what was passed."""
+    if not (isinstance(arg, Tensor) and arg.is_floating_point() and arg.ndim and result.shape[:1] == arg.shape[:1]):
+        return False
+    zero, nan = (arg == 0).reshape(len(arg), -1).all(1), result.isnan().reshape(len(result), -1)
+    return bool(zero.any()) and torch.equal(zero, nan.any(1)) and torch.equal(zero, nan.all(1))
 
 
 def inside_box(case: Any, result: Tensor, right: Any = None) -> None:

@@ -97,6 +97,7 @@ def put_back(f, x, tau):
         (check.input_gradient, lambda m, x, y: own(m, x.requires_grad_(), y), "x now records gradients"),
         (check.input_gradient, lambda m, x, y: own(m, x, y).abs().sum(1), "shape (5, 9, 9), expected (5, 1, 9, 9)"),
         (check.backprop, autograd, "it calls torch's own grad"),
+        (check.finite_differences, lambda f, x, tau: x * torch.nan, "4 of 4 values are NaN"),
         (check.finite_differences, put_back, "the caller's x was changed"),
         (check.finite_differences, lambda f, x, tau: torch.func.grad(f)(x), "autograd, or a far smaller step than τ"),
     ],
