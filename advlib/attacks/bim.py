@@ -240,8 +240,7 @@ def apgd(
     """Auto-PGD: no step size to choose; it is halved image by image as the loss stops rising.
 
     Croce & Hein (2020), Algorithm 1, with α = 0.75 and the direction of cross-entropy computed from the log-odds,
-    which do not round. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the
-    targeted DLR attack.
+    which do not round. ``loss=losses.dlr`` gives APGD-DLR, and with ``target`` the targeted DLR attack.
 
     Deviations: the first step has no earlier move to repeat and is 0.75 of a step, where the paper's is a whole one.
     The random start is a point of the ball; the authors' code begins on the surface in L∞ and L2. In L1 and L0 it is

@@ -45,7 +45,9 @@ class Search:
         # Where all that did not break is right, nothing tells a known mistake from the right function.
         wrong = any(not self._agree_where_finite(one, right) for (one, _), right in zip(self.seen, self.rights))
         if wrong and 0 < 2 * broken <= len(self.cases):
-            self._match(known, whole=False)
+            besides = self._breaks()
+            these = [(function, Mistake.all([mistake, besides])) for function, mistake in known]
+            self._match(these, agree=self._agree_where_finite)
 
     def _pairs(self) -> Iterator[Suspect]:
         """Two known parts exchanged, or one of them and a slip in what is given."""
@@ -58,15 +60,13 @@ class Search:
         for change, mistake in slips.given(right):
             yield from ((_fed(function(one), change), Mistake.both(one.mistake(), mistake)) for one in parts)
 
-    def _match(
-        self, suspects: Iterable[Suspect], whole: bool = True, agree: Callable | None = None
-    ) -> list[tuple[Any, Any]]:
+    def _match(self, suspects: Iterable[Suspect], agree: Callable | None = None) -> list[tuple[Any, Any]]:
         """Raise the mistake that gives what was seen; of several, the first that leaves the same trace.
 
-        Else return what each of the suspects gives on the first case. Where not the ``whole`` counts, only the calls
-        that ended well and their finite values do; ``agree`` tells two outcomes alike in another way.
+        Else return what each of the suspects gives on the first case. ``agree`` tells two outcomes alike, by default
+        as the exercise does.
         """
-        agree = agree or (self.exercise.agree if whole else self._agree_where_finite)
+        agree = agree or self.exercise.agree
         traces, firsts, matching = [trace for _, trace in self.seen], [], []
         for function, mistake in suspects:
             theirs = []
@@ -77,7 +77,7 @@ class Search:
                     break
                 theirs.append(found[1])
             else:
-                matching.append(mistake if whole else Mistake.all([mistake, self._breaks()]))
+                matching.append(mistake)
                 if theirs == traces:
                     raise matching[-1]
         if matching:
@@ -85,6 +85,7 @@ class Search:
         return firsts
 
     def _agree_where_finite(self, result: Any, other: Any) -> bool:
+        """Whether they are alike, as far as the call ended well and its values are finite."""
         if isinstance(result, Tensor) and isinstance(other, Tensor) and result.shape == other.shape:
             other = torch.where(result.isfinite(), other, result.to(other.dtype))
         return isinstance(result, Failed) or self.exercise.agree(result, other)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
+from advlib.grading.needed import asks_for, binds, statements
 from book._ext.coursebook.course_map import run_seconds
 from tests.notebooks.needs import needs
 
@@ -78,29 +78,16 @@ def _missed_where_skipped(notebook: NotebookNode) -> Iterator[str]:
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
-        uses, defines = _names(cell.source)
-        asked = set(needs(cell.metadata))
-        for name in sorted(uses - defines - always):
+        body, asked = statements(cell.source), set(needs(cell.metadata))
+        for name in sorted(asks_for(body) - always):
             where, lacking = skipped.get(name, (0, set()))
             if lacking - asked:
                 yield f"cell {number}: {name} comes from cell {where}, which is skipped without {', '.join(lacking)}"
+        defines = set().union(*map(binds, body))
         if asked:
             skipped |= dict.fromkeys(defines, (number, asked))
         else:
             always |= defines
-
-
-def _names(source: str) -> tuple[set[str], set[str]]:
-    """What a cell's code reads and what it defines, its functions' own names among both."""
-    nodes = list(ast.walk(ast.parse(TransformerManager().transform_cell(source))))
-    uses = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    uses -= {node.arg for node in nodes if isinstance(node, ast.arg)}  # a function's parameters come with its call
-    defines = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    defines |= {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    for node in nodes:
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            defines |= {(name.asname or name.name).split(".")[0] for name in node.names}
-    return uses, defines
 
 
 def _other_setup(notebook: NotebookNode, setup: str) -> Iterator[str]:
@@ -129,14 +116,14 @@ def speaks(source: str) -> bool:
     >>> speaks("x = 1"), speaks("x"), speaks("print(1)"), speaks("x;"), speaks("def f(): print(1)")
     (False, True, True, False, False)
     """
-    statements = ast.parse(TransformerManager().transform_cell(source)).body
-    if not statements:
+    body = statements(source)
+    if not body:
         return False
-    ends_in_value = isinstance(statements[-1], ast.Expr) and not source.rstrip().endswith(";")
+    ends_in_value = isinstance(body[-1], ast.Expr) and not source.rstrip().endswith(";")
     silent = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Try, ast.If)
     calls = [
         node.func
-        for part in statements
+        for part in body
         if not isinstance(part, silent)
         for node in ast.walk(part)
         if isinstance(node, ast.Call)
