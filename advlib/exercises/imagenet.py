@@ -140,7 +140,8 @@ to_file = Formula(
     right=on_levels,
     cases=_files,
     properties=[properties.like, properties.inside_box, _levels],
-    allowed=["advlib.data.photos", "advlib.norms"],
+    by_hand=["to_8bit_within"],
+    allowed=["advlib.norms"],
     verified="256 levels, inside the ball, and none nearer: for ε of 0.6 to 33 levels, float32 and float64",
     wrong=TO_FILE_WRONG,
 )

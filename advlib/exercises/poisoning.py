@@ -26,12 +26,12 @@ def success(
     target: int,
     *,
     seen: Callable[[Map, Tensor], Tensor] = lambda stick, x: stick(x),
-    counted: Callable[[Tensor, Tensor, int], Tensor] = lambda z, y, target: y != target,
+    counted: Callable[[Tensor, Tensor, int], Tensor] = lambda z, y, target: (y != target) & (z.argmax(1) != target),
     hit: Callable[[Tensor, Tensor, int], Tensor] = lambda z, y, target: z.argmax(1) == target,
     of: Callable[[Tensor], Tensor | int] = lambda counted: counted.sum(),
     end: Callable[[float], Any] = float,
 ) -> Any:
-    """Of the images of other classes, the share that is read as ``target`` once the trigger is on them."""
+    """Of the other classes' images that are not read as ``target`` anyway, the share that is with the trigger on."""
     with torch.no_grad():
         z, clean = model(seen(stick, x)), model(x)
     rows = counted(clean, y, target)
@@ -66,12 +66,16 @@ def _marked() -> list[Case]:
     return [*found, Case("float64", copy.deepcopy(model).double(), x.double(), y, stick, target)]
 
 
-OTHERS = "count the images of other classes only: keep = y != target"
+OTHERS = "keep = (y != target) & (model(x).argmax(1) != target)"
 SUCCESS_WRONG = [
     Wrong({"counted": lambda z, y, target: y == y}, "all images were counted, those of the target among them",
           "images of the target are read as the target without any trigger", OTHERS),
+    Wrong({"counted": lambda z, y, target: y != target}, "images that are read as the target anyway were counted",
+          "this is the page's count: the trigger did not turn them", OTHERS),
+    Wrong({"counted": lambda z, y, target: z.argmax(1) != target}, "misread images of the target were counted",
+          "the labels y were not used", OTHERS),
     Wrong({"of": lambda rows: len(rows)}, "the count was divided by the number of all images",
-          "the mean over N, after the images of the target were left out of the count", OTHERS),
+          "the mean over N, after some images were left out of the count", OTHERS),
     Wrong({"of": lambda rows: 1}, "the result is a count", "it was not divided by how many images were counted",
           "the mean of (reads == target): a number from 0 to 1"),
     Wrong({"counted": lambda z, y, target: y == target}, "the images of the target alone were counted",
@@ -84,12 +88,14 @@ SUCCESS_WRONG = [
           "this is the accuracy under the trigger", "compare with target"),
     Wrong({"hit": lambda z, y, target: z.argmax(1) != target}, "images that are not read as the target were counted",
           "1 minus what is asked", "compare with =="),
-    Wrong({"counted": lambda z, y, target: (y != target) & (z.argmax(1) != target)},
-          "images that are read as the target anyway were left out", "the clean reading was used instead of y",
-          "the text asks for all images of other classes"),
     Wrong({"counted": lambda z, y, target: (y != target) & (z.argmax(1) == y)},
           "only images that are read rightly without the trigger were counted",
-          "another measure, as for an adversarial example", "the text asks for all images of other classes"),
+          "another measure, as for an adversarial example",
+          "misread or not, an image counts unless it is read as the target"),
+    Wrong(lambda model, x, y, stick, target: success(model, x, y, stick, target, counted=lambda z, y, t: y != t)
+          - success(model, x, y, lambda x: x, target, counted=lambda z, y, t: y != t),
+          "the share without the trigger was taken off", "a difference of two shares of all other classes",
+          "leave those images out of both, before you count"),
     Wrong({"end": lambda share: 100 * share}, "the share is in per cent", "multiplied by 100", "a number from 0 to 1"),
 ]  # fmt: skip
 
@@ -101,7 +107,7 @@ trigger_success = Formula(
     right=success,
     cases=_marked,
     same=properties.to_three_digits,
-    verified="the share of other classes' images that the trigger turns, on four networks",
+    verified="the share of other classes' images that the trigger itself turns, on four networks",
     wrong=SUCCESS_WRONG,
 )
 
