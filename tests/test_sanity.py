@@ -136,6 +136,7 @@ def test_a_model_that_overfits_one_step_is_flagged():
     assert names(sanity_checks(model, digits.x, digits.y, Linf(0.3), **SMALL)) == {"stands one step only"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ball", [L2(0.3), L1(3.0), L0(5)], ids=str)
 def test_every_norm_is_looked_at(ball, signs):
     found = sanity_checks(load_model("signs-linear"), signs.x, signs.y, ball, steps=10, queries=20)

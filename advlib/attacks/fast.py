@@ -76,7 +76,7 @@ def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> bool:
     """Throw all switches, or where the model then gives other logits, each that leaves them the same; whether any."""
     met: Met = []
     with unnoticed(model, x.device) as drawn:
-        expected = logits_on(model, x, note=lambda module, inputs, output: met.append((module, inputs[0], output)))
+        expected = logits_on(model, x, lambda module, given, output: met.append((module, given[0], output)), back=False)
         if expected is None or drawn() or not same(logits_on(model, x, back=False), expected):
             return False
     switches = [_fold_batch_norms, _crop_kernels] + [_channels_last, _subpixel_gradient] * (x.device.type == "cpu")

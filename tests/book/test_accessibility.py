@@ -34,6 +34,7 @@ def test_page_is_accessible(book: Book, page: str, theme: str) -> None:
     assert findings(visit.page) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", SEEN)
 def test_page_is_accessible_on_a_phone(book: Book, page: str) -> None:
     assert findings(book.open(page, width=375).page) == []

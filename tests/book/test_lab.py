@@ -428,6 +428,7 @@ def test_nothing_jumps_while_the_page_loads(book: Book, width: int) -> None:
     assert page.evaluate("shifts.reduce((sum, value) => sum + value, 0)") <= 0.02
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width, theme", [(1280, "light"), (1280, "dark"), (375, "light"), (375, "dark")])
 def test_page_is_accessible_and_fits(book: Book, width: int, theme: str) -> None:
     page = book.open(PAGE, over="file", width=width, theme=theme).page

@@ -84,6 +84,7 @@ def test_python_m_advlib_is_the_same_command():
     assert done.stdout.startswith("advlib ")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", [["doctor"], ["attack", "--eps", "8/255"]], ids=lambda words: words[0])
 def test_a_terminal_without_these_letters_gets_words(tmp_path, signs, words):
     if words[0] == "attack":

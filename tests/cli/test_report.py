@@ -8,6 +8,7 @@ import pytest
 import advlib.models.zoo
 
 
+@pytest.mark.thorough
 def test_the_card_is_printed_and_written(run, tmp_path):
     words = ("report", "signs-linear", "--images", 32, "--queries", 2, "--out", tmp_path / "cards")
     status, out, _ = run(*words)

@@ -47,6 +47,7 @@ def test_every_known_wrong_answer_gets_its_own_words(capsys, name, number):
     assert said.startswith("✗") and all(" ".join(text.split()) in said for text in words), said
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name, one in EXERCISES.items() if isinstance(one, Formula)])
 def test_a_known_wrong_function_fails_only_where_it_is_meant_to(name):
     exercise = EXERCISES[name]

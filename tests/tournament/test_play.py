@@ -111,6 +111,7 @@ tournament.play(sys.argv[1], images=5, within=Linf(10 / 255), seed=1, seconds=20
 """
 
 
+@pytest.mark.thorough
 def test_killed_in_the_middle_it_leaves_nothing_behind_and_goes_on_where_it_was(folder, result, tmp_path):
     """The matches that are there when it is killed are not played again, and the scores are the same."""
     for side in ("defenses", "attacks"):

@@ -59,6 +59,7 @@ def test_a_forged_answer_is_an_answer_like_any_other(line, rest):
     assert answer.reason.encode() or answer.passes == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_without_fork_matches_are_the_same_and_what_hangs_is_stopped(tmp_path, weights, table, monkeypatch):
     monkeypatch.setattr("advlib.tournament.warden.wall", lambda seconds: 2.0)
