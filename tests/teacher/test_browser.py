@@ -52,6 +52,7 @@ SHEET = """() => {
 }"""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stem", SAMPLE)
 def test_slides_are_whole_and_alive_without_a_network(edition: Path, opened: Callable, stem: str) -> None:
     page, complaints = opened(edition / "slides" / f"{stem}.html")
