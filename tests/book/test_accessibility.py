@@ -20,7 +20,7 @@ def findings(page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("page", SEEN)
 def test_page_is_accessible(book: Book, page: str, theme: str) -> None:
     visit = book.open(page, theme=theme)

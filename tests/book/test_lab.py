@@ -98,6 +98,7 @@ def backend(page: Page, request: pytest.FixtureRequest) -> Iterator[str]:
     page.evaluate("tf.setBackend('wasm')")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", lab.NETWORKS)
 @pytest.mark.parametrize("target", [None, 3])
 def test_logits_losses_and_gradients_are_pytorchs(page: Page, backend: str, name: str, target: int | None) -> None:

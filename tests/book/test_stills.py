@@ -40,6 +40,7 @@ def test_without_scripts_each_widget_shows_a_frame_or_its_answers(book: Book, sc
             expect(still.locator("img, .drawn").first).to_be_visible()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", LIVE_PAGES)
 @pytest.mark.parametrize("width", [1280, 375])
 def test_nothing_moves_while_a_page_comes_alive(book: Book, name: str, width: int) -> None:

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -16,12 +16,18 @@ SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(.*?)```", re.S
 
 @dataclass(frozen=True)
 class Printed:
-    """An exercise of a notebook: the code above that its solution needs, the solution, and the check."""
+    """An exercise of a notebook: the code above it, of that what its solution needs, the solution, and the check."""
 
     grade_id: str
-    needed: str
+    above: list[ast.stmt] = field(repr=False)
     solution: str
     check: str
+
+    @property
+    def needed(self) -> str:
+        return "\n".join(
+            ast.unparse(self.above[number]) for number in needed(self.above, self.solution + "\n" + self.check)
+        )
 
 
 def printed(path: Path) -> list[Printed]:
@@ -32,8 +38,7 @@ def printed(path: Path) -> list[Printed]:
     for number, cell in enumerate(cells):
         if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade"):
             solution = SOLUTION.search(cells[number + 1].source)[1]
-            code = "\n".join(ast.unparse(above[number]) for number in needed(above, solution + "\n" + cell.source))
-            found.append(Printed(cell.metadata["nbgrader"]["grade_id"], code, solution, cell.source))
+            found.append(Printed(cell.metadata["nbgrader"]["grade_id"], list(above), solution, cell.source))
             above += ast.parse(solution).body
         elif cell.cell_type == "code" and not _is_stub(cell):
             above += statements(cell.source)

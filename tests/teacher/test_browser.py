@@ -135,6 +135,7 @@ def test_a_clicker_turns_the_slide_that_has_a_slider_in_hand(edition: Path, open
     assert page.evaluate("Reveal.getIndices().h") == number + 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stem", SAMPLE)
 def test_a_handout_is_one_sheet_and_whole(edition: Path, opened: Callable, browser: Browser, stem: str) -> None:
     path = edition / "handouts" / f"{stem}.html"
