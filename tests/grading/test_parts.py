@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import stat
 import struct
 import sys
@@ -17,7 +18,7 @@ from advlib.attacks import Patch
 from advlib.exercises import check, exercise, own
 from advlib.exercises.fgsm import smallest_eps
 from advlib.exercises.frame import Formula
-from advlib.grading import answering, handover, judge
+from advlib.grading import answering, handover, judge, worker
 from advlib.grading.judge import DOUBT, Judge
 from advlib.grading.limits import Limits
 from advlib.grading.needed import needed, statements
@@ -315,3 +316,14 @@ def test_what_a_person_marks_has_an_empty_column_and_is_on_the_page(tmp_path):
     write_page(tmp_path, chapter, graded, student.by_hand)
     assert "fgsm-smallest,fgsm-why,total" in (tmp_path / "scores.csv").read_text(encoding="utf-8-sig")
     assert "Because &lt;b&gt;" in (tmp_path / "ann.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="answers are run apart by fork")
+@pytest.mark.parametrize(
+    ("sent", "said"), [("SIGXCPU", "it was stopped after 4 seconds of work"), ("SIGKILL", "SIGKILL")]
+)
+def test_why_a_process_said_nothing(sent, said):
+    pid = os.fork()
+    if pid == 0:
+        os.kill(os.getpid(), getattr(signal, sent))
+    assert said in worker._fate(pid, 4)
