@@ -76,8 +76,8 @@ def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> bool:
     """Throw all switches, or where the model then gives other logits, each that leaves them the same; whether any."""
     met: Met = []
     with unnoticed(model, x.device) as drawn:
-        expected = logits_on(model, x, lambda module, given, output: met.append((module, given[0], output)), back=False)
-        if expected is None or drawn() or not same(logits_on(model, x, back=False), expected):
+        expected = logits_on(model, x, lambda module, given, output: met.append((module, given[0], output)))
+        if expected is None or drawn() or not same(logits_on(model, x), expected):
             return False
     switches = [_fold_batch_norms, _crop_kernels] + [_channels_last, _subpixel_gradient] * (x.device.type == "cpu")
 
@@ -85,7 +85,7 @@ def _switch(model: nn.Module, x: Tensor, undo: ExitStack) -> bool:
         with ExitStack() as trial:
             for switch in chosen:
                 switch(model, met, trial)
-            alike = same(logits_on(model, x), expected)
+            alike = same(logits_on(model, x, back=True), expected)
             if alike:
                 undo.push(trial.pop_all())
             return alike

@@ -44,9 +44,9 @@ class Switched:
         """
         if self.tried:
             probe = few(x_adv)
-            switched = logits_on(self.model, probe, back=False)
+            switched = logits_on(self.model, probe)
             self.undo.close()
-            if switched is None or not same(logits_on(self.model, probe, back=False), switched):
+            if switched is None or not same(logits_on(self.model, probe), switched):
                 raise Unfaithful
 
 
@@ -86,7 +86,7 @@ def same(logits: Tensor | None, expected: Tensor) -> bool:
     return bool((logits - expected).abs().max() <= ROUNDING * spread)
 
 
-def logits_on(model: nn.Module, x: Tensor, note: Callable | None = None, back: bool = True) -> Tensor | None:
+def logits_on(model: nn.Module, x: Tensor, note: Callable | None = None, back: bool = False) -> Tensor | None:
     """The model's logits at ``x``, if a pass forward (and ``back``) goes well.
 
     ``note`` is told of every plain convolution and batch norm on the way.

@@ -77,9 +77,9 @@ class Search:
                     break
                 theirs.append(found[1])
             else:
-                matching.append(mistake)
                 if theirs == traces:
-                    raise matching[-1]
+                    raise mistake
+                matching.append(mistake)
         if matching:
             raise matching[0]
         return firsts

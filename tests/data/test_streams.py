@@ -174,7 +174,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 @pytest.mark.thorough
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     """320 images of 160 × 160 are 98 MB in memory, and as much again for each copy; of 32 they are a tenth."""

@@ -60,7 +60,6 @@ def test_a_forged_answer_is_an_answer_like_any_other(line, rest):
 
 
 @pytest.mark.thorough
-@pytest.mark.slow
 def test_without_fork_matches_are_the_same_and_what_hangs_is_stopped(tmp_path, weights, table, monkeypatch):
     monkeypatch.setattr("advlib.tournament.warden.wall", lambda seconds: 2.0)
     works = ATTACK + "from advlib.attacks import fgsm\n    return fgsm(model, x, y, within)"
