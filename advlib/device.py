@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["at_least_float32", "described", "device", "in_batches", "out_of_memory", "width"]
+__all__ = ["at_least_float32", "at_once", "described", "device", "in_batches", "out_of_memory", "width"]
 
 # Numbers in a network's widest layer, over all images worked on at once, when nobody says. On a CPU, 16 MB: with
 # more, each layer is fetched from memory again, and an image costs a seventh more.
@@ -74,6 +74,11 @@ def width(model: Callable, image: Tensor) -> int:
     return round(image.numel() * max([COPIES, *growth[:1]]))
 
 
+def at_once(values: int, where: torch.device) -> int:
+    """How many images of ``values`` numbers each pay in one batch: with more, a CPU's cache overflows."""
+    return VALUES_AT_ONCE.get(where.type, VALUES_AT_ONCE["cpu"]) // values
+
+
 def in_batches(run: Callable[[Tensor], Any], rows: Tensor, values: int, batch_size: int | None = None) -> list:
     """What ``run`` gives for consecutive parts of ``rows``, in order; a part that does not fit into memory is halved.
 
@@ -88,7 +93,7 @@ def in_batches(run: Callable[[Tensor], Any], rows: Tensor, values: int, batch_si
     from advlib import distributed
 
     if batch_size is None:
-        most = max(FEWEST, VALUES_AT_ONCE.get(rows.device.type, VALUES_AT_ONCE["cpu"]) // values)
+        most = max(FEWEST, at_once(values, rows.device))
         batch_size = math.ceil(len(rows) / math.ceil(len(rows) / most)) if len(rows) else most
     elif isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= MOST:
         raise ValueError(f"batch_size is {shown(batch_size)}; expected a whole number ≥ 1, or None to choose one.")

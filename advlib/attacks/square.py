@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from advlib import contract
-from advlib.attacks.blackbox import Attacked, black_box, check_start
+from advlib.attacks.blackbox import Attacked, BlackBox, black_box, check_start
 from advlib.ball import wide
+from advlib.device import at_once
 from advlib.norms import L2, Ball, Linf
 
 __all__ = ["square"]
@@ -19,8 +20,10 @@ __all__ = ["square"]
 # Andriushchenko et al. (2020), Section 4: of 10,000 queries, those after which the squares' area is halved.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 IMPROVING = 200  # queries that a start is worth
-# When to look whether an image is worth more queries: first at this share of them, then each time they have doubled.
-FIRST_LOOK, HASTE = 1 / 25, 4
+# When to look whether an image is worth more queries: first at this share of them, and earlier where it is known what
+# another attack reached; then each time they have doubled.
+FIRST_LOOK, EARLIER = 1 / 25, 1 / 50
+FILLED = {"cpu": 16, "mps": 64, "cuda": 256}  # images in a call up to which `ahead` adds some
 
 
 def square(
@@ -33,7 +36,9 @@ def square(
     queries: int = 5000,
     p: float = 0.8,
     start: Tensor | None = None,
-    give_up: bool = False,
+    hope: float | None = None,
+    reached: Tensor | None = None,
+    ahead: bool = False,
     seed: int = 0,
     batch_size: int | None = None,
     return_queries: bool = False,
@@ -46,7 +51,8 @@ def square(
 
     Deviations: p = 0.8 is AutoAttack's; the authors' commands in L∞ pass 0.05 for ordinary ImageNet networks, and 0.8
     for a robust one on MNIST. A square that would change nothing, because it is painted that way already, is painted
-    the other way instead: the paper's would waste a query. ``start`` and ``give_up`` are not the paper's.
+    the other way instead: the paper's would waste a query. ``start``, ``hope``, ``reached`` and ``ahead`` are not the
+    paper's.
 
     victim      an ``nn.Module`` that gives logits, or any callable that gives logits or probabilities (N, K).
     within      an ``Linf`` or ``L2`` ball, with one ε or one per image (N,).
@@ -58,8 +64,14 @@ def square(
     start       images within the ball to improve, such as another attack's best failures, instead of fresh stripes:
                 the squares are then as small as after the paper's first 200 queries, and shrink with its slowness.
     seed, batch_size  of the squares; and how many images the victim is shown at once.
-    give_up     leave an image whose margin would still not get there if each doubling of the queries raised it four
-                times as much as the last one did. Most images that a search cannot fool are known after a tenth of it.
+    hope        leave an image whose margin would still not get there if each doubling of the queries raised it ``hope``
+                times as much as the last one did; None leaves none. At 4, most images that a search cannot fool are
+                left after a tenth of it.
+    reached     margins (N,) that another attack has brought the images to: while the search is behind, half the hope.
+                Where gradients lead, they are worth more than luck; where they mislead, the search is soon ahead.
+    ahead       for a victim of one's own, which may be asked for nothing: show it several next squares of an image at
+                once, as if each before them were in vain, which most are. The result is the same, in fewer, larger
+                calls, but for rounding; what was asked after a square that was kept is asked again, and counted once.
     Shapes: x (N, C, H, W) in [0, 1], y (N,); returns images like x, or with ``return_queries`` also the queries used
     (N,).
 
@@ -79,32 +91,66 @@ def square(
         raise ValueError(f"square got the ball {within}; it is defined for Linf and L2.")
     first, propose = (_stripes, _paint) if isinstance(within, Linf) else (_tiles, _move_bump)
     contract.check_share(p, "p", positive=True, what="share of the image")
-    contract.check_flag(give_up, "give_up")
+    if hope is not None:
+        contract.check_number(hope, "hope", positive=True)
+    contract.check_flag(ahead, "ahead")
+    if reached is not None:
+        _check_reached(reached, len(x))
     with black_box(victim, x, y, target, queries, batch_size, seed, return_queries) as box:
         clean, generator = box.clean, torch.Generator().manual_seed(seed)
         adv = first(clean, within, generator) if start is None else _checked_start(start, clean, within)
         margin = box.margins(adv, box.rows)
         hopeless, at_last_look = torch.zeros_like(margin, dtype=torch.bool), None
-        looks = {round(queries * FIRST_LOOK * 2**i) for i in range(5)} if give_up else ()
-        for k in range(1, queries):
-            if k in looks:
+        looks = {round(queries * (FIRST_LOOK if reached is None else EARLIER) * 2**i) for i in range(6)}
+        filled = FILLED.get(clean.device.type, FILLED["cpu"])
+        side = lambda k: _side(clean, p, 10_000 * k / queries if start is None else IMPROVING + k)
+        k = 1
+        while k < queries:
+            if hope and k in looks:
                 if at_last_look is not None:
-                    hopeless |= margin + HASTE * (margin - at_last_look) * math.log2(queries / k) <= 0
+                    behind = torch.zeros_like(hopeless) if reached is None else margin < reached.to(margin)
+                    gain = torch.where(behind, hope / 2, hope) * (margin - at_last_look)
+                    hopeless |= margin + gain * math.log2(queries / k) <= 0
                 at_last_look = margin.clone()
-            # Drawn for all images, so that the draws do not depend on which of them still stand.
-            u = torch.rand(len(clean), 5 + clean.shape[1], generator=generator).to(clean)
             rows = ((margin <= 0) & ~hopeless).nonzero().flatten()
             if not len(rows):
                 break
-            done = 10_000 * k / queries if start is None else IMPROVING + k
-            area = p / 2 ** bisect_left(HALVINGS, done)
-            side = round(math.sqrt(area * clean[0, 0].numel()))
-            proposal = propose(clean[rows], adv[rows], within.rows(rows), side, u[rows])
-            now = box.margins(proposal, rows)
-            better = now > margin[rows]
-            improved = rows[better]
-            adv[improved], margin[improved] = proposal[better], now[better]
+            most = min(filled, at_once(box.width, clean.device)) // len(rows) if ahead else 1
+            pixels, turns = side(k), 1
+            while turns < most and k + turns < queries and k + turns not in looks and side(k + turns) == pixels:
+                turns += 1
+            # Drawn for all images, so that the draws do not depend on which of them still stand.
+            u = torch.stack([torch.rand(len(clean), 5 + clean.shape[1], generator=generator) for _ in range(turns)])
+            paint = lambda i, u, side=pixels: propose(clean[i], adv[i], within.rows(i), side, u)
+            _take(box, adv, margin, rows, u.to(clean), paint)
+            k += turns
         return box.result(adv, return_queries)
+
+
+def _take(box: BlackBox, adv: Tensor, margin: Tensor, rows: Tensor, u: Tensor, paint: Callable) -> None:
+    """For each image of ``rows`` the squares ``u`` (turns, N, ·), kept where they raise its margin; in place.
+
+    All are asked about at once. Where one is kept, those after it were drawn on an image that is no more: again.
+    """
+    turn = torch.zeros_like(rows)
+    while len(rows):
+        which, at = (torch.arange(len(u), device=rows.device) >= turn[:, None]).nonzero(as_tuple=True)
+        i = rows[which]
+        proposal = paint(i, u[at, i])
+        now = box.margins(proposal, i)
+        better = now > margin[i]
+        kept = torch.full_like(rows, len(u)).scatter_reduce(0, which[better], at[better], "amin")
+        box.used[rows] -= (len(u) - 1 - kept).clamp_min(0)
+        chosen = at == kept[which]
+        adv[i[chosen]], margin[i[chosen]] = proposal[chosen], now[chosen]
+        more = (kept < len(u) - 1) & (margin[rows] <= 0)
+        rows, turn = rows[more], kept[more] + 1
+
+
+def _side(x: Tensor, p: float, done: float) -> int:
+    """Of a square after ``done`` of the paper's 10,000 queries, in pixels."""
+    area = p / 2 ** bisect_left(HALVINGS, done)
+    return round(math.sqrt(area * x[0, 0].numel()))
 
 
 def _stripes(x: Tensor, within: Ball, generator: torch.Generator) -> Tensor:
@@ -192,6 +238,17 @@ def _signs(u: Tensor) -> Tensor:
 def _energy(delta: Tensor) -> Tensor:
     """Σ δ² per channel: (n, C, H, W) → (n, C, 1, 1)."""
     return delta.square().sum((2, 3), keepdim=True)
+
+
+def _check_reached(reached, n: int) -> None:
+    if not isinstance(reached, Tensor):
+        raise TypeError(f"reached is {contract.shown(reached)}; expected a torch.Tensor of {n} margins.")
+    contract.check_tensor(reached, "reached")
+    if reached.shape != (n,) or not reached.is_floating_point() or bool(reached.isnan().any()):
+        raise ValueError(
+            f"reached has shape {tuple(reached.shape)}, dtype {str(reached.dtype)[6:]} and "
+            f"{int(reached.isnan().sum())} values of NaN; expected {n} margins, as `losses.margin` gives them."
+        )
 
 
 def _checked_start(start: Tensor, clean: Tensor, within: Ball) -> Tensor:

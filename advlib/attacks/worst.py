@@ -152,12 +152,16 @@ def _attacks(within: Ball, logits: Tensor, y: Tensor, target: Tensor | None, que
             queries=max(2, queries // 10),
             start=start,
             seed=seed,
-            give_up=True,
+            hope=4,
+            ahead=True,
             batch_size=batch_size,
         )
 
     def at_random(model, x, y, *, rows, start, batch_size):
-        search: Callable = sparse_rs if isinstance(within, L0) else partial(square, give_up=True)
+        search: Callable = sparse_rs
+        if not isinstance(within, L0):
+            reached = losses.margin(logits_of(model, start, batch_size=batch_size).to(y.device), y, aim(rows))
+            search = partial(square, hope=4, reached=reached, ahead=True)
         return search(
             model, x, y, within.rows(rows), target=aim(rows), queries=queries, seed=seed, batch_size=batch_size
         )

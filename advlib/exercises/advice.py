@@ -10,6 +10,7 @@ import textwrap
 import traceback
 from collections.abc import Callable
 from types import CodeType, FrameType, TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +31,8 @@ _CERTAIN = [
      "the loss does not depend on the tensor you differentiate: compute it from the very one that records gradients"),
     ("leaf Variable that requires grad", "",
      "a tensor that records gradients cannot be changed in place: make a new one"),
+    ("only for scalar outputs", r"autograd\.grad\(\s*\w+\(",
+     "gradients begin at one number: sum a loss first; for a picture, pass what arrives from behind as third argument"),
     ("only for scalar outputs", "", _ONE_PER_IMAGE),
     ("backward through the graph a second time", "",
      "the graph is gone after one backward pass: compute the loss again in each step"),
@@ -40,7 +43,12 @@ _CERTAIN = [
     *((words, r"autograd\.grad\(", _GRAD_IS_A_TUPLE) for words in _TUPLE),
     *((words, r"\.(max|min|sort|topk|median)\(\s*(dim=)?-?\d", _VALUES_AND_INDICES) for words in _TUPLE),
     ("'NoneType'", r"\.grad\b(?!\()",
-     "`.grad` is None: loss.backward() fills it, and only for a tensor on which requires_grad_() was called"),
+     "`.grad` is None: loss.backward() fills it, only for a tensor on which requires_grad_() was called, and not for "
+     "one that was computed from it"),
+    ("Boolean value of Tensor with more than one value", "",
+     "`if`, `and`, `or` and a < b < c take one truth value: between tensors write & or |, each comparison in brackets, "
+     "and choose by torch.where"),
+    ("int too large to convert", "", "that number is beyond a float: divide a whole number by a whole one, at the end"),
 ]  # fmt: skip
 
 
@@ -53,6 +61,8 @@ def hint(error: Exception, function: Callable) -> str:
         return "the function calls itself without end: call another one, or none"
     if isinstance(error, TypeError) and _frames(error, function) == [] and "argument" in said:
         return "the parameters are not those of the stub: keep them as they were"
+    if "must match the size" in said and _flat_beside_images(error, function):
+        return "one number per image, (N,), beside images (N, C, H, W): give it three dimensions, [:, None, None, None]"
     source = _source(function)
     return next((words for text, pattern, words in _CERTAIN if text in said and re.search(pattern, source)), "")
 
@@ -107,16 +117,35 @@ def named(function: Callable) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def shapes(args: tuple) -> str:
-    """The arguments of a call in short: a model by its class, a tensor by its shape."""
-    words = []
-    for arg in args:
-        if isinstance(arg, Tensor):
-            kind = "" if arg.dtype in (torch.float32, torch.int64) else f" of {arg.dtype}"
-            words.append(f"a tensor {tuple(arg.shape)}{kind}")
-        else:
-            words.append(f"{arg:.3g}" if isinstance(arg, float) else type(arg).__name__)
-    return ", ".join(words)
+def _local(error: Exception, function: Callable) -> dict[str, Any]:
+    """What the names in the learner's failing line stand for; where the line is not known, all of their names."""
+    frames = _frames(error, function)
+    if not frames:
+        return {}
+    frame, line = frames[-1]
+    source = linecache.getline(frame.f_code.co_filename, line)
+    names = dict.fromkeys(re.findall(r"\b[A-Za-z_]\w*\b", source)) if source else frame.f_locals
+    return {name: frame.f_locals[name] for name in names if name in frame.f_locals}
+
+
+def _flat_beside_images(error: Exception, function: Callable) -> bool:
+    shapes = [value.shape for value in _local(error, function).values() if isinstance(value, Tensor)]
+    return any(len(one) == 1 and len(other) == 4 and one[0] == other[0] for one in shapes for other in shapes)
+
+
+def held(error: Exception, function: Callable, args: tuple) -> str:
+    """What the names in the learner's failing line held: tensors by their shape, and None; or else the arguments."""
+    local = _local(error, function).items()
+    words = [f"{name} is {_shape(value)}" for name, value in local if value is None or isinstance(value, Tensor)]
+    return ", ".join(words[:5]) or "called with " + ", ".join(_shape(arg) for arg in args)
+
+
+def _shape(value: object) -> str:
+    """A tensor by its shape, anything else in a word."""
+    if isinstance(value, Tensor):
+        kind = "" if value.dtype in (torch.float32, torch.int64) else f" of {value.dtype}"
+        return f"a tensor {tuple(value.shape)}{kind}"
+    return "None" if value is None else f"{value:.3g}" if isinstance(value, float) else type(value).__name__
 
 
 def _frames(error: BaseException, function: Callable) -> list[tuple[FrameType, int]]:

@@ -127,6 +127,13 @@ def _until_misread(runs: Tensor, scores: Tensor) -> Tensor:
 
 
 START = "best_loss starts at minus infinity: torch.full((len(x),), -torch.inf)"
+
+
+def _above_the_last(runs: Tensor, scores: Tensor) -> Tensor:
+    better = scores.diff(dim=0, prepend=torch.full_like(scores[:1], -torch.inf)) > 0
+    return runs[(better * torch.arange(len(runs))[:, None]).amax(0), torch.arange(runs.shape[1])]
+
+
 PER_IMAGE = "compare image by image: reduction='none', and a mask of those that are better"
 RESTARTS_WRONG = [
     Wrong({"pick": lambda runs, scores: runs[scores.argmin(0), torch.arange(runs.shape[1])]},
@@ -135,6 +142,8 @@ RESTARTS_WRONG = [
     Wrong({"pick": lambda runs, scores: runs[-1]}, "the last restart was kept, not the best",
           "every round overwrites the one before, or all images do where any gets better",
           "replace an image only where its loss is higher than the best so far, and keep that loss with it"),
+    Wrong({"pick": _above_the_last}, "the last restart that beat the one before it was kept",
+          "best_loss is overwritten also where it was higher", "best_loss = torch.maximum(best_loss, loss)"),
     Wrong({"pick": lambda runs, scores: runs[0]}, "the first restart was kept",
           "nothing is ever replaced, or only where all images get better",
           "best_loss starts at minus infinity, and is updated with the images"),
@@ -233,11 +242,12 @@ def _cheap(
     if fooled < share:
         seen = f"{fooled:.0%} are misread, for {spent:.1f} passes an image; {share:.0%} are asked"
         properties.weak(seen, result, x, within.eps, lambda x: properties.misread(model, x, y).float().mean().item())
-        raise Mistake(seen)
+        raise Mistake(seen, mend=f"{passes:g} passes are allowed: take more steps" if spent <= passes - 1 else "")
     if spent > passes:
         raise Mistake(
             f"{fooled:.0%} are misread, but for {spent:.1f} passes an image; at most {passes:g} are allowed",
-            mend="stop an image at its first success, and take fewer, larger steps",
+            mend="stop an image at its first success, and take fewer, larger steps; each restart counts anew, and so "
+            "does a pass that only asks who is fooled: the logits of the gradient's pass tell that as well",
         )
     return f"{fooled:.0%} misread for {spent:.1f} passes an image"
 

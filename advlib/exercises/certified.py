@@ -101,12 +101,19 @@ INTERVAL_WRONG = [
           "the inputs do not go to their low ends all together", SPLIT),
     Wrong({"minus": torch.zeros_like}, "the negative weights play no part", "only the positive part was used",
           "add the end of the input that W⁻ wants"),
+    Wrong(lambda W, b, lower, upper: interval(W.clone(), b, lower, upper, plus=lambda W: W.clamp_(min=0),
+          minus=lambda W: W.clamp_(max=0)), "neither the positive nor the negative weights play a part",
+          "clamp_, with its underscore, writes into W: after both nothing is left", "clamp_min(0), clamp_max(0)"),
     Wrong({"plus": torch.zeros_like}, "the positive weights play no part", "only the negative part was used",
           "add the end of the input that W⁺ wants"),
     Wrong({"minus": lambda W: (-W).clamp_min(0)}, "negative weights count as positive ones",
           "max(−W, 0) was taken for W⁻", "W⁻ = min(W, 0) keeps its sign: W.clamp_max(0)"),
     Wrong({"plus": lambda W: W}, "the negative weights count twice", "W itself was taken for W⁺", SPLIT),
     Wrong({"minus": lambda W: W}, "the positive weights count twice", "W itself was taken for W⁻", SPLIT),
+    Wrong({"plus": lambda W: W.clamp(0, 1), "minus": lambda W: W.clamp(-1, 0)},
+          "weights beyond 1 and −1 count as 1 and −1", "clamp(0, 1) and clamp(-1, 0) for the two parts", SPLIT),
+    Wrong(lambda W, b, *ends: tuple(interval(W, c, *ends)[i] for i, c in enumerate((b.clamp_max(0), b.clamp_min(0)))),
+          "a bias above 0 is missing below, and one below 0 above", "b was split by its sign", "add b to both ends"),
     Wrong({"shift": lambda b: 0.0}, "the bias is missing", "b was not added", "add b to both ends"),
     Wrong({"shift": lambda b: 2 * b}, "the bias counts twice", "b was added to both parts", "add b once to each end"),
     Wrong({"end": lambda low, high: (high, low)}, "the ends are exchanged",
@@ -196,6 +203,11 @@ def _chord_everywhere(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Ten
     return (upper > -lower).to(lower), slope, -slope * lower
 
 
+def _chord_above(lower: Tensor, upper: Tensor, tiny: float) -> tuple[Tensor, ...]:
+    slope = upper / (upper - lower).clamp_min(tiny)
+    return tuple(torch.where(upper > 0, one, 0) for one in ((upper > -lower).to(lower), slope, -slope * lower))
+
+
 AREA = "1 where u > −l, else 0: the smaller area"
 LINES_WRONG = [
     Wrong({"alpha": lambda low, up: torch.zeros_like(low)}, "the line below is 0 wherever the sign is open",
@@ -239,6 +251,12 @@ LINES_WRONG = [
     Wrong(_through_relus, "where l = u, the line above is NaN, and where both are 0, λ is 0",
           "no case is told apart, so that 0 is divided by 0",
           "torch.where: where l ≥ 0 both lines are v, where u ≤ 0 they are 0"),
+    Wrong(lambda low, up: tuple(one + off for one, off in zip(lines(low, up), (0, *2 * [0 * up / (up - low)]))),
+          "where l = u, slope above and offset are NaN", "0 was divided by 0, and 0 times NaN is NaN, not 0",
+          "a divisor that is never 0: torch.where(open_sign, upper - lower, 1)"),
+    *(Wrong(lambda low, up, tiny=tiny: _chord_above(low, up, tiny), "where l ≥ 0, the line above is the chord" + more,
+            f"only u ≤ 0 was told apart, {how}", "there both lines are v: slope 1, offset 0")
+      for tiny, more, how in ((0.0, "", "and nothing else"), (1e-12, ", steep", "and u − l kept above 1e-12"))),
     Wrong(_unguarded, "where l = u, there are NaN, or where l = u = 0", "0 was divided by 0",
           "a divisor that is never 0: torch.where(open_sign, upper - lower, 1)"),
     Wrong({"end": lambda below, above, offset: (above, below, offset)}, "the two slopes are exchanged",
@@ -327,6 +345,16 @@ VOTES_WRONG = [
           "p is bounded from above", "the upper end of Clopper & Pearson's interval", PROVE),
     Wrong({"bound": lambda votes, n, alpha: float(betaincinv(votes + 1, n - votes + 1, alpha))},
           "the bound is a little off", "Beta(votes + 1, …): a Bayesian bound", PROVE),
+    *(Wrong({"bound": lambda votes, n, alpha, sure=sure: float(betaincinv(votes, n - votes, alpha)) if 0 < votes < n
+             else (votes > 0) * sure(alpha, n)}, "the bound is a little too high",
+            "Beta(votes, n − votes): the + 1 is missing" + more, PROVE)
+      for sure, more in [(lambda alpha, n: alpha ** (1 / n), ""),
+                         (lambda alpha, n: 0.0, ", so that nothing is proved where all agree")]),
+    *(Wrong({"count": lambda first, second: torch.cat([second, (first.sum() - second.sum())[None]]), "bound": bound},
+            "n is the number of the first vote", "n = first.sum()" + more, TWO) for bound, more in [
+        (lambda votes, n, alpha: _clopper_pearson(votes, max(votes, n), alpha), ""),
+        (lambda votes, n, alpha: _clopper_pearson(votes, n, alpha) if votes <= n else 0.0, ": votes can be more"),
+    ]),
     Wrong({"far": lambda p, sigma: float(ndtri(p))}, "the radius does not depend on σ", "σ is missing", "σ Φ⁻¹(p)"),
     Wrong({"far": lambda p, sigma: 2 * sigma * float(ndtri(p))}, "the radius is twice as long",
           "Φ⁻¹(p) − Φ⁻¹(1 − p) without the half", "σ Φ⁻¹(p)"),

@@ -44,7 +44,8 @@ class Search:
             self._match(known, agree=lambda a, b: self.exercise.agree(_blurred(a), _blurred(b)))
         # Where all that did not break is right, nothing tells a known mistake from the right function.
         wrong = any(not self._agree_where_finite(one, right) for (one, _), right in zip(self.seen, self.rights))
-        if wrong and 0 < 2 * broken <= len(self.cases):
+        failed = sum(isinstance(result, Failed) for result, _ in self.seen)
+        if wrong and 0 < 2 * broken <= len(self.cases) > 2 * failed:
             besides = self._breaks()
             these = [(function, Mistake.all([mistake, besides])) for function, mistake in known]
             self._match(these, agree=self._agree_where_finite)

@@ -98,6 +98,8 @@ RHO_WRONG = [
          "the mean of the lengths: .mean(0)"),
         (lambda lengths: lengths.amax(0), "below the line stands the longest gradient's length", "amax() for mean()",
          "the mean of the lengths"),
+        (lambda lengths: 1 / (1 / lengths).mean(0), "ρ is the mean of one ratio for each member",
+         "divided before the mean", "first the mean of the lengths, then one division"),
         (lambda lengths: lengths[0], "below the line stands the first member's length", "[0] for mean(0)",
          "the mean of the lengths"),
         (lambda lengths: lengths.square().mean(0).sqrt(), "below the line stands the root of the mean square",
@@ -113,6 +115,8 @@ RHO_WRONG = [
            f"about {tiny:g} was added to the denominator", ZERO) for tiny in TINY),
         *((lambda a, b, tiny=tiny: (a + tiny) / (b + tiny), "tiny gradients give a ρ that is too near 1",
            f"about {tiny:g} was added above and below", ZERO) for tiny in TINY),
+        *((lambda a, b, tiny=tiny: torch.where(b > 0, a / (b + tiny), 1), "tiny gradients give a ρ that is too small",
+           f"about {tiny:g} was added to the denominator, though zero has a case of its own", ZERO) for tiny in TINY),
         (lambda a, b: a / b.clamp_min(1e-8), "tiny gradients give a ρ that is too small, and zero ones 0",
          "the denominator was kept away from zero", "torch.where(below > 0, …, 1)"),
         (lambda a, b: torch.where(b > 0, b / a, 1), "this is 1/ρ", "the fraction is upside down",
@@ -125,6 +129,9 @@ RHO_WRONG = [
           "there is a number for each member, not for each image", "members and images are exchanged", AXES),
     Wrong(lambda grads: shortening(grads.flatten(1)[:, None]).expand(grads.shape[1]),
           "every image has the ρ of the whole batch", "the lengths run over the images, too", AXES),
+    Wrong(lambda grads: torch.where((grads == 0).flatten(2).all(2).all(0), 1, _cosine(grads) / (len(grads) > 1)),
+          "this is the mean cosine between two members, and NaN for a single one", "c instead of ρ",
+          "the length of the mean over the mean length"),
     Wrong(_cosine, "this is the mean cosine between two members", "c instead of ρ",
           "the length of the mean over the mean length"),
 ]  # fmt: skip
@@ -217,6 +224,10 @@ MEAN_WRONG = [
           "return their logarithms"),
     Wrong(lambda logits: nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits).mean(0),
           "readings were counted: this is a vote", "argmax for softmax", MEAN),
+    Wrong(lambda logits: nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits).mean(0).log(),
+          "readings were counted: this is the logarithm of a vote", "argmax for softmax", MEAN),
+    Wrong(lambda logits: logits.logsumexp(0).log_softmax(-1), "a member with large logits owns the mean",
+          "the members' logits were added up without a softmax of their own", MEAN),
 ]  # fmt: skip
 
 mean_of_probabilities = Formula(

@@ -184,6 +184,7 @@ def _bisected(model: nn.Module, x: Tensor, y: Tensor, **_: float) -> float:
     return high
 
 
+ONE_STEP = "the answer is the ε with which one step fools it: fgsm(model, image, label, ε), of this image as it came"
 JUMPED = "halving the interval, or a search from above, jumped over it: FGSM is not monotone in ε"
 
 
@@ -193,7 +194,7 @@ def _not_fooled(eps: float, right: float, model: nn.Module, x: Tensor, y: Tensor
     if eps <= 0:
         raise Mistake(f"ε is {eps:g}, and no change fools nobody", mend="find the first ε above 0 that does")
     if not _fooled(model, x, y, torch.tensor([eps])):
-        seen, mend = f"at ε = {eps:.4f} the model still gives the right label", "the answer is the ε that fools it"
+        seen, mend = f"at ε = {eps:.4f} the model still gives the right label", ONE_STEP
         if _fooled(model, x, y, torch.tensor([eps]), steps.ce):
             seen += "; along the gradient of the cross-entropy it would not"
             mend = "go along the gradient of the log-odds: fgsm, not textbook_fgsm"
@@ -213,11 +214,17 @@ def _in_hundredths(model: nn.Module, x: Tensor, y: Tensor, **_: float) -> float:
     return next((e.item() for e in _grid(0.01) if _fooled(model, x, y, e[None])), float("inf"))
 
 
+def _of_the_plane(model: nn.Module, x: Tensor, y: Tensor, **_: float) -> float:
+    return float(-_odds(model(x), y) / gradient(model, x, y, _odds).abs().sum())
+
+
 SMALLEST_EPS_WRONG = [
     Wrong(_bisected, "it fools the model, but a smaller ε does so as well", JUMPED,
           "try one ε after the other, from 0 upwards"),
     Wrong(_by(255), "pixels lie in [0, 1]", "ε in steps of 0 to 255", "divide it by 255"),
     Wrong(_by(2), "it is twice the answer", "the width from −ε to ε", "ε is the change in one direction"),
+    Wrong(_of_the_plane, "this is −u / ‖g‖₁, where the plane that touches u would reach 0",
+          "the model was taken for its gradient's plane", "try the model itself, ε in steps of 0.001"),
     Wrong(_in_hundredths, "a smaller ε fools the model as well", "the steps of the search are 0.01 long",
           "steps of 0.001"),
 ]  # fmt: skip

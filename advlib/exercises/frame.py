@@ -159,7 +159,7 @@ class Formula(Exercise):
             raise result.mistake
         for prove in (self.kind, *self.properties):
             prove(case, result, right)
-        raise Mistake(f"on {case.name}, {difference(result, right)}")
+        raise Mistake(f"on {case.name}, {difference(result, right, case.args)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,8 @@ GAN_LOSS_WRONG = [
         (lambda v: -(v - 1).square().mean(), "G is paid for being recognised",
          "a minus at the second term: that is D's aim"),
         (lambda v: (v.mean() - 1).square(), "only the mean verdict counts", "the mean was taken before the square"),
+        (lambda v: -v.log().mean(), "the second term is −log D, and NaN where D says less than 0",
+         "this is the first GANs' loss; here D is no probability"),
         (lambda v: (v.detach() - 1).square().mean(), "no gradient comes from D", "the verdict was detached"),
         (lambda v: (v - 1).square().sum(), "the second term is too large by the number of pictures",
          "a sum for a mean"),
@@ -193,6 +195,8 @@ COMMON_WRONG = [
           "squared lengths are asked for"),
     Wrong({"end": lambda a, b: torch.where(b > 0, 1 - a / b, 0)}, "this is what the perturbations do not share",
           "one minus the share", "the common part over the whole"),
+    Wrong(lambda d: _share(d.mean(0).square().sum(), d.square().flatten(1).sum(1)).mean(),
+          "each picture has a ratio of its own, and their mean is returned", "divided before the mean", SIZE),
     Wrong(lambda d: F.cosine_similarity(d.flatten(1), d.mean(0).flatten()[None]).mean(),
           "this is the mean cosine with the mean", "another measure, which forgets the sizes", COMMON),
 ]  # fmt: skip

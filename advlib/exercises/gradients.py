@@ -80,6 +80,9 @@ INPUT_GRADIENT_WRONG = [
     *steps.LOSS,
     Wrong({"after": lambda g, x: g / _length(g)}, "every gradient has length 1, and one of zero is NaN",
           "divided by its length", ITSELF),
+    Wrong({"after": lambda g, x: g / g.abs().amax((1, 2, 3), keepdim=True)},
+          "the largest entry of each image's gradient is 1, and one of zero is NaN", "divided by its largest entry",
+          ITSELF),
     *instead_of(
         "loss",
         (lambda z, y: -F.nll_loss(z, y, reduction="sum"), "this is the gradient of the label's logit",
@@ -135,11 +138,11 @@ def _all_rows(z: Tensor, y: Tensor) -> Tensor:
 
 
 def back(
-    weights, biases, x, y, *, bias=1, act=torch.tanh, error=_from_truth, slope=_slope, first=None, second=None,
+    weights, biases, x, y, *, bias=(1, 1, 1), act=torch.tanh, error=_from_truth, slope=_slope, first=None, second=None,
     pixels=torch.matmul, order=lambda v1, v2: (v1, v2),
 ):  # fmt: skip
     """The error at the logits, carried back to the pixels."""
-    (w1, w2, w3), (b1, b2, b3) = weights, [bias * b for b in biases]
+    (w1, w2, w3), (b1, b2, b3) = weights, [k * b for k, b in zip(bias, biases)]
     a1 = x @ w1.T + b1
     a2 = act(a1) @ w2.T + b2
     s1, s2 = order((first or slope)(a1, act(a1)), (second or slope)(a2, act(a2)))
@@ -185,6 +188,7 @@ BACKPROP_WRONG = [
         (lambda a, v: 1 - a**2, TANH, "1 − a² instead of 1 − v²", V),
         (lambda a, v: 1 - torch.tanh(v) ** 2, TANH, "1 − tanh²(v): the tanh was taken twice", V),
         (lambda a, v: 1 - v, TANH, "1 − v: the square is missing", V),
+        (lambda a, v: (1 - v) ** 2, TANH, "(1 − v)² instead of 1 − v²", V),
         (lambda a, v: 1 + v**2, TANH, "1 + v² instead of 1 − v²", V),
         (lambda a, v: v * (1 - v), TANH, "v (1 − v) is the slope of the sigmoid", V),
         (lambda a, v: (a > 0).to(v), TANH, "a > 0 is the slope of a ReLU", V),
@@ -197,8 +201,12 @@ BACKPROP_WRONG = [
           "multiply by 1 - v2**2 before W2"),
     Wrong({"order": lambda s1, s2: (s2, s1)}, "where the layers have different sizes, the shapes do not fit",
           "v1 and v2 are exchanged on the way back", "1 - v2**2 comes first, after W3; 1 - v1**2 after W2"),
-    Wrong({"bias": 0}, "this is the gradient of a network without biases", "the forward pass leaves them out",
-          "x @ W.T + b"),
+    *(Wrong({"bias": bias}, seen, cause, "x @ W.T + b, in every layer") for bias, seen, cause in [
+        ((0, 0, 0), "this is the gradient of a network without biases", "the forward pass leaves them out"),
+        ((0, 1, 1), "this is the gradient of a network whose b1 is 0", "the forward pass leaves b1 out"),
+        ((1, 0, 1), "this is the gradient of a network whose b2 is 0", "the forward pass leaves b2 out"),
+        ((1, 1, 0), "this is the gradient of a network whose b3 is 0", "the forward pass leaves b3 out"),
+    ]),
     Wrong({"act": torch.relu, "slope": lambda a, v: (a > 0).to(v)}, "this is the gradient of a network with ReLUs",
           "relu instead of tanh", "v = torch.tanh(a)"),
     Wrong({"act": torch.sigmoid, "slope": lambda a, v: v * (1 - v)},
@@ -311,6 +319,9 @@ FINITE_DIFFERENCES_WRONG = [
         "after",
         (lambda s: s.mean().expand_as(s), "all slopes are their mean", "averaged over the entries", EACH),
     ),
+    Wrong(lambda f, x, tau: torch.zeros_like(x), "every slope is 0",
+          "x_plus = x and x_minus = x make no copies: both are the caller's x; or the slopes were never written",
+          "x.clone() for each of the two, and each slope into the result"),
     Wrong(_at_once, "there is one number instead of a slope for every i",
           "all entries were moved at once, or the slopes added up", EACH),
     Wrong(lambda f, x, tau: _at_once(f, x, tau).expand_as(x), "every slope is that of moving all entries",

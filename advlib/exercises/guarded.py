@@ -87,7 +87,7 @@ def guarded(function: Callable, args: tuple, watch: Watch) -> Any:
 def _failed(error: Exception, function: Callable, args: tuple) -> Failed:
     what = f"{type(error).__name__}: {advice.first_line(error)}"
     where = advice.where(error, function)
-    mistake = Mistake(f"{where}: {what} (called with {advice.shapes(args)})", mend=advice.hint(error, function))
+    mistake = Mistake(f"{where}: {what} ({advice.held(error, function, args)})", mend=advice.hint(error, function))
     return Failed(what, mistake, advice.raised_in_network(error), error)
 
 

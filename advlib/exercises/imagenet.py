@@ -124,6 +124,11 @@ TO_FILE_WRONG = [
         (lambda x_adv, x: ((x_adv - x) * 255).abs().ceil() * (x_adv - x).sign(), "each change is rounded away from x",
          "ceil()"),
     ]),
+    Wrong({"levels": lambda x_adv, x: ((x_adv - x) * 255).round() % 256}, "pixels that should get darker get brighter",
+          "the change was made uint8, in which −1 is 255", "keep the change in floats"),
+    Wrong({"limit": lambda change, eps: (change * (int(eps * 255 + 1e-3) / change.abs().amax((1, 2, 3), keepdim=True)
+           .clamp_min(1)).clamp_max(1)).trunc()}, "one pixel that leaves the ball shrinks the change of its image",
+          "scaled instead of clipped", "clip each pixel's change by itself: " + WHOLE),
     Wrong({"limit": lambda change, eps: limited(change, eps).clamp_min(0)}, "no pixel gets darker", "clamped at 0",
           WHOLE),
     Wrong(lambda x_adv, x, eps: (x + limited(((x_adv - x) * 256).round(), eps * 256 / 255) / 256).clamp(0, 1),
@@ -207,6 +212,10 @@ STRAIGHT_THROUGH_WRONG = [
             f"{k:g} · x stands outside of detach()", OUTSIDE) for k in (2, 0.5)),
     Wrong(lambda f, x: (x + f(x.detach())) / 2, "the value is the mean of x and f(x)", "half of each was added",
           OUTSIDE),
+    Wrong(lambda f, x: f(x.detach()) + (x - x.detach()) * ((x > 0) & (x < 1)), "where x is 0 or 1, no gradient passes",
+          "the way back was cut at the ends of [0, 1]", "let the gradient through everywhere: " + OUTSIDE),
+    Wrong(lambda f, x: x * (f(x.detach()) / x.detach()), "the gradient is multiplied by f(x) / x, NaN where x is 0",
+          "a factor was detached instead of a difference", OUTSIDE),
     Wrong(lambda f, x: x * (f(x.detach()) / x.clamp_min(1e-8)).detach(), "the gradient is multiplied by f(x) / x",
           "a factor was detached instead of a difference", OUTSIDE),
 ]  # fmt: skip

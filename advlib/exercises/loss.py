@@ -169,7 +169,8 @@ def _divided(z):
 ROWS, TOP = "each image has a maximum of its own: z.max(1).values", "subtract the maximum: then no exponent is above 0"
 LOGSUMEXP_WRONG = [
     Wrong({"top": lambda z: torch.zeros_like(z[:, :1])}, "exp overflowed to infinity, or underflowed to 0",
-          "the maximum was not subtracted", "subtract each row's maximum first, and add it again outside"),
+          "the maximum was not subtracted, or its exp multiplied in again inside the logarithm",
+          "subtract each row's maximum first, and add it again outside"),
     Wrong({"top": lambda z: z.max().expand(len(z), 1)}, "rows far below the largest logit of the batch give -inf",
           "the maximum of the whole batch was subtracted", ROWS),
     Wrong({"top": lambda z: z.amin(1, keepdim=True)}, "exp overflowed to infinity", "the minimum was subtracted", TOP),
@@ -212,6 +213,8 @@ LOGSUMEXP_WRONG = [
           "add log Σ exp(z − max)"),
     Wrong(_divided, "the logits were divided before exp", "standardised: only a constant may be subtracted",
           "subtract the maximum, nothing more"),
+    Wrong(lambda z: z.double().exp().sum(1).log().to(z), "logits beyond ±700 or so give infinities",
+          "float64 in place of subtracting the maximum: it only moves the edge, from 88 to 709", TOP),
     *(Wrong(lambda z, most=most: z.clamp(max=most).exp().sum(1).log(), f"logits above {most} count as {most}",
             "clamped against overflow", "subtract each row's maximum, and add it again")
       for most in (50, 80, 88, 100)),
@@ -421,6 +424,11 @@ def _overwrites_before(z, y):
     return lse(others) - z[rows, y]
 
 
+def _top_of_all(z, y):
+    top = z.amax(1, keepdim=True)
+    return top[:, 0] + _without(z - top, y).exp().sum(1).log() - _at(z, y)
+
+
 def _of_probabilities(z, y, tiny=0.0):
     p = _at(z.softmax(1), y)
     return ((1 - p).clamp_min(tiny) / p.clamp_min(tiny)).log()
@@ -511,6 +519,11 @@ LOG_ODDS_WRONG = [
           "no clamp: a rightly read image has negative log-odds"),
     Wrong({"end": lambda u: u / math.log(2)}, "the logarithm has base 2", "log2", "the natural logarithm: .log()"),
     Wrong({"end": lambda u: u / math.log(10)}, "the logarithm has base 10", "log10", "the natural logarithm: .log()"),
+    Wrong({"pick": lambda z, y: torch.full_like(z[:, 0], -torch.inf)}, "every result is infinite",
+          "z_y was read after -inf was written in its place", "read z_y first, or from the z that nobody wrote into"),
+    Wrong(_top_of_all, "where the wrong logits lie far below the true one, the result is -inf",
+          "the maximum of all classes was subtracted, so that the wrong ones underflow",
+          "subtract the largest wrong logit"),
     Wrong(_overwrites_before, "the caller's z was changed, and the true logit is read after that",
           "others = z makes no copy", COPY),
     Wrong({"soft": lambda others: lse(others).detach()},
@@ -580,15 +593,25 @@ def _no_factor(factor: float, right: float, z: Tensor, y: Tensor, share: float =
     raise Mistake(seen, mend=reached[0] if reached else f"try {'smaller' if factor > right else 'larger'} factors")
 
 
-def _small(scale: float, z: Tensor, y: Tensor) -> float:
-    return (_slopes(scale, z, y).abs() < 1e-8).all(1).float().mean().item()
+def _small(tiny: float) -> Callable[[float, Tensor, Tensor], float]:
+    return lambda scale, z, y: (_slopes(scale, z, y).abs() < tiny).all(1).float().mean().item()
 
 
 SUM = "reduction='sum' leaves each image its own gradient"
 ALL_ENTRIES = "count the images for which all entries of the gradient are exactly 0"
 COUNTED = [
     (_no_loss, "have a loss of 0 and no slope at the true class, which comes earlier", ALL_ENTRIES),
-    (_small, "have one below 1e-8 in every entry", ALL_ENTRIES),
+    *((_small(10.0**-k), f"have one below 1e-{k} in every entry", ALL_ENTRIES) for k in (6, 8, 10, 12)),
+    (
+        lambda s, z, y: (_slopes(s, z, y) ** 2 == 0).all(1).float().mean().item(),
+        "have one whose squares round to 0, which comes earlier",
+        ALL_ENTRIES,
+    ),
+    (
+        lambda s, z, y: _silent(s, z.softmax(1), y),
+        "have none if probabilities are multiplied by it",
+        "multiply the logits z, not z.softmax(1)",
+    ),
     (lambda s, z, y: (_slopes(s, z, y) == 0).float().mean().item(), "of all entries are 0", ALL_ENTRIES),
     (_silent_in_mean, "have none in the mean of the losses, which is N times flatter", SUM),
     (lambda s, z, y: _silent(s, z.double(), y), "have none in float64", "stay in float32"),
@@ -596,7 +619,7 @@ COUNTED = [
 FLAT_FACTOR_WRONG = [
     Wrong(_first(_no_loss),
           "there so many losses round to 0, but the slopes at the wrong classes are left",
-          "the loss was looked at, or the slope at the true class alone", ALL_ENTRIES),
+          "the loss was looked at, or the slope at the true class alone, or any() for all()", ALL_ENTRIES),
     Wrong(_first(_silent_in_mean), "there the gradient of the batch's mean is 0, which is N times smaller",
           "reduction='mean'", SUM),
     Wrong(_first(_silent, least=1.0), "there all of the images have lost their gradient",

@@ -214,6 +214,11 @@ OBJECTIVE_WRONG = [
           "the targets of all pictures were left out of every row", "[:, target] instead of one entry per row", OTHERS),
     Wrong(lambda model, *given: objective(nn.Sequential(model, nn.Softmax(1)), *given),
           "the lead is one of probabilities", "a softmax was taken", "z = model(x_adv): the logits as they are"),
+    *(Wrong({"own": lambda z, t, low=low: torch.full_like(z[:, 0], low)}, "the target's logit itself plays no part",
+            f"it was read after {low:g} was written in its place, as scatter_ does", "read it first, or use scatter")
+      for low in (-torch.inf, -1e9, -1e6, -1e4)),
+    Wrong({"own": lambda z, t: z[:, t]}, "every picture has the targets of all: the result is (N, N)", "z[:, target]",
+          "z.gather(1, target[:, None])[:, 0]"),
     Wrong({"way": -1}, "the push goes away from the target", "the sign of the lead is turned round", LEAD),
     Wrong({"hinge": lambda lead, kappa: lead + kappa}, "far behind the border the cost falls below 0",
           "the maximum with 0 is missing", HINGE),

@@ -109,6 +109,8 @@ RELU_GRADIENT_WRONG = [
           "the mask stands outside of the loop", PER_LAYER),
     Wrong({"error": lambda z, y: z.softmax(1)}, "the true class plays no part", "e_y was not subtracted from p",
           "subtract 1 at the true class: p - F.one_hot(y, k)"),
+    Wrong({"error": lambda z, y: onehot(z, y) * (z.softmax(1) - 1)}, "only the true class plays a part",
+          "its error p_y − 1 stands alone, without the p of the others", "p - F.one_hot(y, k)"),
     Wrong({"error": lambda z, y: z - onehot(z, y)}, "the error at the logits is z − e_y", "the softmax is missing",
           SOFTMAX),
     Wrong({"error": lambda z, y: z.softmax(1).softmax(1) - onehot(z, y)}, "the probabilities are too even",

@@ -301,6 +301,11 @@ def threshold(
     return way(delta, wide(floor(price)))
 
 
+def _divides_eps(delta, eps):
+    u = delta.abs().flatten(1).sort(descending=True).values
+    return _soft(delta, wide((u.cumsum(1) - eps / torch.arange(1, u.shape[1] + 1)).amax(1).clamp_min(0)))
+
+
 LARGEST = "sort with descending=True, take the largest of all λₖ, and at least 0"
 PROJECT_L1_WRONG = [
     *instead_of(
@@ -330,6 +335,8 @@ PROJECT_L1_WRONG = [
     Wrong({"floor": lambda price: price}, "a perturbation inside the ball was made larger",
           "a negative price was paid", "inside the price is 0: .clamp_min(0)"),
     Wrong({"spent": 0}, "λₖ is the mean of the first k values", "ε was not subtracted", "(u.cumsum(1) - eps) / k"),
+    Wrong(_divides_eps, "the price is far too high: hardly anything is left", "only ε was divided by k: brackets",
+          "(u.cumsum(1) - eps) / k"),
     Wrong({"start": 0}, "k runs from 0, and the first λₖ is infinite", "torch.arange(n)", "torch.arange(1, n + 1)"),
     Wrong({"start": 2}, "k runs from 2", "k was counted one too high", "torch.arange(1, n + 1)"),
     *instead_of(
@@ -482,6 +489,8 @@ STEEPEST_L1_WRONG = [
          "the maximum over the colours (dim=1) alone", "flatten(1), then argmax(dim=1)"),
         (lambda g, e: e * g.sign() * _best_pixel(g), "all colours of the best pixel change by ε",
          "pixels were ranked, not values", ALL_ON_ONE),
+        (lambda g, e: steepest(g.abs().sum(1, keepdim=True), e) * g.sign() / g.shape[1],
+         "the colours of the best pixel share ε", "pixels were ranked, not values, and ε divided", ALL_ON_ONE),
         (lambda g, e: g + steepest(g, e), "the gradient was added to the step", "two things in one tensor",
          "return the step alone"),
         (lambda g, e: steepest(g, e).flatten(1), "the result is flat", "it keeps the shape (N, n)", ".view_as(grad)"),

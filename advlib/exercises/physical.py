@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advlib import losses
 from advlib.attacks import Patch, Views
 from advlib.exercises import properties, specimens, steps
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong, instead_of
@@ -81,6 +82,8 @@ PASTE_WRONG = [
     ),
     Wrong(lambda x, image, mask, corner: paste(x, image, mask, (corner - torch.tensor(mask.shape) // 2).clamp_min(0)),
           "the sticker's middle is where its corner should be", "corner was taken for the middle", PLACE),
+    Wrong(lambda x, *given: torch.cat([x[:-1], paste(x, *given)[-1:]]), "only the last picture has a sticker",
+          "x was copied anew in each round", "out = x.clone() once, before the loop"),
     Wrong({"ground": torch.zeros_like}, "the stickers lie on black", "a new picture of zeros was begun",
           "begin with x.clone()"),
 ]  # fmt: skip
@@ -176,6 +179,12 @@ def _mean_of(joined: Callable[[list[Tensor], Tensor, nn.Module], Tensor]) -> Cal
     return wrong
 
 
+def _one_by_one(model: nn.Module, ways: Sequence[Way], image: Tensor, *rest: Any) -> Tensor:
+    for way in ways:
+        image = sticker_step(model, [way], image, *rest)
+    return image
+
+
 ALL = "add up the losses of all pictures in all ways, then take one gradient in image and one sign"
 STEP_WRONG = [
     *steps.LOSS,
@@ -214,9 +223,13 @@ STEP_WRONG = [
           "the sign was taken for each picture, before the sum", ALL),
     Wrong(_votes(together=False), "each picture has one vote per value in each way",
           "the sign was taken for each picture in each way, before the sum", ALL),
-    Wrong({"loss": lambda z, y: F.cross_entropy(z, y, reduction="none").clamp_max(math.log(z.shape[1])).sum()},
-          "pictures whose loss is above log K pull no more", "the min of the text was taken, and here it is not asked",
-          ALL),
+    *(Wrong({"loss": lambda z, y, k=k: losses.cross_entropy(z, y).clamp_max(math.log(k or len(z[0]))).sum()},
+            f"pictures whose loss is above log {k or 'K'} pull no more",
+            "the min of the text was taken, and here it is not asked", ALL) for k in (0, 16)),
+    Wrong(lambda *given: sticker_step(*given[:-1], given[-1] / len(given[1])),
+          "the step is shorter by the number of ways", "step was divided by it",
+          "the sign forgets how large the sum is: take the whole step"),
+    Wrong(_one_by_one, "the image takes a step for each way", "it was moved inside the loop", ALL),
     Wrong(_mean_of(lambda seen, y, model: ce(torch.stack([model(x) for x in seen]).mean(0), y)),
           "the gradient is that of the mean logits' loss", "the mean was taken before the loss", ALL),
     Wrong(_mean_of(lambda seen, y, model: ce(model(torch.stack(seen).mean(0)), y)),

@@ -71,7 +71,10 @@ SUCCESS_WRONG = [
     Wrong({"counted": lambda z, y, target: y == y}, "all images were counted, those of the target among them",
           "images of the target are read as the target without any trigger", OTHERS),
     Wrong({"counted": lambda z, y, target: y != target}, "images that are read as the target anyway were counted",
-          "this is the page's count: the trigger did not turn them", OTHERS),
+          "this is the page's count: the trigger did not turn them; or max(1)[0], a logit, was compared with target",
+          OTHERS),
+    Wrong({"counted": lambda z, y, target: (y != target) | (z.argmax(1) != target)},
+          "images were left out only where both hold: of the target, and read as it", "or for and", OTHERS),
     Wrong({"counted": lambda z, y, target: z.argmax(1) != target}, "misread images of the target were counted",
           "the labels y were not used", OTHERS),
     Wrong({"of": lambda rows: len(rows)}, "the count was divided by the number of all images",
@@ -147,6 +150,13 @@ def _features() -> list[Case]:
             Case("float64", case("", 15, 4, 3, 3).args[0].double())]  # fmt: skip
 
 
+def _least(case: Case, result: Tensor, right: Tensor) -> None:
+    """Told here: with more features than images no direction spreads least."""
+    f = case.args[0] - case.args[0].mean(0)
+    if properties.to_scale(result, (f @ torch.linalg.eigh(f.T @ f).eigenvectors[:, 0]) ** 2):
+        raise Mistake("the direction of least spread was used", "eigh sorts upwards, svd downwards", AXIS)
+
+
 AXIS = "torch.linalg.svd(f, full_matrices=False).Vh[0]: the first row"
 SPECTRAL_WRONG = [
     Wrong({"centre": lambda f: f}, "the features were not centred", "the mean was not taken off",
@@ -190,6 +200,7 @@ spectral_scores = Formula(
     right=spectral,
     cases=_features,
     same=properties.to_scale,
+    properties=[_least],
     verified="the squared lengths along the first direction, also with more features than images",
     wrong=SPECTRAL_WRONG,
 )

@@ -33,15 +33,36 @@ def described(value: object) -> str:
     return f"an object of type {type(value).__name__}"
 
 
-def difference(result: Any, right: Any) -> str:
-    """What differs, without a guess why."""
+def difference(result: Any, right: Any, args: tuple = ()) -> str:
+    """What differs, without a guess why; of what is called with ``args``."""
     if isinstance(result, Tensor) and isinstance(right, Tensor) and result.shape == right.shape:
         if right.numel() == 1:
             return f"the result is {result.item():.4g}, the formula's is {right.item():.4g}"
         off = (result.double() - right.double()).abs()
         wrong = int((off > NEAR).sum())
-        return f"{wrong} of {right.numel()} values differ from the formula's, by up to {off.max().item():.3g}"
+        seen = f"{wrong} of {right.numel()} values differ from the formula's, by up to {off.max().item():.3g}"
+        return seen + _in_common(result.double(), right.double(), args)
     return f"the result is {described(result)}, expected {described(right)}"
+
+
+def _in_common(result: Tensor, right: Tensor, args: tuple) -> str:
+    """What the values of a wrong result, or those that are wrong in it, have in common."""
+    if (result == result.flatten()[0]).all():
+        return f"; every value is {result.flatten()[0]:.4g}"
+    above, below = bool((result > right + NEAR).any()), bool((result < right - NEAR).any())
+    way = "" if above and below else f"; {'none is' if below else 'all that do are'} too large"
+    if result.ndim == 0 or len(result) < 2:
+        return way
+    if (result == result[:1]).all() and not (right == right[:1]).all():
+        return f"; all {len(result)} rows are the same"
+    wrong, rows = ((result - right).abs() > NEAR).reshape(len(result), -1).any(1), torch.arange(len(result))
+    for which, these in {"first": rows == 0, "last": rows == rows[-1]}.items():
+        for words, those in ((f"only the {which} is wrong", these), (f"only the {which} is right", ~these)):
+            if torch.equal(wrong.cpu(), those):
+                same = (arg for arg in args if isinstance(arg, Tensor) and arg.shape == result.shape)
+                back = any(torch.equal(arg.to(result)[wrong], result[wrong]) for arg in same)
+                return f"; of {len(result)} rows {words}" + ", and what is wrong came back as it was" * back
+    return way
 
 
 def alike(a: Any, b: Any, share: float = 1.0) -> bool:

@@ -226,6 +226,9 @@ NORMAL_WRONG = [
     Wrong(_two_means, "it is the mean of the directions that fool, less the mean of the others",
           "the right direction where both kinds occur, of another length; NaN where all agree",
           "the mean of (φ − φ̄) u over all probes"),
+    Wrong(lambda *given: torch.where(_two_means(*given).isnan(), normal(*given), _two_means(*given)),
+          "it is the mean of the directions that fool, less the mean of the others, where both kinds occur",
+          "the right direction, of another length", "the mean of (φ − φ̄) u over all probes"),
     *(Wrong({"end": end}, seen, cause, "return the mean itself") for end, seen, cause in [
         (lambda v, here: v / v.norm(), "it has length 1", "it was divided by its norm, which the walk does later"),
         (lambda v, here: v.sign(), "it holds -1, 0 and 1 only", "its sign was taken"),

@@ -269,10 +269,18 @@ def _wishes(exercise: Explore, x_adv: Any, notes: list[str], model: nn.Module, x
     own, classes = int(y), logits_of(model, x).shape[1]
     x_adv = properties.images(x_adv, x.expand(classes, *x.shape[1:]))
     size = Linf(eps).size(x_adv - x)
+    within = lambda delta: Linf(eps).size(delta) <= eps * (1 + 1e-4) + 1e-6
     read = predict(model, x_adv)[0].tolist()
     missed = [t for t in range(classes) if t != own and read[t] != t]
     outside = [t for t in range(classes) if size[t] > eps * (1 + 1e-4) + 1e-6]
     found = []
+    kept = x_adv[[t for t in range(classes) if t != own]]
+    if len(outside) == classes and within(x_adv - x_adv[own : own + 1]).all():
+        seen = f"all pictures are within ε of picture {own}, and that is another image than the one passed"
+        raise Mistake(seen, mend="begin with the image that is asked for, and leave it in its row")
+    if size.max() > 2 * eps and size[own] <= 1e-6 and within(kept[1:] - kept[:-1]).all():
+        seen = f"the L∞ size of a picture is up to {size.max():.4f}, but each is within ε of the one before it"
+        raise Mistake(seen, "every attack begins where the one before it ended", "attack the clean image each time")
     if size[own] > 1e-6:
         mend = f"the image shows class {own}: leave row {own} as it was"
         found.append(Mistake(f"picture {own} is not the clean image", mend=mend))
@@ -296,6 +304,12 @@ def _wishes(exercise: Explore, x_adv: Any, notes: list[str], model: nn.Module, x
         elif len(missed) > 1 and len({read[t] for t in missed}) == 1 and read[missed[0]] != own:
             words += f". They are all read as class {read[missed[0]]}"
             mend = "aim each picture at the class of its row: target="
+        elif "shifted" not in words and (after > before + 0.1)[missed].all():
+            words += ". There the class that is wanted became likelier"
+            mend = "go on that way: more steps, smaller ones towards the end, or other starts"
+        elif len(missed) == classes - 1 > 1 and all(read[t] == own for t in missed):
+            words += f". They are all still read as class {own}"
+            mend = "pass the image's own class as y, and the class of the row as target="
         found.append(Mistake(words, mend=mend))
     if found:
         raise Mistake.all(found)

@@ -160,6 +160,8 @@ OBEYS_WRONG = [
     Wrong(lambda x, x_adv, eps: torch.zeros(len(x)).bool(), "no picture passes, not even x itself", "",
           "size <= eps + 1e-6, and all of x_adv in [0, 1]"),
     Wrong({"end": lambda verdicts: bool(verdicts.all())}, "got one verdict for all", "", "flatten(1)"),
+    Wrong(lambda *given: judged(*given) & ~given[1].isnan().any(), "one picture with NaN lets all others fail",
+          "NaN was asked for over the whole batch", "one verdict for each picture: flatten(1), then any(1)"),
     Wrong(_in_all, "got a tensor of shape (25, 3, 4, 4) and type bool", "", "flatten(1)"),
     Wrong({"end": torch.Tensor.float}, "got a tensor of shape (25,) and type float32", "", "the comparison itself"),
     Wrong(lambda x, x_adv, eps: (_in_all(x, x_adv, eps) & (x_adv >= -NEAR) & (x_adv <= 1 + NEAR)).flatten(1).any(1),
@@ -343,6 +345,10 @@ SUCCESS_RATE_WRONG = [
          "this is the accuracy lost, as a share of that before",
          "pictures that the attack mended are taken off, and no target counts", DIVIDE),
     ]),
+    Wrong(lambda before, after, y, target: fair_rate(before, after, y, target) if target is not None else (
+          ((before == y).sum() - (after == y).sum()) / (before == y).sum()).item() if (before == y).any() else 0.0,
+          "without a target, this is the accuracy lost, as a share of that before",
+          "pictures that the attack mended are taken off", DIVIDE),
     Wrong(lambda before, after, y, target: fair_rate(before, after, y, target) * (
           1 if target is None else (before == y).float().mean().item()),
           "with a target, it is divided by all pictures", "two denominators", DIVIDE),
@@ -428,10 +434,12 @@ def _only_asks(exercise: Explore, answer: Callable, notes: list[str], model: nn.
             odds = [losses.log_odds(model(images), y) for images in (x, result)]
         if (odds[1] < odds[0]).float().mean() > 0.5:
             raise Mistake(f"{seen}. Most are read more surely than before", mend="keep what made y less probable")
+        if 0 < change < 1.01 * EPS / 255:
+            raise Mistake(seen, "eps was divided by 255", "it already is in units in which white is 1: use it as it is")
         if (result - x).abs().mean() < 0.6 * EPS < change / 0.6:
-            mend = "change whole squares or stripes, each value by the full ε"
+            mend = "change whole squares or stripes, each value by the full ε, and keep what makes y less probable"
             raise Mistake(f"{seen}, and a value changes by {(result - x).abs().mean():.3g} on average", mend=mend)
-        raise Mistake(seen)
+        raise Mistake(seen, mend="try whole squares or stripes, each on the best picture so far, not on x again")
     return f"{won} of {len(x)} signs are misread; questions for each: {each:.0f}"
 
 

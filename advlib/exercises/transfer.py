@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advlib import losses
 from advlib.exercises import climbing, properties, specimens, steps
 from advlib.exercises.frame import Case, Explore, Formula, Mistake, Wrong
 from advlib.exercises.steps import Loss, ce, gradient
@@ -97,8 +98,13 @@ AGREEMENT_WRONG = [
     ]),
     Wrong({"over": torch.div}, "where the victim's gradient is zero, the result is NaN", "zero was divided by zero",
           "torch.where(norm > 0, gain / norm, 0)"),
-    Wrong({"gain": lambda s, h: (s * h).sum().expand(len(h)), "most": lambda g, h: h.abs().sum().expand(len(h))},
-          "every image has the agreement of the whole batch", "sum() over all images", "sum over dim=1"),
+    *(Wrong({"loss": loss, "gain": lambda s, h: (s * h).sum().expand(len(h)),
+             "most": lambda g, h: h.abs().sum().expand(len(h))}, "every image has the agreement of the whole batch",
+            "sum() over all images" + more, "sum over dim=1")
+      for loss, more in [(ce, ""), (lambda z, y: losses.log_odds(z, y).sum(), ", of the log-odds' gradients")]),
+    Wrong({"over": lambda gain, most: torch.ones_like(gain)}, "every agreement is 1",
+          "g and h are one tensor, as x.grad of two backward() is, or both come from the substitute",
+          "torch.autograd.grad, once for each network"),
 ]  # fmt: skip
 
 agreement = Formula(
@@ -202,6 +208,8 @@ ENSEMBLE_WRONG = [
     *(Wrong({"mean": mean}, seen, cause, LOGITS) for mean, seen, cause in [
         (lambda z: z[0], "only the first network is attacked", "models[0], or a return inside the loop"),
         (lambda z: z[-1], "only the last network is attacked", "the logits are overwritten in each round"),
+        (lambda z: z[-1] / len(z), "only the last network is attacked, its logits divided by their number",
+         "z is overwritten in each round, not added to"),
         (lambda z: sum(z[1:], z[0]), "the logits were added up, not averaged", "len(models) is missing"),
         (lambda z: _mean([one.softmax(1) for one in z]).log(), "the probabilities were averaged, not the logits",
          "the mean was taken behind the softmax"),

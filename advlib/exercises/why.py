@@ -206,6 +206,8 @@ NOISE_RATIO_WRONG = [
       for tiny in TINY),
     Wrong({"flat": lambda grad: grad.flatten().expand(len(grad), -1)}, "every image gets the same ratio",
           "the norms were taken over the whole batch", EACH),
+    Wrong(lambda grad: worst_over_noise(grad[(grad != 0).flatten(1).any(1)]),
+          "images whose gradient is zero are missing", "they were left out, by an `if` or a mask", "they get a 0"),
     Wrong({"flat": lambda grad: grad}, "the norms run over the colours only, one for each pixel",
           "dim=1 is the channel axis", EACH),
     Wrong(lambda grad: worst_over_noise(grad, flat=lambda grad: grad).mean((1, 2)),

@@ -65,11 +65,33 @@ def test_square_improves_a_start():
 def test_square_gives_up_only_where_it_gets_nowhere(lenet, mnist):
     model, (x, y) = lenet("clntrained"), mnist(40)
     patient, asked = square(model, x, y, Linf(0.15), queries=400, return_queries=True)
-    hasty, fewer = square(model, x, y, Linf(0.15), queries=400, give_up=True, return_queries=True)
+    hasty, fewer = square(model, x, y, Linf(0.15), queries=400, hope=4, return_queries=True)
     fell, given_up = asked < 400, fewer < asked
     assert torch.equal(hasty[~given_up], patient[~given_up]) and (fewer[given_up] >= 32).all()
     assert (fell & ~given_up).sum() > 0.75 * fell.sum() > 10
     assert fewer[~fell].float().mean() < 300
+
+
+def test_behind_what_another_attack_reached_there_is_half_the_hope():
+    x, model = batch(12), network()
+    y = model(x).argmax(1)
+    run = lambda **settings: square(model, x, y, Linf(0.06), queries=400, return_queries=True, **settings)[1]
+    nowhere, ahead = torch.full((12,), -torch.inf), torch.full((12,), torch.inf)
+    assert torch.equal(run(hope=4, reached=ahead), run(hope=2, reached=nowhere))
+    assert run(hope=4, reached=ahead).sum() < run(hope=4, reached=nowhere).sum() <= run(hope=4).sum()
+
+
+@pytest.mark.parametrize("ball", [Linf(0.1), L2(0.6)], ids=str)
+def test_asking_ahead_gives_the_same_in_fewer_calls(ball):
+    x, model = batch(), network()
+    y, found, calls = model(x).argmax(1), [], []
+    for ahead in (False, True):
+        counting = Counting(model, x)
+        found.append(square(counting, x, y, ball, queries=150, hope=4, ahead=ahead, return_queries=True))
+        calls.append(len(counting.shown))
+    (slowly, asked), (ahead, counted) = found
+    assert torch.allclose(slowly, ahead) and torch.equal(asked, counted)
+    assert len(set(asked.tolist())) > 2 and calls[1] < 0.7 * calls[0]
 
 
 @settings(max_examples=25, deadline=None)
@@ -101,6 +123,7 @@ def test_square_on_any_shape_stays_in_the_ball_and_the_box(ball, n, channels, he
         (lambda x, y: square(network(), x, y, 0.1), TypeError, "expected a norm ball"),
         (lambda x, y: square(network(), x, y, Linf(0.1), p=0), ValueError, "a share of the image"),
         (lambda x, y: square(network(), x, y, Linf(0.1), queries=0), ValueError, "queries is 0"),
+        (lambda x, y: square(network(), x, y, Linf(0.1), hope=0), ValueError, "hope is 0; expected"),
         (lambda x, y: square(network(), x, y, Linf(0.1), start=1 - x), ValueError, "away from x"),
         (lambda x, y: square(network(), x, y, Linf(0.1), start=x[:2]), ValueError, "one for each image"),
         (lambda x, y: square(network(), x, y + 9, Linf(0.1)), ValueError, "class indices from 0 to 3"),

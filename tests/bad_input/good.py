@@ -108,7 +108,7 @@ GOOD: dict[str, Call] = {
     "attacks.jsma": attack(model=MODEL, within=L0(2), target=TARGET, batch_size=2),
     "attacks.one_pixel": attack(**BOX, pixels=1, population=5),
     "attacks.sparse_rs": attack(**BOX, within=L0(2), alpha=0.8),
-    "attacks.square": attack(**BOX, within=IN, p=0.8, start=X, give_up=False),
+    "attacks.square": attack(**BOX, within=IN, p=0.8, start=X, hope=4, reached=torch.zeros(len(X)), ahead=False),
     "attacks.nes": attack(**BOX, within=IN, samples=4, sigma=0.01, momentum=0.9),
     "attacks.hop_skip_jump": attack(**BOX | dict(queries=40), norm=L2, start=TAKEN_FOR_TARGET, probes=4),
     "attacks.transfer": attack(

@@ -253,6 +253,20 @@ def class_index(_):
     return {"no class": 9, "negative": -1, "huge": HUGE, "a float": 1.0, "a bool": True, "text": "stop", "a tensor": Y}
 
 
+def margins(_):
+    return {
+        "a list": [-1.0] * len(X),
+        "text": "x",
+        "a number": -1.0,
+        "NaN": torch.full((len(X),), NAN),
+        "too many": torch.ones(len(X) + 1),
+        "whole numbers": torch.ones(len(X), dtype=torch.int64),
+        "complex": torch.full((len(X),), 0.5j),
+        "sparse": torch.ones(len(X)).to_sparse(),
+        "without values": torch.ones(len(X), device="meta"),
+    }
+
+
 def mask(_):
     return {
         "a list": [True],

@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from advlib import attacks, norms
-from advlib.exercises import check, progress, slips
+from advlib.exercises import check, progress, properties, slips
 from advlib.exercises.frame import Case, Formula, Number, Wrong
+from advlib.exercises.guarded import Watch, guarded
 from tests.exercises.verdicts import verdict
 
 
@@ -239,6 +240,55 @@ def test_a_slip_in_what_is_returned_is_named(capsys, slip):
     assert not harmless or words[0].startswith(
         ("dimensions of size 1", "each image's result is one row", "the values are")
     )
+
+
+@pytest.mark.parametrize(
+    "result, words",
+    [
+        ([[1, 1], [1, 1], [1, 1]], "; every value is 1"),
+        ([[2, 5], [2, 5], [2, 5]], "; all 3 rows are the same"),
+        ([[0, 0], [0, 0], [5, 6]], "; of 3 rows only the last is right, and what is wrong came back as it was"),
+        ([[9, -9], [3, 4], [5, 6]], "; of 3 rows only the first is wrong"),
+        ([[9, 2], [3, 4], [9, 6]], "by up to 8; all that do are too large"),
+        ([[1, 0], [3, 4], [5, 0]], "by up to 6; none is too large"),
+        ([[2, 2], [3, 4], [5, 3]], "by up to 3"),
+    ],
+)
+def test_what_wrong_values_have_in_common_is_said(result, words):
+    right, x = torch.tensor([[1.0, 2], [3, 4], [5, 6]]), torch.zeros(3, 2)
+    assert properties.difference(torch.tensor(result).float(), right, (x,)).endswith(words)
+
+
+def _not_spread(model, x, y):
+    sizes = x.flatten(1).norm(dim=1)
+    return x / sizes
+
+
+def _and(model, x, y):
+    size = x.flatten(1).amax(1)
+    return size < 1 and size > 0
+
+
+def _no_leaf(model, x, y):
+    seen = x.requires_grad_() + 0
+    model(seen).sum().backward()
+    slope = seen.grad
+    return slope.sign()
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (_not_spread, "(x is a tensor (3, 1, 5, 5), sizes is a tensor (3,))\nWhat to do: one number per image, (N,)"),
+        (_and, "(size is a tensor (3,))\nWhat to do: `if`, `and`, `or` and a < b < c take one truth value"),
+        (_no_leaf, "(slope is None)\nWhat to do: `.grad` is None"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_an_error_comes_with_what_the_line_held_and_with_advice_that_is_certain(answer, words):
+    args = nn.Sequential(nn.Flatten(), nn.Linear(25, 2)), torch.rand(3, 1, 5, 5), torch.tensor([0, 1, 0])
+    failed = guarded(answer, args, Watch())
+    assert words in str(failed.mistake)
 
 
 def test_a_factor_is_named(capsys):

@@ -11,6 +11,7 @@ from advlib.models import nets
 
 SHAPES = {
     "signs-cnn": (3, 48, 48, 16),
+    "signs-large": (3, 48, 48, 16),
     "signs-linear": (3, 48, 48, 16),
     "signs-small": (3, 48, 48, 16),
     "signs-wide": (3, 48, 48, 16),

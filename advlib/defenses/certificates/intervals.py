@@ -19,11 +19,13 @@ from advlib.norms import Ball, Linf
 
 __all__ = ["Bounds", "interval_bounds"]
 
-# What bounds are known through: maps z → Wz + b, with weights of any sign, and maps that are monotone in each entry.
+# What bounds are known through: maps z → Wz + b, with weights of any sign; maps that are monotone in each entry; and
+# SiLU, which falls to its one valley and rises from there.
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d)
 SHAPES = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d)
-SUPPORTED = (*WEIGHTED, *POOLS, nn.ReLU, *SHAPES, Normalize)
+SUPPORTED = (*WEIGHTED, *POOLS, nn.ReLU, nn.SiLU, *SHAPES, Normalize)
+VALLEY = -1.2784645427610738  # where z · sigmoid(z) is least: 1 + z · (1 − sigmoid(z)) = 0
 
 
 class Bounds(NamedTuple):
@@ -41,7 +43,7 @@ def interval_bounds(model: nn.Module, x: Tensor, within: Ball, *, batch_size: in
     rounding; most boxes are far too large, for each layer forgets how its entries move together.
 
     model       nn.Sequential, nested as you like, of Linear, Conv2d, BatchNorm, AvgPool2d, AdaptiveAvgPool2d,
-                MaxPool2d, ReLU, Flatten, Unflatten, Identity, Dropout and advlib's Normalize, in eval mode.
+                MaxPool2d, ReLU, SiLU, Flatten, Unflatten, Identity, Dropout and advlib's Normalize, in eval mode.
     within      ``Linf``, with one ε or one per image (N,).
     batch_size  images at once; None chooses.
     Shapes: x (N, C, H, W) in [0, 1].
@@ -127,6 +129,12 @@ def through(layers: list[nn.Module], bounds: Bounds) -> Bounds:
 
 def step(layer: nn.Module, bounds: Bounds) -> Bounds:
     """What one layer makes of a box."""
+    if isinstance(layer, nn.SiLU):
+        ends = F.silu(bounds.lower), F.silu(bounds.upper)
+        lowest = F.silu(
+            bounds.lower.clamp_min(VALLEY).minimum(bounds.upper)
+        )  # of the box, the point next to the valley
+        return Bounds(lowest, torch.maximum(*ends))
     if not isinstance(layer, WEIGHTED):
         return Bounds(layer(bounds.lower), layer(bounds.upper))
     centre, radius = (bounds.upper + bounds.lower) / 2, (bounds.upper - bounds.lower) / 2

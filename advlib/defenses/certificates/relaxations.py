@@ -129,7 +129,8 @@ def crown_bounds(
     intermediate  how the bounds that lines are fitted to come about: "crown", a pass back for each ReLU whose sign is
                   open, for small networks; "interval", in no time, from the tightest known before (CROWN-IBP's way,
                   Zhang et al. 2020).
-    Model, shapes and errors: as in ``interval_bounds``; besides, max-pooling with dilation or ceil_mode is refused.
+    Model, shapes and errors: as in ``interval_bounds``; besides, SiLU and max-pooling with dilation or ceil_mode are
+    refused.
 
     >>> from advlib.norms import Linf
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 2, bias=False))
@@ -166,7 +167,7 @@ def _least(model, x: Tensor, within: Ball, functions: Callable, intermediate: st
     """Lower bounds (N, S) of linear functions of the logits, ``functions(rows, logits)`` (n, S, K), over each ball."""
     contract.check_choice(intermediate, "intermediate", INTERMEDIATE)
     layers = layers_of(model)
-    _check_pools(layers)
+    _check_relaxed(layers)
     check_box(x, within)
     check_fits(model, x)
     with contract.frozen(model), torch.no_grad(), progress(total=share(len(x)), unit="image") as bar:
@@ -250,10 +251,12 @@ def _pair(value) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def _check_pools(layers: list[nn.Module]) -> None:
+def _check_relaxed(layers: list[nn.Module]) -> None:
     for layer in layers:
-        if isinstance(layer, nn.MaxPool2d) and (_pair(layer.dilation) != (1, 1) or layer.ceil_mode):
+        odd_pool = isinstance(layer, nn.MaxPool2d) and (_pair(layer.dilation) != (1, 1) or layer.ceil_mode)
+        if odd_pool or isinstance(layer, nn.SiLU):
+            expected = "dilation=1 and ceil_mode=False" if odd_pool else "ReLU"
             raise ValueError(
-                f"{layer} has no linear relaxation here; expected dilation=1 and ceil_mode=False. "
+                f"{layer} has no linear relaxation here; expected {expected}. "
                 'Use interval bounds: interval_bounds(…), or certified(…, method="interval").'
             )

@@ -112,7 +112,7 @@ def layers(model: "nn.Sequential") -> list[dict]:
         elif type(layer).__name__ == "Normalize":
             found.append({"kind": "normalize", "mean": layer.mean.flatten(), "std": layer.std.flatten()})
         else:
-            found.append({"kind": {"ReLU": "relu", "Flatten": "flatten"}[type(layer).__name__]})
+            found.append({"kind": {"ReLU": "relu", "SiLU": "silu", "Flatten": "flatten"}[type(layer).__name__]})
     return [{name: packed(value) for name, value in layer.items()} for layer in found]
 
 

@@ -36,6 +36,17 @@ def test_of_one_layer_each_bound_is_reached_in_a_corner(name):
     torch.testing.assert_close(upper, at_corners.amax(1))
 
 
+def test_bounds_of_silu_are_reached_on_either_side_of_its_valley_and_in_it():
+    middle = torch.tensor([-3.0, -1.5, -1.2, 0.0, 0.4, 2.0]).view(6, 1, 1, 1)
+    shifted = nn.Sequential(nn.Conv2d(1, 6, 1), nn.SiLU(inplace=True), nn.Flatten())
+    shifted[0].weight.data, shifted[0].bias.data = torch.ones(6, 1, 1, 1), middle.flatten() - 0.5
+    lower, upper = interval_bounds(shifted, torch.full((1, 1, 1, 1), 0.5), Linf(0.3))
+    with torch.no_grad():
+        on_the_way = nn.functional.silu(middle.flatten() + torch.linspace(-0.3, 0.3, 10_001)[:, None])
+    torch.testing.assert_close(lower[0], on_the_way.amin(0))
+    torch.testing.assert_close(upper[0], on_the_way.amax(0))
+
+
 @pytest.mark.parametrize("eps", [0.02, 0.2])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_image_of_the_ball_crosses_them(name, eps):

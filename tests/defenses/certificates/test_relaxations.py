@@ -142,9 +142,9 @@ def test_pooling_that_one_entry_wins_for_certain_is_exact(settings):
     assert (z >= lower - ROUNDING).all() and (z <= upper + ROUNDING).all()
 
 
-@pytest.mark.parametrize("settings", [dict(dilation=2), dict(ceil_mode=True)])
-def test_pooling_that_is_not_relaxed_is_refused_and_intervals_are_named(settings):
-    model = nn.Sequential(nn.MaxPool2d(2, **settings), nn.Flatten())
+@pytest.mark.parametrize("layer", [nn.MaxPool2d(2, dilation=2), nn.MaxPool2d(2, ceil_mode=True), nn.SiLU()], ids=str)
+def test_what_is_not_relaxed_is_refused_and_intervals_are_named(layer):
+    model = nn.Sequential(layer, nn.Flatten())
     with pytest.raises(ValueError, match='interval_bounds.*method="interval"'):
         crown_bounds(model, images(), Linf(0.1))
     assert interval_bounds(model, images(), Linf(0.1)).lower.shape[0] == 3
