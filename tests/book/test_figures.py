@@ -76,6 +76,21 @@ def test_printed_columns_are_a_table(book: Book, page: str) -> None:
         assert len(rows) >= 2 and all(row.locator("td").count() == wide for row in rows)
 
 
+# Of each printed table that is wider than the phone: how much wider a column is than its longest entry below the head.
+SLACK = """() => [...document.querySelectorAll('table.printed')]
+    .filter(it => it.parentElement.scrollWidth > it.parentElement.clientWidth)
+    .flatMap(it => [...it.tBodies[0].rows[0].cells].map((_, column) => Math.min(...[...it.tBodies[0].rows].map(row => {
+        const cell = row.cells[column], text = document.createRange();
+        text.selectNodeContents(cell.querySelector('p') ?? cell);
+        return cell.getBoundingClientRect().width - text.getBoundingClientRect().width;
+    }))))"""
+
+
+@pytest.mark.parametrize("page", ["chapters/16_adversarial_training", *CHAPTERS[5:8]])
+def test_a_printed_table_takes_no_more_of_a_phone_than_its_entries(book: Book, page: str) -> None:
+    assert all(slack < 60 for slack in book.open(page, width=375).page.evaluate(SLACK))
+
+
 PRINTED = """\
 three seeds
               clean                PGD
