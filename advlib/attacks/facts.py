@@ -148,7 +148,7 @@ FORMULAS: dict[Callable, str] = {
 # What else the number of passes depends on.
 NOTES: dict[Callable, str] = {
     pgd: "each restart as much again",
-    worst_case: "in L∞, ten classes or more; up to 5,935 forward where the search comes close",
+    worst_case: "in L∞, ten classes or more; up to 5,936 forward where the search comes close, more on a small network",
     deepfool: "a backward pass per rival class",
     jsma: "for five pairs of pixels",
     transfer: "of each substitute, none of the victim",
@@ -172,7 +172,7 @@ _TABLE: tuple[tuple, ...] = (
     (pgd, "PGD", INSIDE, ALL, WEIGHTS, 41, 40, 7),
     (mifgsm, "MI-FGSM", INSIDE, ALL, WEIGHTS, 11, 10, 7),
     (apgd, "Auto-PGD", INSIDE, ALL, WEIGHTS, 101, 100, 21),
-    (worst_case, "Worst case", INSIDE, ALL, WEIGHTS, 875, 410, 21),
+    (worst_case, "Worst case", INSIDE, ALL, WEIGHTS, 676, 410, 21),
     (deepfool, "DeepFool", SMALLEST, (L2, Linf), WEIGHTS, 52, 500, 9),
     (carlini_wagner, "Carlini–Wagner", SMALLEST, (L2,), WEIGHTS, 1001, 1000, 9),
     (fmn, "FMN", SMALLEST, ALL, WEIGHTS, 101, 100, 9),
