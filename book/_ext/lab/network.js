@@ -17,16 +17,13 @@
     linear: ({ weight, bias }) => (x) => x.matMul(weight).add(bias),
   };
 
-  // The upper three bytes of each float32, the lowest of them first.
   function decode(base64) {
     const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-    const bits = Uint32Array.from({ length: bytes.length / 3 },
-      (_, i) => (bytes[3 * i] << 8) | (bytes[3 * i + 1] << 16) | (bytes[3 * i + 2] << 24));
-    return new Float32Array(bits.buffer);
+    return new Float32Array(bytes.buffer);
   }
 
   const tensors = (layer) => Object.fromEntries(Object.entries(layer).map(
-    ([name, value]) => [name, value.shape ? tf.tensor(decode(value.upper), value.shape) : value]));
+    ([name, value]) => [name, value.shape ? tf.tensor(decode(value.float32), value.shape) : value]));
 
   // Each picture's log-odds of being wrong, u = log Σ_{i≠y} exp z_i − z_y; with a target t, the log-odds that it wins,
   // −u of t. It is what `advlib.losses.log_odds` gives.
