@@ -59,26 +59,12 @@ class Normalize(nn.Module):
 
 
 def signs_cnn(classes: int = 16) -> nn.Sequential:
-    """The course's victim: five convolutions for road signs, (N, 3, 48, 48) to (N, classes).
+    """The course's victim: four convolutions for road signs, (N, 3, 48, 48) to (N, classes).
 
     >>> signs_cnn()(torch.rand(2, 3, 48, 48)).shape
     torch.Size([2, 16])
     """
-    check_count(classes, "classes", least=2)
-    return nn.Sequential(
-        Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
-        *_block(3, 24, 5, stride=2),  # 24 × 24
-        *_block(24, 32, 3),
-        nn.MaxPool2d(2),  # 12 × 12
-        *_block(32, 64, 3),
-        nn.MaxPool2d(2),  # 6 × 6
-        *_block(64, 128, 3),
-        nn.MaxPool2d(2),  # 3 × 3
-        nn.Flatten(),
-        nn.Linear(128 * 9, 128),
-        nn.ReLU(),
-        nn.Linear(128, classes),
-    )
+    return _four_convolutions(classes, (24, 32, 64, 128), nn.ReLU)
 
 
 def signs_large(classes: int = 16) -> nn.Sequential:
@@ -90,19 +76,24 @@ def signs_large(classes: int = 16) -> nn.Sequential:
     >>> signs_large()(torch.rand(2, 3, 48, 48)).shape
     torch.Size([2, 16])
     """
+    return _four_convolutions(classes, (64, 64, 128, 256), nn.SiLU)
+
+
+def _four_convolutions(classes: int, channels: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:
     check_count(classes, "classes", least=2)
+    first, second, third, last = channels
     return nn.Sequential(
         Normalize([0.38, 0.33, 0.34], [0.28, 0.26, 0.27]),
-        *_block(3, 64, 5, stride=2, activation=nn.SiLU),  # 24 × 24
-        *_block(64, 64, 3, activation=nn.SiLU),
+        *_block(3, first, 5, stride=2, activation=activation),  # 24 × 24
+        *_block(first, second, 3, activation=activation),
         nn.MaxPool2d(2),  # 12 × 12
-        *_block(64, 128, 3, activation=nn.SiLU),
+        *_block(second, third, 3, activation=activation),
         nn.MaxPool2d(2),  # 6 × 6
-        *_block(128, 256, 3, activation=nn.SiLU),
+        *_block(third, last, 3, activation=activation),
         nn.MaxPool2d(2),  # 3 × 3
         nn.Flatten(),
-        nn.Linear(256 * 9, 128),
-        nn.SiLU(),
+        nn.Linear(last * 9, 128),
+        activation(),
         nn.Linear(128, classes),
     )
 
