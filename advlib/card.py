@@ -92,7 +92,7 @@ class ReportCard:
     def __str__(self) -> str:
         lines = [f"Report card of {self.name}, {self.n} images"]
         for title, rows in self.sections():
-            lines += ["", title, *(f"  {what:<22}{figure}" for what, figure in rows)]
+            lines += ["", title, *(f"  {what:<26}{figure}" for what, figure in rows)]
         return "\n".join(lines)
 
     __repr__ = __str__

@@ -59,6 +59,7 @@ def test_it_is_a_text_a_page_and_a_picture(card):
         "queries=20",
     ):
         assert part in text
+    assert all(f"  {what}  " in text for _, rows in card.sections() for what, _ in rows), "words touch their figure"
     page = card.page()
     assert page.startswith("<!doctype html>") and "data:image/png;base64," in page and "L∞ ≤ 4/255" in page
     assert len(card.figure().axes) == 4 and "L∞: " in card.alt
