@@ -32,7 +32,7 @@ GO_TO = """async settings => {
         await there;
     }
 }"""
-MOST_BYTES = 4_700_000
+MOST_BYTES = 4_000_000
 
 
 @pytest.fixture(scope="module")

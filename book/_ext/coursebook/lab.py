@@ -26,7 +26,7 @@ SOURCES = assets.HERE / "lab"
 SCRIPTS = ("network.js", "attacks.js", "pictures.js", "drawing.js", "landscape.js", "lab.js")
 TENSORFLOW = "vendor/tensorflow/{}"
 WEBASSEMBLY = assets.MODULES / "@tensorflow" / "tfjs-backend-wasm" / "dist" / "tfjs-backend-wasm-simd.wasm"
-NETWORKS = ("signs-cnn", "signs-robust")
+NETWORKS = ("signs-cnn", "signs-trades")
 # Signs of the test split, by their places in it: one of each class, and what chapters 7 and 16 play with.
 SIGNS = (103, 224, 1, 98, 131, 148, 229, 150, 184, 137, 42, 107, 60, 77, 62, 79, 7, 18)
 
@@ -112,7 +112,7 @@ def layers(model: "nn.Sequential") -> list[dict]:
         elif type(layer).__name__ == "Normalize":
             found.append({"kind": "normalize", "mean": layer.mean.flatten(), "std": layer.std.flatten()})
         else:
-            found.append({"kind": {"ReLU": "relu", "SiLU": "silu", "Flatten": "flatten"}[type(layer).__name__]})
+            found.append({"kind": {"ReLU": "relu", "Flatten": "flatten"}[type(layer).__name__]})
     return [{name: packed(value) for name, value in layer.items()} for layer in found]
 
 

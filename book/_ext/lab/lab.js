@@ -1,7 +1,7 @@
 // The lab: what is chosen in the form, in the address and by hand decides the run; every change starts it anew.
 ((lab) => {
   "use strict";
-  const UNDEFENDED = "signs-cnn", TRAINED = "signs-robust";
+  const UNDEFENDED = "signs-cnn", TRAINED = "signs-trades";
   const $ = (id) => document.getElementById(`lab-${id}`);
   // ε as the slider counts it: grey levels of 255, or the length of the change.
   const BUDGETS = {

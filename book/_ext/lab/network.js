@@ -11,7 +11,6 @@
     normalize: ({ mean, std }) => (x) => x.sub(mean).div(std),
     conv: ({ weight, bias, stride, padding }) => (x) => tf.conv2d(x, weight, stride, padding, "NHWC", 1, "floor").add(bias),
     relu: () => (x) => tf.relu(x),
-    silu: () => (x) => x.mul(x.sigmoid()),
     maxpool: ({ size }) => (x) => tf.maxPool(x, size, size, "valid"),
     flatten: () => (x) => x.reshape([x.shape[0], -1]),
     linear: ({ weight, bias }) => (x) => x.matMul(weight).add(bias),
